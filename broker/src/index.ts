@@ -1,1 +1,5 @@
-export {}
+/** The broker's public face: as a process, and embedded. */
+export { type Broker, type BrokerOptions, startBroker } from './broker.ts'
+export { BROKER_USAGE, type BrokerConfig, parseBrokerConfig } from './config.ts'
+export { brokerMain } from './main.ts'
+export { type BrokerLog, createLog } from './observability/log.ts'

@@ -1,1 +1,7 @@
-export {}
+/** The contracts between processes: generated messages and services, and what every gRPC server offers. */
+export * as broker from './gen/broker.ts'
+export * as control from './gen/control.ts'
+export * as placement from './gen/placement.ts'
+export * as storage from './gen/storage.ts'
+export { serveHealthAndReflection } from './standard-services.ts'
+export type { ServingStatus } from './standard-services.ts'

@@ -1,0 +1,2 @@
+import { brokerMain } from './src/index.ts'
+void brokerMain(process.argv.slice(2))

@@ -1,0 +1,118 @@
+/**
+ * One stream to another broker, whoever dialled it. Items handed in within a turn of the event loop share a
+ * frame. When the stream breaks, every request without an answer is told `undefined`: outcome unknown.
+ */
+import type { broker } from '@robust/proto'
+
+export type PeerKind = NonNullable<broker.PeerItem['kind']>
+
+/** Either side of a gRPC bidirectional stream. */
+export interface PeerStream {
+  write(frame: broker.PeerFrame): boolean
+  end(): void
+  on(event: 'data', listener: (frame: broker.PeerFrame) => void): unknown
+  on(event: 'drain' | 'end' | 'close', listener: () => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+}
+
+export interface PeerLinkEvents {
+  item(link: PeerLink, item: broker.PeerItem): void
+  closed(link: PeerLink): void
+}
+
+/** Items that wait while the stream is full; past it only what somebody waits for is taken. */
+const QUEUE_ITEMS_MAX = 20_000
+const FRAME_ITEMS_MAX = 2_000
+
+export class PeerLink {
+  readonly #stream: PeerStream
+  readonly #events: PeerLinkEvents
+  readonly #replies = new Map<number, (kind: PeerKind | undefined) => void>()
+  #queue: broker.PeerItem[] = []
+  #nextId = 1
+  #scheduled = false
+  #full = false
+  #closed = false
+  /** Set when the peer has said who it is. */
+  hello: broker.Hello | undefined
+
+  constructor(stream: PeerStream, events: PeerLinkEvents) {
+    this.#stream = stream
+    this.#events = events
+    stream.on('data', (frame) => this.#receive(frame))
+    stream.on('drain', () => {
+      this.#full = false
+      this.#flush()
+    })
+    stream.on('error', () => this.close())
+    stream.on('end', () => this.close())
+    stream.on('close', () => this.close())
+  }
+
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  /** Whether items that may be dropped should be. */
+  get crowded(): boolean {
+    return this.#queue.length >= QUEUE_ITEMS_MAX
+  }
+
+  send(kind: PeerKind, replyTo = 0): void {
+    this.#push({ id: 0, replyTo, kind })
+  }
+
+  request(kind: PeerKind, onReply: (kind: PeerKind | undefined) => void): void {
+    if (this.#closed) {
+      onReply(undefined)
+      return
+    }
+    const id = this.#nextId++
+    this.#replies.set(id, onReply)
+    this.#push({ id, replyTo: 0, kind })
+  }
+
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#stream.end()
+    const replies = [...this.#replies.values()]
+    this.#replies.clear()
+    this.#queue = []
+    this.#events.closed(this)
+    for (const reply of replies) reply(undefined)
+  }
+
+  #push(item: broker.PeerItem): void {
+    if (this.#closed) return
+    this.#queue.push(item)
+    if (this.#scheduled || this.#full) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    while (!this.#full && !this.#closed && this.#queue.length > 0) {
+      const items =
+        this.#queue.length > FRAME_ITEMS_MAX ? this.#queue.splice(0, FRAME_ITEMS_MAX) : this.#queue
+      if (items === this.#queue) this.#queue = []
+      if (!this.#stream.write({ items })) this.#full = true
+    }
+  }
+
+  #receive(frame: broker.PeerFrame): void {
+    for (const item of frame.items) {
+      if (this.#closed) return
+      if (item.replyTo === 0) {
+        this.#events.item(this, item)
+        continue
+      }
+      const reply = this.#replies.get(item.replyTo)
+      this.#replies.delete(item.replyTo)
+      reply?.(item.kind)
+    }
+  }
+}

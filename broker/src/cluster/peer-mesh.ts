@@ -1,0 +1,374 @@
+/**
+ * The streams to all other brokers: one for each pair, dialled by the broker whose id sorts first, made
+ * again when it breaks, dropped when the peer leaves the cluster. Implements what the core asks of peers.
+ */
+import { type ClientOptions, credentials } from '@grpc/grpc-js'
+import { broker } from '@robust/proto'
+import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
+import type { Peers, PublishItem, PublishReply } from '../core/ports/peers.ts'
+import type { FilterChange, Router } from '../core/router.ts'
+import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
+import { Announcements } from './announcements.ts'
+import type { MetadataCache } from './metadata-cache.ts'
+import { PeerLink, type PeerStream } from './peer-link.ts'
+import {
+  fromWireAddress,
+  fromWireDelivery,
+  fromWirePublish,
+  fromWireReply,
+  fromWireRequest,
+  toWireAddress,
+  toWireDelivery,
+  toWirePublish,
+  toWireReply,
+  toWireRequest,
+} from './wire.ts'
+
+/** What a peer asks of this broker. */
+export interface PeerHandlers {
+  publish(item: PublishItem, reply: (refused: PublishReply) => void): void
+  request(shard: number, request: ShardRequest): Promise<ShardReply>
+  push(to: SessionAddress, deliveries: readonly Delivery[]): void
+  evict(to: SessionAddress): void
+  acknowledged(to: SessionAddress, offsets: readonly number[]): void
+  /** A stream is up or down. */
+  changed(): void
+}
+
+export interface PeerMeshOptions {
+  readonly clusterId: () => string
+  readonly incarnation: string
+  readonly nodeEpoch: () => number
+  readonly metadata: MetadataCache
+  readonly router: Router
+  /** Shards served here, with their filters, for a peer that has just been reached. */
+  readonly hostedFilters: () => { shard: number; epoch: number; filters: readonly string[] }[]
+  readonly handlers: PeerHandlers
+}
+
+const PROTOCOL_VERSION = 1
+const REDIAL_MS = 150
+
+/** Channel settings for every client of ours: fast reconnects, large frames, dead peers noticed. */
+export const CHANNEL_OPTIONS: ClientOptions = {
+  'grpc.max_receive_message_length': 128 * 1024 * 1024,
+  'grpc.max_send_message_length': 128 * 1024 * 1024,
+  'grpc.initial_reconnect_backoff_ms': 100,
+  'grpc.max_reconnect_backoff_ms': 1_000,
+  'grpc.keepalive_time_ms': 5_000,
+  'grpc.keepalive_timeout_ms': 3_000,
+}
+
+interface Peer {
+  readonly node: string
+  readonly nodeEpoch: number
+  link: PeerLink | undefined
+  client: broker.BrokerPeerClient | undefined
+  redial: NodeJS.Timeout | undefined
+  /** It has told all its filters. */
+  synced: boolean
+}
+
+export class PeerMesh implements Peers {
+  readonly #options: PeerMeshOptions
+  readonly #peers = new Map<string, Peer>()
+  readonly #announcements = new Announcements()
+  /** Streams accepted from brokers that this one has not heard of yet. */
+  readonly #early = new Set<PeerLink>()
+  readonly #dialled = new Map<PeerLink, Peer>()
+  #syncWaiters: (() => void)[] = []
+  #stopped = false
+
+  constructor(options: PeerMeshOptions) {
+    this.#options = options
+  }
+
+  /** The members have changed. */
+  changed(): void {
+    if (this.#stopped) return
+    const members = this.#options.metadata.peerNodes()
+    for (const peer of [...this.#peers.values()]) {
+      const member = members.find((node) => node.nodeId === peer.node)
+      if (member === undefined || member.nodeEpoch !== peer.nodeEpoch) this.#drop(peer)
+    }
+    for (const { nodeId, nodeEpoch } of members) {
+      if (this.#peers.has(nodeId)) continue
+      const peer: Peer = {
+        node: nodeId,
+        nodeEpoch,
+        link: undefined,
+        client: undefined,
+        redial: undefined,
+        synced: false,
+      }
+      this.#peers.set(nodeId, peer)
+      if (this.#options.metadata.self < nodeId) this.#dial(peer)
+    }
+    this.#announcements.members([...this.#peers.keys()])
+    for (const link of [...this.#early]) if (link.hello) this.#greeted(link, link.hello)
+    this.#checkSynced()
+  }
+
+  /** This broker has another registration: every stream is made again under it. */
+  restart(): void {
+    for (const peer of [...this.#peers.values()]) this.#drop(peer)
+    for (const link of [...this.#early]) link.close()
+    this.changed()
+  }
+
+  /** A peer has dialled. */
+  accept(stream: PeerStream): void {
+    this.#open(stream)
+  }
+
+  /** Resolves when every member has told its filters: from then on no publish here misses a subscriber. */
+  synced(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#syncWaiters.push(resolve)
+      this.#checkSynced()
+    })
+  }
+
+  linked(node: string): boolean {
+    return this.#linkOf(node) !== undefined
+  }
+
+  publish(
+    node: string,
+    item: PublishItem,
+    onReply: ((reply: PublishReply | undefined) => void) | undefined,
+  ): boolean {
+    const link = this.#linkOf(node)
+    if (link === undefined) return false
+    const value = toWirePublish(item)
+    if (onReply === undefined) {
+      if (link.crowded) return false
+      link.send({ $case: 'publish', value })
+      return true
+    }
+    link.request({ $case: 'publish', value }, (kind) => {
+      onReply(kind?.$case === 'publishReply' ? kind.value.refused : undefined)
+    })
+    return true
+  }
+
+  request(node: string, shard: number, request: ShardRequest): Promise<ShardReply | undefined> {
+    const link = this.#linkOf(node)
+    if (link === undefined) return Promise.resolve(undefined)
+    return new Promise((resolve) => {
+      link.request({ $case: 'shardRequest', value: toWireRequest(shard, request) }, (kind) => {
+        resolve(kind?.$case === 'shardReply' ? fromWireReply(kind.value) : undefined)
+      })
+    })
+  }
+
+  acknowledge(node: string, to: SessionAddress, offsets: readonly number[]): void {
+    const value = { ...toWireAddress(to), offsets: [...offsets] }
+    this.#linkOf(node)?.send({ $case: 'sessionAcknowledge', value })
+  }
+
+  push(node: string, to: SessionAddress, deliveries: readonly Delivery[]): void {
+    const messages = deliveries.map((delivery) => toWireDelivery(delivery))
+    this.#linkOf(node)?.send({ $case: 'sessionPush', value: { ...toWireAddress(to), messages } })
+  }
+
+  /** Resolves when the peer has closed the connection, or the stream breaks. */
+  evict(node: string, to: SessionAddress): Promise<void> {
+    const link = this.#linkOf(node)
+    if (link === undefined) return Promise.resolve()
+    return new Promise((resolve) => {
+      link.request({ $case: 'sessionEvict', value: toWireAddress(to) }, () => resolve())
+    })
+  }
+
+  announceLive(change: FilterChange): Promise<void> {
+    if (change.added.length + change.removed.length > 0) {
+      this.#announce(() => ({ $case: 'liveFilters', value: wireChange(change) }))
+    }
+    return this.#announcements.settled()
+  }
+
+  announceShard(shard: number, epoch: number, change: FilterChange): Promise<void> {
+    this.#options.router.changeShardFilters(shard, epoch, change)
+    if (change.reset || change.added.length + change.removed.length > 0) {
+      const value = { shard, epoch, ...wireChange(change) }
+      this.#announce(() => ({ $case: 'shardFilters', value }))
+    }
+    return this.#announcements.settled()
+  }
+
+  stop(): void {
+    this.#stopped = true
+    for (const peer of [...this.#peers.values()]) this.#drop(peer)
+    for (const link of [...this.#early]) link.close()
+  }
+
+  #linkOf(node: string): PeerLink | undefined {
+    const peer = this.#peers.get(node)
+    return peer?.link?.closed === false ? peer.link : undefined
+  }
+
+  #announce(build: () => NonNullable<broker.PeerItem['kind']>): void {
+    const sequence = this.#announcements.next()
+    for (const peer of this.#peers.values()) {
+      peer.link?.request(build(), (kind) => {
+        if (kind !== undefined) this.#announcements.confirm(peer.node, sequence)
+      })
+    }
+    this.#announcements.members([...this.#peers.keys()])
+  }
+
+  #dial(peer: Peer): void {
+    if (this.#stopped || this.#peers.get(peer.node) !== peer) return
+    const address = this.#options.metadata.grpcAddress(peer.node)
+    if (address === undefined) return
+    peer.client ??= new broker.BrokerPeerClient(
+      address,
+      credentials.createInsecure(),
+      CHANNEL_OPTIONS,
+    )
+    this.#dialled.set(this.#open(peer.client.exchange({})), peer)
+  }
+
+  #open(stream: PeerStream): PeerLink {
+    const link = new PeerLink(stream, {
+      item: (from, item) => this.#item(from, item),
+      closed: (closed) => this.#closed(closed),
+    })
+    const { clusterId, incarnation, nodeEpoch, metadata } = this.#options
+    const hello = {
+      clusterId: clusterId(),
+      nodeId: metadata.self,
+      incarnation,
+      nodeEpoch: nodeEpoch(),
+      protocolVersion: PROTOCOL_VERSION,
+    }
+    link.send({ $case: 'hello', value: hello })
+    this.#early.add(link)
+    return link
+  }
+
+  #greeted(link: PeerLink, hello: broker.Hello): void {
+    link.hello = hello
+    const foreign =
+      hello.clusterId !== this.#options.clusterId() || hello.protocolVersion !== PROTOCOL_VERSION
+    if (foreign) {
+      link.close()
+      return
+    }
+    const peer = this.#peers.get(hello.nodeId)
+    // A broker that registered just now may dial before the news of it arrives here: wait for the news.
+    if (peer === undefined || hello.nodeEpoch > peer.nodeEpoch) return
+    this.#early.delete(link)
+    if (hello.nodeEpoch < peer.nodeEpoch) {
+      link.close()
+      return
+    }
+    const before = peer.link
+    peer.link = link
+    before?.close()
+    this.#tellAll(peer, link)
+    this.#options.handlers.changed()
+  }
+
+  /** Everything a peer must know, live filters last: they say that it is complete. */
+  #tellAll(peer: Peer, link: PeerLink): void {
+    const sequence = this.#announcements.newest
+    for (const { shard, epoch, filters } of this.#options.hostedFilters()) {
+      const value = { shard, epoch, reset: true, added: [...filters], removed: [] }
+      link.request({ $case: 'shardFilters', value }, () => undefined)
+    }
+    const value = { reset: true, added: this.#options.router.liveFilters(), removed: [] }
+    link.request({ $case: 'liveFilters', value }, (kind) => {
+      if (kind !== undefined) this.#announcements.confirm(peer.node, sequence)
+    })
+  }
+
+  #closed(link: PeerLink): void {
+    this.#early.delete(link)
+    const dialled = this.#dialled.get(link)
+    this.#dialled.delete(link)
+    const lost = [...this.#peers.values()].find((peer) => peer.link === link)
+    if (lost !== undefined) lost.link = undefined
+    if (this.#stopped) return
+    if (lost !== undefined) this.#options.handlers.changed()
+    // The other side dials again what it had dialled.
+    if (dialled === undefined || this.#peers.get(dialled.node) !== dialled) return
+    dialled.redial = setTimeout(() => {
+      if (dialled.link === undefined) this.#dial(dialled)
+    }, REDIAL_MS)
+  }
+
+  #drop(peer: Peer): void {
+    this.#peers.delete(peer.node)
+    clearTimeout(peer.redial)
+    peer.link?.close()
+    peer.client?.close()
+    this.#options.router.forgetPeer(peer.node)
+  }
+
+  #item(link: PeerLink, item: broker.PeerItem): void {
+    const { kind, id } = item
+    if (kind === undefined) return
+    if (kind.$case === 'hello') {
+      this.#greeted(link, kind.value)
+      return
+    }
+    const node = link.hello?.nodeId
+    const peer = node === undefined ? undefined : this.#peers.get(node)
+    if (peer === undefined || peer.link !== link) return
+    const { handlers, router } = this.#options
+    switch (kind.$case) {
+      case 'publish':
+        handlers.publish(fromWirePublish(kind.value), (refused) => {
+          if (id !== 0) link.send({ $case: 'publishReply', value: { refused: [...refused] } }, id)
+        })
+        return
+      case 'sessionPush':
+        handlers.push(fromWireAddress(kind.value), kind.value.messages.map(fromWireDelivery))
+        return
+      case 'sessionAcknowledge':
+        handlers.acknowledged(fromWireAddress(kind.value), kind.value.offsets)
+        return
+      case 'shardRequest':
+        void this.#answer(link, id, kind.value)
+        return
+      case 'liveFilters':
+        router.changePeerFilters(peer.node, kind.value)
+        if (kind.value.reset) {
+          peer.synced = true
+          this.#checkSynced()
+        }
+        break
+      case 'shardFilters':
+        router.changeShardFilters(kind.value.shard, kind.value.epoch, kind.value)
+        break
+      case 'sessionEvict':
+        handlers.evict(fromWireAddress(kind.value))
+        break
+      default:
+        return
+    }
+    link.send({ $case: 'done', value: {} }, id)
+  }
+
+  async #answer(link: PeerLink, id: number, wire: broker.ShardRequest): Promise<void> {
+    const request = fromWireRequest(wire)
+    const reply: ShardReply =
+      request === undefined
+        ? { status: 'refused', detail: 'unknown request' }
+        : await this.#options.handlers.request(wire.shard, request)
+    link.send({ $case: 'shardReply', value: toWireReply(reply) }, id)
+  }
+
+  #checkSynced(): void {
+    for (const peer of this.#peers.values()) if (!peer.synced) return
+    const waiters = this.#syncWaiters
+    this.#syncWaiters = []
+    for (const wake of waiters) wake()
+  }
+}
+
+function wireChange(change: FilterChange): broker.LiveFilters {
+  return { reset: change.reset, added: [...change.added], removed: [...change.removed] }
+}

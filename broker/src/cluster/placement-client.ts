@@ -1,0 +1,275 @@
+/**
+ * This broker's side of the Placement Center: registration, heartbeats, the watch, reports on shards. Finds
+ * the leader by itself and goes on when it changes. Keeps trying for ever; `onTrouble` says what is wrong.
+ */
+import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { placement } from '@robust/proto'
+import type { MetadataCache } from './metadata-cache.ts'
+import { CHANNEL_OPTIONS } from './peer-mesh.ts'
+
+export interface PlacementClientOptions {
+  /** `host:port` of Placement Center nodes; any of them will do. */
+  readonly addresses: readonly string[]
+  readonly registration: placement.RegisterRequest
+  readonly metadata: MetadataCache
+  readonly report: () => placement.RuntimeReport
+  /** The Placement Center does not know this registration any more; a new one has been made. */
+  readonly onReregistered: () => void
+  readonly onTrouble: (address: string, error: Error) => void
+}
+
+const NO_METADATA = new Metadata()
+const CALL_TIMEOUT_MS = 2_000
+const RETRY_MS = 200
+/** Of the lease, for clocks that run at different speeds; plus a fixed part for the scheduler. */
+const DRIFT_FRACTION = 0.05
+const MARGIN_MS = 500
+
+export class PlacementClient {
+  readonly #options: PlacementClientOptions
+  readonly #clients = new Map<string, placement.PlacementClient>()
+  #addresses: string[]
+  #nodeEpoch = 0
+  #leaseTtlMs = 0
+  #heartbeatMs = 500
+  /** Monotonic time at which the last answered heartbeat was sent. */
+  #renewedAtMs = 0
+  #term = 0
+  #watch: { cancel(): void } | undefined
+  #beat: NodeJS.Timeout | undefined
+  #watchRetry: NodeJS.Timeout | undefined
+  #stopped = false
+  #caughtUp: (() => void) | undefined
+
+  constructor(options: PlacementClientOptions) {
+    this.#options = options
+    this.#addresses = [...options.addresses]
+  }
+
+  get nodeEpoch(): number {
+    return this.#nodeEpoch
+  }
+
+  /** The newest term that a leader has named. */
+  get term(): number {
+    return this.#term
+  }
+
+  get silenceMs(): number {
+    return Math.round(performance.now() - this.#renewedAtMs)
+  }
+
+  /** Counted from the send of the last answered heartbeat. */
+  get leaseValid(): boolean {
+    const usable = this.#leaseTtlMs * (1 - DRIFT_FRACTION) - MARGIN_MS
+    return this.#nodeEpoch !== 0 && performance.now() - this.#renewedAtMs < usable
+  }
+
+  /** Registers, then loads the metadata and follows it. Resolves when all that was committed is known. */
+  async start(): Promise<void> {
+    await this.#register()
+    const caughtUp = new Promise<void>((resolve) => {
+      this.#caughtUp = resolve
+    })
+    this.#follow()
+    this.#scheduleBeat()
+    await caughtUp
+  }
+
+  async shardsOpened(shards: placement.OpenedShard[]): Promise<readonly number[]> {
+    const request = { nodeId: this.#options.metadata.self, nodeEpoch: this.#nodeEpoch, shards }
+    const reply = await this.#persist<placement.ShardsOpenedReply>((client, done) =>
+      client.shardsOpened(request, NO_METADATA, deadline(), done),
+    )
+    return reply?.refused ?? []
+  }
+
+  async shardsReleased(shards: placement.ReleasedShard[]): Promise<void> {
+    const request = { nodeId: this.#options.metadata.self, nodeEpoch: this.#nodeEpoch, shards }
+    await this.#persist<placement.ShardsReleasedReply>((client, done) =>
+      client.shardsReleased(request, NO_METADATA, deadline(), done),
+    )
+  }
+
+  /** Leaves the cluster; gives up after a few tries, since the time-out does the same a little later. */
+  async deregister(reason: string): Promise<void> {
+    this.#halt()
+    const request = { nodeId: this.#options.metadata.self, nodeEpoch: this.#nodeEpoch, reason }
+    for (let attempt = 0; attempt < 3; attempt++) {
+      try {
+        await this.#call<placement.DeregisterReply>((client, done) =>
+          client.deregister(request, NO_METADATA, deadline(), done),
+        )
+        return
+      } catch {
+        await pause(RETRY_MS)
+      }
+    }
+  }
+
+  stop(): void {
+    this.#halt()
+    for (const client of this.#clients.values()) client.close()
+    this.#clients.clear()
+  }
+
+  #halt(): void {
+    this.#stopped = true
+    clearTimeout(this.#beat)
+    clearTimeout(this.#watchRetry)
+    this.#watch?.cancel()
+  }
+
+  async #register(): Promise<void> {
+    const { registration } = this.#options
+    const sentAt = performance.now()
+    const reply = await this.#persist<placement.RegisterReply>((client, done) =>
+      client.register(registration, NO_METADATA, deadline(), done),
+    )
+    if (reply === undefined) return
+    this.#nodeEpoch = reply.nodeEpoch
+    this.#leaseTtlMs = reply.leaseTtlMs
+    this.#heartbeatMs = reply.heartbeatMs
+    this.#renewedAtMs = sentAt
+  }
+
+  #scheduleBeat(delayMs = this.#heartbeatMs): void {
+    if (this.#stopped) return
+    this.#beat = setTimeout(() => void this.#heartbeat(), delayMs)
+  }
+
+  async #heartbeat(): Promise<void> {
+    const { registration, metadata, report } = this.#options
+    const sentAt = performance.now()
+    const request = {
+      nodeId: registration.nodeId,
+      incarnation: registration.incarnation,
+      nodeEpoch: this.#nodeEpoch,
+      report: report(),
+      metadataIndex: metadata.index,
+    }
+    try {
+      const reply = await this.#call<placement.HeartbeatReply>((client, done) =>
+        client.heartbeat(request, NO_METADATA, deadline(Math.max(this.#heartbeatMs, 400)), done),
+      )
+      this.#term = Math.max(this.#term, reply.placementTerm)
+      if (!reply.registered) {
+        await this.#register()
+        this.#options.onReregistered()
+      } else {
+        this.#leaseTtlMs = reply.leaseTtlMs
+        this.#renewedAtMs = sentAt
+      }
+      this.#scheduleBeat(Math.max(0, this.#heartbeatMs - (performance.now() - sentAt)))
+    } catch {
+      this.#scheduleBeat(RETRY_MS)
+    }
+  }
+
+  #follow(): void {
+    if (this.#stopped) return
+    const { metadata } = this.#options
+    const client = this.#client(this.#addresses[0] as string)
+    const stream = client.watch({ nodeId: metadata.self, afterIndex: metadata.index })
+    this.#watch = stream
+    let over = false
+    const again = (error?: Error): void => {
+      if (over || this.#stopped) return
+      over = true
+      stream.cancel()
+      if (error !== undefined) this.#failed(this.#addresses[0] as string, error as ServiceError)
+      this.#watchRetry = setTimeout(() => this.#follow(), RETRY_MS)
+    }
+    stream.on('data', (event: placement.WatchEvent) => {
+      if (!over) this.#event(event)
+    })
+    stream.on('error', again)
+    stream.on('end', () => again())
+  }
+
+  #event(event: placement.WatchEvent): void {
+    const { metadata } = this.#options
+    this.#term = Math.max(this.#term, event.placementTerm)
+    switch (event.kind?.$case) {
+      case 'snapshot':
+        metadata.replace(event.index, event.kind.value)
+        break
+      case 'change':
+        metadata.apply(event.index, event.kind.value)
+        break
+      case 'caughtUp':
+        this.#caughtUp?.()
+        this.#caughtUp = undefined
+        break
+      default:
+        break
+    }
+  }
+
+  /** Repeats a call until it is answered; undefined when this broker stops. */
+  async #persist<T>(invoke: Invoke<T>): Promise<T | undefined> {
+    while (!this.#stopped) {
+      try {
+        return await this.#call(invoke)
+      } catch {
+        await pause(RETRY_MS)
+      }
+    }
+    return undefined
+  }
+
+  /** One try at each node that is not known to follow somebody else, beginning with the presumed leader. */
+  async #call<T>(invoke: Invoke<T>): Promise<T> {
+    let last: Error = new Error('no Placement Center address is known')
+    for (let attempt = 0; attempt < this.#addresses.length; attempt++) {
+      const address = this.#addresses[0] as string
+      try {
+        return await new Promise<T>((resolve, reject) => {
+          invoke(this.#client(address), (error, reply) => {
+            if (error) reject(error)
+            else resolve(reply)
+          })
+        })
+      } catch (error) {
+        last = error as Error
+        this.#failed(address, error as ServiceError)
+      }
+    }
+    throw last
+  }
+
+  /** Puts the leader that a follower named first, or else another node. */
+  #failed(address: string, error: ServiceError): void {
+    if (this.#addresses[0] !== address) return
+    const leader = error.metadata?.get('leader-address')[0]?.toString()
+    const rest = this.#addresses.filter((known) => known !== address && known !== leader)
+    if (leader !== undefined && leader !== '' && leader !== address) {
+      this.#addresses = [leader, ...rest, address]
+      return
+    }
+    this.#addresses = [...rest, address]
+    if (error.code !== status.FAILED_PRECONDITION) this.#options.onTrouble(address, error)
+  }
+
+  #client(address: string): placement.PlacementClient {
+    let client = this.#clients.get(address)
+    if (client === undefined) {
+      client = new placement.PlacementClient(address, credentials.createInsecure(), CHANNEL_OPTIONS)
+      this.#clients.set(address, client)
+    }
+    return client
+  }
+}
+
+type Invoke<T> = (
+  client: placement.PlacementClient,
+  done: (error: ServiceError | null, reply: T) => void,
+) => unknown
+
+function deadline(ms = CALL_TIMEOUT_MS): { deadline: number } {
+  return { deadline: Date.now() + ms }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

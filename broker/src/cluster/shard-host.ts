@@ -1,0 +1,313 @@
+/**
+ * Opens, serves and gives up the shards that the Placement Center grants to this broker. Fences first, reads
+ * after; what another broker has opened in the meantime is dropped at once.
+ */
+
+import type { StorageAdapter } from '@robust/storage-adapters'
+import { StorageError } from '@robust/storage-adapters'
+import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
+import type { Message } from '../core/message.ts'
+import type { Clock } from '../core/ports/clock.ts'
+import type { Connections } from '../core/ports/connections.ts'
+import { RetainedShard } from '../core/retained-shard.ts'
+import type { FilterChange } from '../core/router.ts'
+import { SessionShard } from '../core/sessions/session-shard.ts'
+import { type LostReason, ShardWriter } from '../core/shard-writer.ts'
+import type { MetadataCache } from './metadata-cache.ts'
+import type { PlacementClient } from './placement-client.ts'
+
+export type ShardState = 'opening' | 'open' | 'closing' | 'data-loss'
+
+export interface HostLog {
+  info(fields: object, message: string): void
+  error(fields: object, message: string): void
+}
+
+export interface ShardHostOptions {
+  readonly metadata: MetadataCache
+  readonly placement: PlacementClient
+  readonly storage: StorageAdapter
+  readonly hosted: HostedShards
+  readonly clock: Clock
+  readonly incarnation: string
+  readonly connections: Connections
+  readonly publish: (message: Message) => Promise<void>
+  readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
+  /** The set of served shards has changed. */
+  readonly onChange: () => void
+  readonly log: HostLog
+}
+
+interface Slot {
+  readonly shard: number
+  readonly epoch: number
+  state: ShardState
+  hosted: HostedShard | undefined
+}
+
+const RETRY_MS = 300
+/** Opened shards are reported together. */
+const REPORT_MS = 5
+
+export class ShardHost {
+  readonly #options: ShardHostOptions
+  readonly #slots = new Map<number, Slot>()
+  #opened: HostedShard[] = []
+  #reporting = false
+  #storageAvailable = true
+  #stopped = false
+
+  constructor(options: ShardHostOptions) {
+    this.#options = options
+  }
+
+  get storageAvailable(): boolean {
+    return this.#storageAvailable
+  }
+
+  states(): { shard: number; epoch: number; state: ShardState; commitNumber: number }[] {
+    return [...this.#slots.values()].map(({ shard, epoch, state, hosted }) => ({
+      shard,
+      epoch,
+      state,
+      commitNumber: hosted?.writer.commitNumber ?? 0,
+    }))
+  }
+
+  filters(): { shard: number; epoch: number; filters: readonly string[] }[] {
+    return [...this.#options.hosted.all()].map(({ shard, epoch, sessions }) => ({
+      shard,
+      epoch,
+      filters: sessions.filters(),
+    }))
+  }
+
+  /** The metadata has changed: begins what is granted, drops what is not. */
+  reconcile(): void {
+    if (this.#stopped) return
+    const { metadata, placement, hosted } = this.#options
+    const granted = new Map(
+      metadata.granted(placement.nodeEpoch).map((shard) => [shard.shard, shard.epoch]),
+    )
+    for (const slot of [...this.#slots.values()]) {
+      if (granted.get(slot.shard) !== slot.epoch) this.#drop(slot)
+    }
+    for (const [shard, epoch] of granted) {
+      if (!this.#slots.has(shard)) this.#begin(shard, epoch)
+    }
+    for (const shard of hosted.all()) shard.sessions.checkMembers()
+  }
+
+  /** The Placement Center says so before the metadata stream does. */
+  acquire(shards: readonly { shard: number; epoch: number }[]): void {
+    for (const { shard, epoch } of shards) {
+      const slot = this.#slots.get(shard)
+      if (slot !== undefined && slot.epoch >= epoch) continue
+      if (slot !== undefined) this.#drop(slot)
+      this.#begin(shard, epoch)
+    }
+  }
+
+  /** Flushes and closes shards, then reports them released. */
+  async release(shards: readonly { shard: number; epoch: number }[]): Promise<void> {
+    const slots = shards.flatMap(({ shard, epoch }) => {
+      const slot = this.#slots.get(shard)
+      return slot?.epoch === epoch && slot.state === 'open' ? [slot] : []
+    })
+    const released = await Promise.all(slots.map((slot) => this.#close(slot)))
+    if (released.length > 0) await this.#options.placement.shardsReleased(released)
+  }
+
+  /** Gives every shard back, in order. */
+  async drain(): Promise<void> {
+    await this.release([...this.#slots.values()])
+  }
+
+  /** The registration is gone, and every lease with it. */
+  dropAll(): void {
+    for (const slot of [...this.#slots.values()]) this.#drop(slot)
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.dropAll()
+  }
+
+  #begin(shard: number, epoch: number): void {
+    const slot: Slot = { shard, epoch, state: 'opening', hosted: undefined }
+    this.#slots.set(shard, slot)
+    void this.#open(slot)
+  }
+
+  async #open(slot: Slot): Promise<void> {
+    while (this.#current(slot)) {
+      try {
+        const hosted = await this.#load(slot)
+        if (!this.#current(slot)) {
+          hosted.sessions.stop()
+          return
+        }
+        this.#storageAvailable = true
+        slot.hosted = hosted
+        slot.state = 'open'
+        this.#options.hosted.add(hosted)
+        this.#report(hosted)
+        hosted.sessions.checkMembers()
+        this.#options.onChange()
+        return
+      } catch (error) {
+        if (!this.#current(slot) || !this.#mayRetry(slot, error)) return
+        await new Promise<void>((resolve) => this.#options.clock.after(RETRY_MS, resolve))
+      }
+    }
+  }
+
+  #mayRetry(slot: Slot, error: unknown): boolean {
+    const { log } = this.#options
+    const code = error instanceof StorageError ? error.code : 'UNAVAILABLE'
+    const fields = { err: error, shard: slot.shard, epoch: slot.epoch }
+    if (code === 'FENCED') {
+      log.info({ ...fields, errId: 'SHARD_FENCED' }, 'another broker has the shard')
+      this.#slots.delete(slot.shard)
+      return false
+    }
+    if (code === 'UNAVAILABLE') {
+      if (this.#storageAvailable) {
+        log.error({ ...fields, errId: 'STORAGE_UNAVAILABLE' }, 'storage does not answer, retrying')
+      }
+      this.#storageAvailable = false
+      return true
+    }
+    slot.state = 'data-loss'
+    log.error({ ...fields, errId: 'DATA_LOSS' }, 'the shard cannot be read')
+    return false
+  }
+
+  async #load(slot: Slot): Promise<HostedShard> {
+    const { storage, clock, connections, publish, announce, log, metadata, incarnation } =
+      this.#options
+    const { shard, epoch } = slot
+    const writer = new ShardWriter({
+      shard,
+      epoch,
+      owner: `${metadata.self}/${incarnation}`,
+      storage,
+      clock,
+      onLost: (reason, error) => this.#lost(slot, reason, error),
+      onStorage: (available, error) => this.#storageChanged(available, error),
+    })
+    await writer.open()
+    const sessions = new SessionShard({
+      writer,
+      storage,
+      clock,
+      connections,
+      publish,
+      announce: (change) => announce(shard, epoch, change),
+      onError: (err) =>
+        log.error({ err, shard, errId: 'SESSION_TASK_FAILED' }, 'a session task failed'),
+    })
+    const retained = new RetainedShard(writer, storage)
+    await Promise.all([sessions.load(), retained.load()])
+    // Peers keep the filters of the owner before until these arrive; subscriptions cannot change in between.
+    void announce(shard, epoch, { reset: true, added: sessions.filters(), removed: [] })
+    return { shard, epoch, writer, sessions, retained }
+  }
+
+  #report(hosted: HostedShard): void {
+    this.#opened.push(hosted)
+    if (this.#reporting) return
+    this.#reporting = true
+    this.#options.clock.after(REPORT_MS, () => void this.#sendReport())
+  }
+
+  async #sendReport(): Promise<void> {
+    while (this.#opened.length > 0) {
+      const opened = this.#opened
+      this.#opened = []
+      const shards = opened.map(({ shard, epoch, writer }) => ({
+        shard,
+        epoch,
+        storageIncarnation: writer.incarnation,
+        commitNumber: writer.commitNumber,
+      }))
+      const refused = await this.#options.placement.shardsOpened(shards)
+      for (const shard of refused) {
+        const slot = this.#slots.get(shard)
+        if (opened.some((hosted) => hosted === slot?.hosted) && slot) this.#drop(slot)
+      }
+    }
+    this.#reporting = false
+  }
+
+  #lost(slot: Slot, reason: LostReason, error: Error): void {
+    const { log } = this.#options
+    const fields = { err: error, shard: slot.shard, epoch: slot.epoch }
+    this.#forget(slot)
+    if (reason === 'fenced') {
+      log.info({ ...fields, errId: 'SHARD_FENCED' }, 'the shard has moved to another broker')
+      this.#slots.delete(slot.shard)
+    } else {
+      slot.state = 'data-loss'
+      log.error({ ...fields, errId: 'DATA_LOSS' }, 'the shard has lost data and is not served')
+      // Storage that promised nothing has kept its promise: begin afresh.
+      if (!this.#options.storage.capabilities.survivesProcessCrash) {
+        this.#begin(slot.shard, slot.epoch)
+      }
+    }
+    this.#options.onChange()
+  }
+
+  #drop(slot: Slot): void {
+    this.#slots.delete(slot.shard)
+    this.#forget(slot)
+    this.#options.onChange()
+  }
+
+  #forget(slot: Slot): void {
+    const { hosted } = slot
+    slot.hosted = undefined
+    if (hosted === undefined) return
+    this.#options.hosted.remove(slot.shard)
+    hosted.sessions.stop()
+    hosted.writer.abandon()
+  }
+
+  async #close(slot: Slot): Promise<{ shard: number; epoch: number; commitNumber: number }> {
+    slot.state = 'closing'
+    const { shard, epoch, hosted } = slot
+    const commitNumber = hosted?.writer.commitNumber ?? 0
+    if (hosted !== undefined) {
+      this.#options.hosted.remove(shard)
+      hosted.sessions.flush()
+      hosted.sessions.stop()
+      await hosted.writer.drained()
+      hosted.writer.abandon()
+      await this.#options.storage.close(shard, epoch).catch((err: unknown) => {
+        this.#options.log.error(
+          { err, shard, errId: 'SHARD_CLOSE_FAILED' },
+          'closing a shard failed',
+        )
+      })
+    }
+    // The slot stays until the metadata says so too, lest the old grant be taken for a new one.
+    this.#options.onChange()
+    return { shard, epoch, commitNumber: hosted?.writer.commitNumber ?? commitNumber }
+  }
+
+  #current(slot: Slot): boolean {
+    return !this.#stopped && this.#slots.get(slot.shard) === slot
+  }
+
+  #storageChanged(available: boolean, error?: Error): void {
+    if (available === this.#storageAvailable) return
+    this.#storageAvailable = available
+    const { log } = this.#options
+    if (available) log.info({}, 'storage answers again')
+    else
+      log.error(
+        { err: error, errId: 'STORAGE_UNAVAILABLE' },
+        'storage does not answer; writes wait',
+      )
+  }
+}

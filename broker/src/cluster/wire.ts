@@ -1,0 +1,236 @@
+/** Core values to and from the messages of `broker.proto`. Only shapes; no decisions. */
+import { broker } from '@robust/proto'
+import type { Guarantee, Message, Subscription } from '../core/message.ts'
+import type { Attachment, Delivery, SessionAddress } from '../core/ports/connections.ts'
+import type { PublishItem } from '../core/ports/peers.ts'
+import type { Will } from '../core/sessions/session.ts'
+import type { Attached } from '../core/sessions/session-shard.ts'
+import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
+
+type WireRequest = NonNullable<broker.ShardRequest['kind']>
+
+export function toWireMessage(message: Message): broker.Message {
+  return {
+    address: message.address,
+    payload: message.payload,
+    guarantee: message.guarantee,
+    retain: message.retain,
+    dialect: message.dialect,
+    properties: message.properties,
+    timestampMs: message.timestampMs,
+    expiresAtMs: message.expiresAtMs,
+    publisher: message.publisher,
+    token: message.token,
+  }
+}
+
+export function fromWireMessage(message: broker.Message | undefined): Message {
+  const wire = message ?? broker.Message.fromPartial({})
+  return { ...wire, guarantee: guaranteeOf(wire.guarantee) }
+}
+
+export function toWirePublish(item: PublishItem): broker.Publish {
+  const { message, live, shards, retained } = item
+  return { message: toWireMessage(message), live, shards: [...shards], retained }
+}
+
+export function fromWirePublish(wire: broker.Publish): PublishItem {
+  const { live, shards, retained } = wire
+  return { message: fromWireMessage(wire.message), live, shards, retained }
+}
+
+export function toWireAddress(to: SessionAddress): { session: string; attachment: Attachment } {
+  const { epoch, counter } = to.attachment
+  return { session: to.session, attachment: { epoch, counter } }
+}
+
+export function fromWireAddress(wire: {
+  session: string
+  attachment: broker.Attachment | undefined
+}): SessionAddress {
+  return { session: wire.session, attachment: wire.attachment ?? { epoch: 0, counter: 0 } }
+}
+
+export function toWireDelivery(delivery: Delivery): broker.InboxMessage {
+  const { offset, redelivered, identifiers, released } = delivery
+  const message = released ? undefined : toWireMessage(delivery.message)
+  return { offset, redelivered, message, identifiers: [...identifiers], released }
+}
+
+export function fromWireDelivery(wire: broker.InboxMessage): Delivery {
+  const { offset, redelivered, identifiers, released } = wire
+  return { offset, redelivered, identifiers, released, message: fromWireMessage(wire.message) }
+}
+
+export function toWireRequest(shard: number, request: ShardRequest): broker.ShardRequest {
+  return { shard, kind: toWireKind(request) }
+}
+
+function toWireKind(request: ShardRequest): WireRequest {
+  switch (request.kind) {
+    case 'attach': {
+      const { node, will, ...rest } = request.attach
+      return { $case: 'attach', value: { ...rest, nodeId: node, will: toWireWill(will) } }
+    }
+    case 'reattach': {
+      const { node, will, ...rest } = request.reattach
+      return { $case: 'reattach', value: { ...rest, nodeId: node, will: toWireWill(will) } }
+    }
+    case 'detach': {
+      const { to, publishWill, expirySeconds } = request.detach
+      const changeExpiry = expirySeconds !== undefined
+      const expiry = { changeExpiry, expirySeconds: expirySeconds ?? 0 }
+      return { $case: 'detach', value: { ...toWireAddress(to), publishWill, ...expiry } }
+    }
+    case 'subscribe': {
+      const subscriptions = [...request.subscriptions]
+      return { $case: 'subscribe', value: { ...toWireAddress(request.to), subscriptions } }
+    }
+    case 'unsubscribe': {
+      const filters = [...request.filters]
+      return { $case: 'unsubscribe', value: { ...toWireAddress(request.to), filters } }
+    }
+    case 'incoming': {
+      const { to, packetId, token } = request
+      const value = {
+        ...toWireAddress(to),
+        packetId,
+        token: token ?? '',
+        forget: token === undefined,
+      }
+      return { $case: 'incoming', value }
+    }
+    case 'release':
+      return { $case: 'release', value: { ...toWireAddress(request.to), offset: request.offset } }
+    case 'enqueue': {
+      const messages = request.messages.map(({ message, identifiers }) =>
+        toWireDelivery({ offset: 0, message, identifiers, redelivered: false, released: false }),
+      )
+      return { $case: 'enqueue', value: { ...toWireAddress(request.to), messages } }
+    }
+    case 'retained':
+      return { $case: 'retained', value: { shards: [...request.shards], filter: request.filter } }
+    default:
+      return request satisfies never
+  }
+}
+
+/** Undefined: a request of a newer broker that this one does not know. */
+export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undefined {
+  const { kind } = wire
+  switch (kind?.$case) {
+    case 'attach': {
+      const { nodeId, will, ...rest } = kind.value
+      return { kind: 'attach', attach: { ...rest, node: nodeId, will: fromWireWill(will) } }
+    }
+    case 'reattach': {
+      const { nodeId, will, attachment, ...rest } = kind.value
+      const known = attachment ?? { epoch: 0, counter: 0 }
+      const reattach = { ...rest, node: nodeId, attachment: known, will: fromWireWill(will) }
+      return { kind: 'reattach', reattach }
+    }
+    case 'detach': {
+      const { publishWill, changeExpiry, expirySeconds } = kind.value
+      const expiry = changeExpiry ? expirySeconds : undefined
+      const to = fromWireAddress(kind.value)
+      return { kind: 'detach', detach: { to, publishWill, expirySeconds: expiry } }
+    }
+    case 'subscribe': {
+      const subscriptions = kind.value.subscriptions.map((wanted) => fromWireSubscription(wanted))
+      return { kind: 'subscribe', to: fromWireAddress(kind.value), subscriptions }
+    }
+    case 'unsubscribe':
+      return { kind: 'unsubscribe', to: fromWireAddress(kind.value), filters: kind.value.filters }
+    case 'incoming': {
+      const { packetId, token, forget } = kind.value
+      const to = fromWireAddress(kind.value)
+      return { kind: 'incoming', to, packetId, token: forget ? undefined : token }
+    }
+    case 'release':
+      return { kind: 'release', to: fromWireAddress(kind.value), offset: kind.value.offset }
+    case 'enqueue': {
+      const messages = kind.value.messages.map((wired) => fromWireDelivery(wired))
+      return { kind: 'enqueue', to: fromWireAddress(kind.value), messages }
+    }
+    case 'retained':
+      return { kind: 'retained', shards: kind.value.shards, filter: kind.value.filter }
+    case undefined:
+      return undefined
+    default:
+      return kind satisfies never
+  }
+}
+
+const STATUS = {
+  ok: broker.ShardStatus.SHARD_STATUS_OK,
+  'not-owner': broker.ShardStatus.SHARD_STATUS_NOT_OWNER,
+  'taken-over': broker.ShardStatus.SHARD_STATUS_TAKEN_OVER,
+  failed: broker.ShardStatus.SHARD_STATUS_FAILED,
+  refused: broker.ShardStatus.SHARD_STATUS_REFUSED,
+} as const satisfies Record<ShardReply['status'], broker.ShardStatus>
+
+export function toWireReply(reply: ShardReply): broker.ShardReply {
+  const ok = reply.status === 'ok' ? reply : undefined
+  return {
+    status: STATUS[reply.status],
+    detail: 'detail' in reply ? reply.detail : '',
+    attached: ok?.attached && toWireAttached(ok.attached),
+    retained: (ok?.retained ?? []).map((message) => toWireMessage(message)),
+    existed: [...(ok?.existed ?? [])],
+  }
+}
+
+export function fromWireReply(wire: broker.ShardReply): ShardReply {
+  switch (wire.status) {
+    case broker.ShardStatus.SHARD_STATUS_OK: {
+      const reply = {
+        status: 'ok' as const,
+        existed: wire.existed,
+        retained: wire.retained.map((message) => fromWireMessage(message)),
+      }
+      return wire.attached ? { ...reply, attached: fromWireAttached(wire.attached) } : reply
+    }
+    case broker.ShardStatus.SHARD_STATUS_NOT_OWNER:
+      return { status: 'not-owner' }
+    case broker.ShardStatus.SHARD_STATUS_TAKEN_OVER:
+      return { status: 'taken-over' }
+    case broker.ShardStatus.SHARD_STATUS_REFUSED:
+      return { status: 'refused', detail: wire.detail }
+    default:
+      return { status: 'failed', detail: wire.detail }
+  }
+}
+
+function toWireAttached(attached: Attached): broker.SessionAttached {
+  return {
+    attachment: { epoch: attached.attachment.epoch, counter: attached.attachment.counter },
+    present: attached.present,
+    subscriptions: [...attached.subscriptions],
+    incoming: [...attached.incoming].map(([packetId, token]) => ({ packetId, token })),
+  }
+}
+
+function fromWireAttached(wire: broker.SessionAttached): Attached {
+  return {
+    attachment: wire.attachment ?? { epoch: 0, counter: 0 },
+    present: wire.present,
+    subscriptions: wire.subscriptions.map((subscription) => fromWireSubscription(subscription)),
+    incoming: new Map(wire.incoming.map(({ packetId, token }) => [packetId, token])),
+  }
+}
+
+function fromWireSubscription(wire: broker.Subscription): Subscription {
+  return { ...wire, guarantee: guaranteeOf(wire.guarantee) }
+}
+
+function toWireWill(will: Will | undefined): broker.Will | undefined {
+  return will && { message: toWireMessage(will.message), delaySeconds: will.delaySeconds }
+}
+
+function fromWireWill(will: broker.Will | undefined): Will | undefined {
+  return will && { message: fromWireMessage(will.message), delaySeconds: will.delaySeconds }
+}
+
+function guaranteeOf(value: number): Guarantee {
+  return value === 0 ? 0 : value === 1 ? 1 : 2
+}

@@ -1,0 +1,240 @@
+/**
+ * A session as the broker with its client's socket sees it: live subscriptions here, everything durable at
+ * the owner of its shard, wherever that is and whenever it moves.
+ */
+import { BrokerError } from './errors.ts'
+import { effectiveGuarantee, type Message, type Subscriber, type Subscription } from './message.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Attachment, Delivery, SessionAddress } from './ports/connections.ts'
+import { EXPIRES_AT_ONCE, type Will } from './sessions/session.ts'
+import type { Attached } from './sessions/session-shard.ts'
+import type { Answered, ShardClient } from './shard-client.ts'
+import type { Enqueued, ShardRequest } from './shard-requests.ts'
+
+/** The protocol's side of a session. Called synchronously; it must only queue. */
+export interface SessionEvents {
+  /** Live messages. */
+  deliver(message: Message, grants: readonly Subscription[]): void
+  /** Messages of a durable session, in order of their offsets. */
+  push(deliveries: readonly Delivery[]): void
+  /** Another connection has the session: close the socket. */
+  evicted(): void
+}
+
+export interface AttachOptions {
+  /** Unique in the cluster: the client's id. */
+  readonly session: string
+  readonly cleanStart: boolean
+  /** 0 ends with the connection; 0xffffffff never ends. */
+  readonly expirySeconds: number
+  /** Messages in flight towards the client. */
+  readonly window: number
+  readonly will: Will | undefined
+}
+
+export interface SessionContext {
+  readonly shard: number
+  readonly node: string
+  readonly nodeEpoch: number
+  readonly client: ShardClient
+  readonly clock: Clock
+  readonly acknowledge: (to: SessionAddress, offsets: readonly number[]) => void
+  readonly start: (to: SessionAddress) => void
+  /** Live registration; resolves when every peer knows. */
+  readonly subscribeLive: (subscriber: Subscriber, subscription: Subscription) => Promise<void>
+  readonly unsubscribeLive: (subscriber: Subscriber, filter: string) => void
+  readonly forget: (session: AttachedSession) => void
+}
+
+/** Offsets acknowledged on this connection that are remembered, to tell a redelivery after the shard moved. */
+const ACKNOWLEDGED_REMEMBERED_MAX = 8_192
+
+export class AttachedSession implements Subscriber {
+  readonly name: string
+  readonly shard: number
+  readonly present: boolean
+  readonly durable: boolean
+  /** Packet ids that the client has published exactly once and not released, with their tokens. */
+  readonly incoming: ReadonlyMap<number, string>
+  attachment: Attachment
+  readonly #options: AttachOptions
+  readonly #context: SessionContext
+  readonly #events: SessionEvents
+  readonly #subscriptions = new Map<string, Subscription>()
+  readonly #pushed = new Set<number>()
+  readonly #acknowledged = new Set<number>()
+  #toAcknowledge: number[] = []
+  #started = false
+  #closed = false
+
+  constructor(
+    options: AttachOptions,
+    attached: Attached,
+    more: { readonly context: SessionContext; readonly events: SessionEvents },
+  ) {
+    this.#options = options
+    this.#context = more.context
+    this.#events = more.events
+    this.name = options.session
+    this.shard = more.context.shard
+    this.durable = options.expirySeconds !== EXPIRES_AT_ONCE
+    this.present = attached.present
+    this.attachment = attached.attachment
+    this.incoming = attached.incoming
+    for (const subscription of attached.subscriptions) {
+      this.#subscriptions.set(subscription.filter, subscription)
+    }
+  }
+
+  /** Registers the stored subscriptions here. Before `start`. */
+  async restore(): Promise<void> {
+    const all = [...this.#subscriptions.values()]
+    await Promise.all(all.map((subscription) => this.#context.subscribeLive(this, subscription)))
+  }
+
+  /** The client knows that it is connected: deliveries may begin. */
+  start(): void {
+    this.#started = true
+    if (this.durable) this.#context.start(this.#address())
+  }
+
+  deliver(message: Message, grants: readonly Subscription[]): void {
+    if (!this.#started) return
+    // What is acknowledged to a durable session comes through its inbox.
+    if (this.durable && effectiveGuarantee(message, grants) > 0) return
+    this.#events.deliver(message, grants)
+  }
+
+  push(deliveries: readonly Delivery[]): void {
+    const fresh: Delivery[] = []
+    for (const delivery of deliveries) {
+      const { offset } = delivery
+      if (this.#acknowledged.has(offset)) this.#queueAcknowledgement(offset)
+      else if (delivery.released || !this.#pushed.has(offset)) {
+        this.#pushed.add(offset)
+        fresh.push(delivery)
+      }
+    }
+    if (fresh.length > 0) this.#events.push(fresh)
+  }
+
+  /** The client is done with the message. */
+  acknowledge(offset: number): void {
+    this.#pushed.delete(offset)
+    this.#acknowledged.add(offset)
+    if (this.#acknowledged.size > ACKNOWLEDGED_REMEMBERED_MAX) {
+      for (const oldest of this.#acknowledged) {
+        this.#acknowledged.delete(oldest)
+        break
+      }
+    }
+    this.#queueAcknowledgement(offset)
+  }
+
+  /** The client has an exactly-once message; resolves when that is durable. */
+  async release(offset: number): Promise<void> {
+    await this.#call((to) => ({ kind: 'release', to, offset }))
+  }
+
+  /** Durable when it resolves. A session that ends with its connection keeps it in the protocol's memory only. */
+  async noteIncoming(packetId: number, token: string | undefined): Promise<void> {
+    if (!this.durable) return
+    await this.#call((to) => ({ kind: 'incoming', to, packetId, token }))
+  }
+
+  /** Messages that this session alone is to have, with the guarantee of its inbox. Only durable sessions. */
+  async enqueue(messages: readonly Enqueued[]): Promise<void> {
+    await this.#call((to) => ({ kind: 'enqueue', to, messages }))
+  }
+
+  /** Resolves when no publish acknowledged from then on can miss the session; tells which filters existed. */
+  async subscribe(subscriptions: readonly Subscription[]): Promise<readonly boolean[]> {
+    const existed = subscriptions.map(({ filter }) => this.#subscriptions.has(filter))
+    const live = subscriptions.map((subscription) => {
+      this.#subscriptions.set(subscription.filter, subscription)
+      return this.#context.subscribeLive(this, subscription)
+    })
+    if (this.durable) await this.#call((to) => ({ kind: 'subscribe', to, subscriptions }))
+    await Promise.all(live)
+    return existed
+  }
+
+  async unsubscribe(filters: readonly string[]): Promise<readonly boolean[]> {
+    const existed = filters.map((filter) => {
+      this.#context.unsubscribeLive(this, filter)
+      return this.#subscriptions.delete(filter)
+    })
+    if (this.durable) await this.#call((to) => ({ kind: 'unsubscribe', to, filters }))
+    return existed
+  }
+
+  /** The connection has ended. The owner is told even if it has to be found first. */
+  detach(options: {
+    readonly publishWill: boolean
+    readonly expirySeconds: number | undefined
+  }): Promise<void> {
+    if (this.#closed) return Promise.resolve()
+    this.#flushAcknowledgements()
+    this.#end()
+    const detach = { to: this.#address(), ...options }
+    const request: ShardRequest = { kind: 'detach', detach }
+    return this.#context.client.call(this.shard, request).then(
+      () => undefined,
+      () => undefined,
+    )
+  }
+
+  /** The owner says that another connection has the session. */
+  evict(): void {
+    if (this.#closed) return
+    this.#end()
+    this.#events.evicted()
+  }
+
+  /** The shard has another owner now: tell it who is connected here. */
+  async reattach(): Promise<void> {
+    const { node, nodeEpoch, client } = this.#context
+    const { expirySeconds, window, will } = this.#options
+    const { attachment, name } = this
+    const reattach = { session: name, node, nodeEpoch, attachment, expirySeconds, window, will }
+    try {
+      await client.call(this.shard, { kind: 'reattach', reattach })
+      if (!this.#closed && this.#started && this.durable) this.#context.start(this.#address())
+    } catch (error) {
+      if (error instanceof BrokerError && error.code === 'TAKEN_OVER') this.evict()
+    }
+  }
+
+  #end(): void {
+    this.#closed = true
+    for (const filter of this.#subscriptions.keys()) this.#context.unsubscribeLive(this, filter)
+    this.#context.forget(this)
+  }
+
+  #address(): SessionAddress {
+    return { session: this.name, attachment: this.attachment }
+  }
+
+  async #call(build: (to: SessionAddress) => ShardRequest): Promise<Answered> {
+    try {
+      return await this.#context.client.call(this.shard, build(this.#address()))
+    } catch (error) {
+      if (error instanceof BrokerError && error.code === 'TAKEN_OVER') this.evict()
+      throw error
+    }
+  }
+
+  #queueAcknowledgement(offset: number): void {
+    if (this.#toAcknowledge.length === 0) {
+      this.#context.clock.defer(() => this.#flushAcknowledgements())
+    }
+    this.#toAcknowledge.push(offset)
+  }
+
+  #flushAcknowledgements(): void {
+    const offsets = this.#toAcknowledge
+    if (offsets.length === 0) return
+    this.#toAcknowledge = []
+    this.#context.acknowledge(this.#address(), offsets)
+  }
+}

@@ -1,0 +1,239 @@
+/**
+ * Carries published messages to where they must go besides the live subscribers here: to brokers with live
+ * subscribers, and to the owners of shards. A message goes to each broker once.
+ *
+ * Per broker there is a lane: first in, first out, and what was sent stays in it until the peer has answered.
+ * A broken stream sends the lane again. A shard without an owner holds its messages, in order, until it has
+ * one. So nothing that a publisher was promised is lost, and it may arrive twice.
+ */
+import { appendTo, type HostedShards } from './hosted-shard.ts'
+import { SHARD_RETRY_MS } from './limits.ts'
+import { type Message, ownCopy, type Receipt } from './message.ts'
+import type { Clock, Timer } from './ports/clock.ts'
+import type { Directory } from './ports/directory.ts'
+import type { Peers, PublishItem } from './ports/peers.ts'
+import type { Route } from './router.ts'
+
+export interface ForwarderOptions {
+  readonly directory: Directory
+  readonly hosted: HostedShards
+  readonly peers: Peers
+  readonly clock: Clock
+}
+
+/** One published message and how many places have not confirmed it. */
+interface Pending {
+  readonly message: Message
+  readonly receipt: Receipt | undefined
+  remaining: number
+}
+
+interface Entry extends PublishItem {
+  readonly pending: Pending
+}
+
+interface Lane {
+  readonly node: string
+  readonly unsent: Entry[]
+  readonly sent: Set<Entry>
+}
+
+interface Held {
+  readonly pending: Pending
+  readonly retained: boolean
+}
+
+export class Forwarder {
+  readonly #options: ForwarderOptions
+  readonly #lanes = new Map<string, Lane>()
+  readonly #held = new Map<number, Held[]>()
+  #retry: Timer | undefined
+  /** At-most-once messages that were dropped since a peer was not reachable. */
+  dropped = 0
+
+  constructor(options: ForwarderOptions) {
+    this.#options = options
+  }
+
+  /** Messages that wait for a shard to have an owner. */
+  get held(): number {
+    let count = 0
+    for (const held of this.#held.values()) count += held.length
+    return count
+  }
+
+  /** Settles the receipt when every place has confirmed the message. */
+  forward(
+    message: Message,
+    route: Route,
+    receipt: Receipt | undefined,
+    retainedShard: number,
+  ): void {
+    if (message.guarantee === 0) this.#sendLoosely(message, route)
+    const shards = message.guarantee === 0 ? [] : route.shards
+    const peers = message.guarantee === 0 ? [] : route.peers
+    if (shards.length + peers.length === 0 && retainedShard < 0) {
+      receipt?.settle('accepted')
+      return
+    }
+    const pending: Pending = { message: ownCopy(message), receipt, remaining: 1 }
+    const byNode = new Map<string, number[]>(peers.map((peer) => [peer, []]))
+    for (const shard of shards) this.#place(shard, pending, byNode)
+    for (const [node, nodeShards] of byNode) {
+      const live = peers.includes(node)
+      this.#enqueue(node, {
+        pending,
+        message: pending.message,
+        live,
+        shards: nodeShards,
+        retained: false,
+      })
+    }
+    if (retainedShard >= 0) this.#dispatch(retainedShard, { pending, retained: true })
+    confirm(pending)
+  }
+
+  /** Owners or members have changed, or a stream is up again. */
+  changed(): void {
+    const { directory } = this.#options
+    const members = new Set(directory.peers())
+    for (const lane of this.#lanes.values()) {
+      if (members.has(lane.node)) this.#flush(lane)
+      else this.#retire(lane)
+    }
+    this.#redispatch()
+  }
+
+  stop(): void {
+    this.#retry?.cancel()
+  }
+
+  #sendLoosely(message: Message, route: Route): void {
+    for (const peer of route.peers) {
+      const item = { message, live: true, shards: [], retained: false }
+      if (!this.#options.peers.publish(peer, item, undefined)) this.dropped++
+    }
+  }
+
+  /** Hands the message to a shard here, or notes it for the shard's owner. */
+  #place(shard: number, pending: Pending, byNode: Map<string, number[]>): void {
+    const { directory } = this.#options
+    const owner = directory.owner(shard)
+    const remote = owner !== undefined && owner.node !== directory.self
+    if (!remote || this.#held.has(shard) || this.#options.hosted.get(shard) !== undefined) {
+      this.#dispatch(shard, { pending, retained: false })
+      return
+    }
+    const shards = byNode.get(owner.node)
+    if (shards === undefined) byNode.set(owner.node, [shard])
+    else shards.push(shard)
+  }
+
+  #dispatch(shard: number, entry: Held): void {
+    const { directory, hosted } = this.#options
+    const { pending, retained } = entry
+    const waiting = this.#held.get(shard)
+    if (waiting !== undefined) {
+      pending.remaining++
+      waiting.push(entry)
+      return
+    }
+    pending.remaining++
+    const stored = appendTo(
+      hosted.get(shard),
+      { message: pending.message, retained },
+      (outcome) => {
+        if (outcome === 'committed') confirm(pending)
+        else this.#hold(shard, entry)
+      },
+    )
+    if (stored) return
+    const owner = directory.owner(shard)
+    if (owner === undefined || owner.node === directory.self) {
+      this.#hold(shard, entry)
+      return
+    }
+    pending.remaining--
+    const item = { pending, message: pending.message, live: false, shards: [shard], retained }
+    this.#enqueue(owner.node, item)
+  }
+
+  /** The entry's count in `remaining` stays with it. */
+  #hold(shard: number, entry: Held): void {
+    const waiting = this.#held.get(shard)
+    if (waiting === undefined) this.#held.set(shard, [entry])
+    else waiting.push(entry)
+    this.#retry ??= this.#options.clock.after(SHARD_RETRY_MS, () => {
+      this.#retry = undefined
+      this.#redispatch()
+    })
+  }
+
+  #redispatch(): void {
+    const all = [...this.#held]
+    this.#held.clear()
+    for (const [shard, held] of all) {
+      for (const entry of held) {
+        entry.pending.remaining--
+        this.#dispatch(shard, entry)
+      }
+    }
+  }
+
+  #enqueue(node: string, entry: Entry): void {
+    entry.pending.remaining++
+    let lane = this.#lanes.get(node)
+    if (lane === undefined) {
+      lane = { node, unsent: [], sent: new Set() }
+      this.#lanes.set(node, lane)
+    }
+    lane.unsent.push(entry)
+    this.#flush(lane)
+  }
+
+  #flush(lane: Lane): void {
+    let sent = 0
+    for (const entry of lane.unsent) {
+      const reply = (refused: readonly number[] | undefined): void =>
+        this.#replied(lane, entry, refused)
+      if (!this.#options.peers.publish(lane.node, entry, reply)) break
+      lane.sent.add(entry)
+      sent++
+    }
+    if (sent > 0) lane.unsent.splice(0, sent)
+  }
+
+  #replied(lane: Lane, entry: Entry, refused: readonly number[] | undefined): void {
+    if (!lane.sent.has(entry)) return
+    if (refused === undefined) {
+      // The stream broke. Every entry that was sent is told so; the whole lane goes again, in order.
+      const again = [...lane.sent]
+      lane.sent.clear()
+      lane.unsent.unshift(...again)
+      return
+    }
+    lane.sent.delete(entry)
+    for (const shard of refused) {
+      entry.pending.remaining++
+      this.#hold(shard, { pending: entry.pending, retained: entry.retained })
+    }
+    confirm(entry.pending)
+  }
+
+  /** The broker is gone, and its live subscribers with it; shards have or will have other owners. */
+  #retire(lane: Lane): void {
+    this.#lanes.delete(lane.node)
+    const entries = [...lane.sent, ...lane.unsent]
+    lane.sent.clear()
+    lane.unsent.length = 0
+    for (const { pending, shards, retained } of entries) {
+      for (const shard of shards) this.#dispatch(shard, { pending, retained })
+      confirm(pending)
+    }
+  }
+}
+
+function confirm(pending: Pending): void {
+  pending.remaining--
+  if (pending.remaining === 0) pending.receipt?.settle('accepted')
+}

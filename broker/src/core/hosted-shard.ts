@@ -1,0 +1,117 @@
+/** A shard that this broker owns: its writer and what lives on it, opened, served and closed together. */
+import { BrokerError } from './errors.ts'
+import type { Message } from './message.ts'
+import type { Clock } from './ports/clock.ts'
+import type { RetainedShard } from './retained-shard.ts'
+import type { SessionShard } from './sessions/session-shard.ts'
+import type { ShardReply, ShardRequest } from './shard-requests.ts'
+import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
+
+export interface HostedShard {
+  readonly shard: number
+  readonly epoch: number
+  readonly writer: ShardWriter
+  readonly sessions: SessionShard
+  readonly retained: RetainedShard
+}
+
+/** The shards that this broker serves now. */
+export class HostedShards {
+  readonly #shards = new Map<number, HostedShard>()
+
+  get(shard: number): HostedShard | undefined {
+    return this.#shards.get(shard)
+  }
+
+  all(): IterableIterator<HostedShard> {
+    return this.#shards.values()
+  }
+
+  add(hosted: HostedShard): void {
+    this.#shards.set(hosted.shard, hosted)
+  }
+
+  remove(shard: number): void {
+    this.#shards.delete(shard)
+  }
+}
+
+/** `done` runs when the message is durable on the shard. False: the shard is not served here. */
+export function appendTo(
+  hosted: HostedShard | undefined,
+  entry: { readonly message: Message; readonly retained: boolean },
+  done: (outcome: CommitOutcome) => void,
+): boolean {
+  if (hosted === undefined || hosted.writer.lost) return false
+  if (entry.retained) hosted.retained.store(entry.message, done)
+  else hosted.sessions.append(entry.message, done)
+  return true
+}
+
+export async function answer(
+  hosted: HostedShards,
+  shard: number,
+  options: { readonly request: ShardRequest; readonly clock: Clock },
+): Promise<ShardReply> {
+  const target = hosted.get(shard)
+  if (target === undefined || target.writer.lost) return { status: 'not-owner' }
+  try {
+    return await dispatch(hosted, target, options)
+  } catch (error) {
+    if (error instanceof BrokerError) {
+      if (error.code === 'TAKEN_OVER') return { status: 'taken-over' }
+      if (error.code === 'UNAVAILABLE') return { status: 'not-owner' }
+      return { status: 'refused', detail: error.message }
+    }
+    return { status: 'failed', detail: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+async function dispatch(
+  hosted: HostedShards,
+  target: HostedShard,
+  options: { readonly request: ShardRequest; readonly clock: Clock },
+): Promise<ShardReply> {
+  const { request } = options
+  const { sessions } = target
+  switch (request.kind) {
+    case 'attach':
+      return { status: 'ok', attached: await sessions.attach(request.attach) }
+    case 'reattach':
+      return { status: (await sessions.reattach(request.reattach)) ? 'ok' : 'taken-over' }
+    case 'detach':
+      await sessions.detach(request.detach)
+      return { status: 'ok' }
+    case 'subscribe':
+      return { status: 'ok', existed: await sessions.subscribe(request.to, request.subscriptions) }
+    case 'unsubscribe':
+      return { status: 'ok', existed: await sessions.unsubscribe(request.to, request.filters) }
+    case 'incoming':
+      await sessions.noteIncoming(request.to, request.packetId, request.token)
+      return { status: 'ok' }
+    case 'release':
+      await sessions.release(request.to, request.offset)
+      return { status: 'ok' }
+    case 'enqueue':
+      await sessions.enqueue(request.to, request.messages)
+      return { status: 'ok' }
+    case 'retained':
+      return findRetained(hosted, request, options.clock.wallMs())
+    default:
+      return request satisfies never
+  }
+}
+
+async function findRetained(
+  hosted: HostedShards,
+  request: Extract<ShardRequest, { kind: 'retained' }>,
+  nowMs: number,
+): Promise<ShardReply> {
+  const retained: Message[] = []
+  for (const shard of request.shards) {
+    const target = hosted.get(shard)
+    if (target === undefined || target.writer.lost) return { status: 'not-owner' }
+    retained.push(...(await target.retained.find(request.filter, nowMs)))
+  }
+  return { status: 'ok', retained }
+}

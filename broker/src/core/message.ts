@@ -1,0 +1,91 @@
+/** A message on its way, the same for every dialect, and who may receive it. */
+
+/** 0 at most once, 1 at least once, 2 exactly once. */
+export type Guarantee = 0 | 1 | 2
+
+export interface Message {
+  /** Levels joined by `/`, no wildcards. */
+  readonly address: string
+  readonly guarantee: Guarantee
+  /** The newest message of an address that is kept for later subscribers; an empty payload forgets it. */
+  readonly retain: boolean
+  readonly payload: Uint8Array
+  /** The dialect that published it, and that dialect's own properties, verbatim. */
+  readonly dialect: string
+  readonly properties: Uint8Array
+  /** Wall clock of the broker that took it, ms. */
+  readonly timestampMs: number
+  /** Wall clock, ms; 0 never. */
+  readonly expiresAtMs: number
+  /** Session name of the publisher, for subscribers that want no messages of their own. */
+  readonly publisher: string
+  /** Identifies an exactly-once message over retries; empty where the guarantee is lower. */
+  readonly token: string
+}
+
+export interface Subscription {
+  readonly filter: string
+  /** The highest guarantee that the subscriber asked for. */
+  readonly guarantee: Guarantee
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  /** Chosen by the subscriber, handed back with each message; 0 none. */
+  readonly identifier: number
+}
+
+/** Receives live messages. Called synchronously, many times a turn: it must only queue. */
+export interface Subscriber {
+  /** Session name, unique in the cluster. */
+  readonly name: string
+  /** `grants`: the matching subscriptions of this subscriber, at least one. */
+  deliver(message: Message, grants: readonly Subscription[]): void
+}
+
+/** Told once when a published message has reached the state that its guarantee promises. */
+export interface Receipt {
+  settle(outcome: PublishOutcome): void
+}
+
+export type PublishOutcome = 'accepted' | 'refused'
+
+export function effectiveGuarantee(message: Message, grants: readonly Subscription[]): Guarantee {
+  let granted: Guarantee = 0
+  for (const grant of grants) if (grant.guarantee > granted) granted = grant.guarantee
+  return message.guarantee < granted ? message.guarantee : granted
+}
+
+/** Grants that remain when the subscriber is the publisher and some subscriptions want no local messages. */
+export function grantsFor(
+  message: Message,
+  name: string,
+  grants: readonly Subscription[],
+): readonly Subscription[] {
+  if (message.publisher !== name) return grants
+  return grants.some((grant) => grant.noLocal) ? grants.filter((grant) => !grant.noLocal) : grants
+}
+
+/** A plain copy of what may be a view into a socket's read buffer. */
+export function ownCopy(message: Message): Message {
+  const copy = withDelivery(message, message.guarantee, message.retain)
+  return {
+    ...copy,
+    payload: Uint8Array.prototype.slice.call(message.payload),
+    properties: Uint8Array.prototype.slice.call(message.properties),
+  }
+}
+
+/** The message as one subscriber gets it. Spreading would miss the getters of a dialect's own message. */
+export function withDelivery(message: Message, guarantee: Guarantee, retain: boolean): Message {
+  return {
+    address: message.address,
+    guarantee,
+    retain,
+    payload: message.payload,
+    dialect: message.dialect,
+    properties: message.properties,
+    timestampMs: message.timestampMs,
+    expiresAtMs: message.expiresAtMs,
+    publisher: message.publisher,
+    token: message.token,
+  }
+}

@@ -1,0 +1,265 @@
+/**
+ * The waist: everything that a protocol may ask of the broker. It hides which broker owns what, and holds
+ * no protocol's notion of anything.
+ */
+import { AttachedSession, type AttachOptions, type SessionEvents } from './attached-session.ts'
+import { BrokerError } from './errors.ts'
+import { hasWildcard } from './filter-index.ts'
+import { Forwarder } from './forwarder.ts'
+import { appendTo, type HostedShards } from './hosted-shard.ts'
+import {
+  grantsFor,
+  type Message,
+  type Receipt,
+  type Subscriber,
+  type Subscription,
+} from './message.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Delivery, SessionAddress } from './ports/connections.ts'
+import { sameAttachment } from './ports/connections.ts'
+import type { Directory } from './ports/directory.ts'
+import type { Peers, PublishItem, PublishReply } from './ports/peers.ts'
+import type { LiveTarget, Router } from './router.ts'
+import { ShardClient } from './shard-client.ts'
+import { shardOf } from './shard-hash.ts'
+
+export interface MessagingOptions {
+  readonly directory: Directory
+  readonly hosted: HostedShards
+  readonly peers: Peers
+  readonly clock: Clock
+  readonly router: Router
+  /** The epoch of this broker's registration. */
+  readonly nodeEpoch: () => number
+}
+
+export class Messaging {
+  readonly #options: MessagingOptions
+  readonly #router: Router
+  readonly #forwarder: Forwarder
+  readonly #client: ShardClient
+  readonly #sessions = new Map<string, AttachedSession>()
+  /** Shard epochs at whose owner this broker's sessions are known. */
+  readonly #epochs = new Map<number, number>()
+
+  constructor(options: MessagingOptions) {
+    this.#options = options
+    this.#router = options.router
+    this.#forwarder = new Forwarder(options)
+    this.#client = new ShardClient(options)
+  }
+
+  /**
+   * Hands the message to everyone who may have it. True: what its guarantee promises holds already, and the
+   * receipt stays silent; else the receipt is settled later.
+   */
+  publish(message: Message, receipt: Receipt | undefined): boolean {
+    const route = this.#router.route(message.address)
+    deliverLive(message, route.targets)
+    const { peers, shards } = route
+    const alone = peers.length === 0 && (message.guarantee === 0 || shards.length === 0)
+    if (alone && !message.retain) return true
+    const { shardCount } = this.#options.directory
+    const retainedShard = message.retain ? shardOf('retained', message.address, shardCount) : -1
+    this.#forwarder.forward(message, route, receipt, retainedShard)
+    return false
+  }
+
+  /** Resolves when the guarantee of the message holds. */
+  publishAndWait(message: Message): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (outcome: string): void => {
+        if (outcome === 'accepted') resolve()
+        else reject(new BrokerError('REFUSED', 'the message was refused'))
+      }
+      if (this.publish(message, { settle })) resolve()
+    })
+  }
+
+  /** Takes over the session from any other connection in the cluster, or begins it. */
+  async attach(options: AttachOptions, events: SessionEvents): Promise<AttachedSession> {
+    const { directory, clock, nodeEpoch } = this.#options
+    const node = directory.self
+    const shard = shardOf('session', options.session, directory.shardCount)
+    const attach = { ...options, node, nodeEpoch: nodeEpoch() }
+    const { attached } = await this.#client.call(shard, { kind: 'attach', attach })
+    if (attached === undefined) throw new BrokerError('UNAVAILABLE', 'the owner gave no attachment')
+    const context = {
+      shard,
+      node,
+      nodeEpoch: attach.nodeEpoch,
+      client: this.#client,
+      clock,
+      acknowledge: (to: SessionAddress, offsets: readonly number[]) =>
+        this.#acknowledge(shard, to, offsets),
+      start: (to: SessionAddress) => this.#acknowledge(shard, to, []),
+      subscribeLive: (subscriber: Subscriber, subscription: Subscription) =>
+        this.#subscribeLive(subscriber, subscription),
+      unsubscribeLive: (subscriber: Subscriber, filter: string) =>
+        this.#unsubscribeLive(subscriber, filter),
+      forget: (session: AttachedSession) => {
+        if (this.#sessions.get(session.name) === session) this.#sessions.delete(session.name)
+      },
+    }
+    const session = new AttachedSession(options, attached, { context, events })
+    this.#sessions.get(session.name)?.evict()
+    this.#sessions.set(session.name, session)
+    await session.restore()
+    // The shard may have moved while the answer was under way.
+    const owner = directory.owner(shard)
+    if (owner !== undefined && owner.epoch > attached.attachment.epoch) await session.reattach()
+    return session
+  }
+
+  /** Retained messages whose address the filter matches, from every shard that may have some. */
+  async retained(filter: string): Promise<Message[]> {
+    const { directory } = this.#options
+    if (!hasWildcard(filter)) {
+      const shard = shardOf('retained', filter, directory.shardCount)
+      const reply = await this.#client.call(shard, { kind: 'retained', shards: [shard], filter })
+      return [...(reply.retained ?? [])]
+    }
+    const byOwner = new Map<string, number[]>()
+    for (let shard = 0; shard < directory.shardCount; shard++) {
+      const owner = directory.owner(shard)?.node ?? `?${shard}`
+      const shards = byOwner.get(owner)
+      if (shards === undefined) byOwner.set(owner, [shard])
+      else shards.push(shard)
+    }
+    const replies = await Promise.all(
+      [...byOwner.values()].map((shards) => this.#retainedOf(shards, filter)),
+    )
+    return replies.flat()
+  }
+
+  /** Asks for a group of shards at once; when ownership changes under way, for each by itself. */
+  async #retainedOf(shards: readonly number[], filter: string): Promise<readonly Message[]> {
+    const [first] = shards
+    if (first === undefined) return []
+    if (shards.length > 1) {
+      try {
+        const reply = await this.#client.call(first, { kind: 'retained', shards, filter }, 0)
+        return reply.retained ?? []
+      } catch (error) {
+        if (!(error instanceof BrokerError) || error.code !== 'UNAVAILABLE') throw error
+      }
+    }
+    const replies = await Promise.all(
+      shards.map((shard) =>
+        this.#client.call(shard, { kind: 'retained', shards: [shard], filter }),
+      ),
+    )
+    return replies.flatMap((reply) => reply.retained ?? [])
+  }
+
+  /** Ownership or membership has changed. */
+  changed(): void {
+    this.#client.changed()
+    this.#forwarder.changed()
+    const moved = new Set<number>()
+    for (let shard = 0; shard < this.#options.directory.shardCount; shard++) {
+      const owner = this.#options.directory.owner(shard)
+      if (owner === undefined || this.#epochs.get(shard) === owner.epoch) continue
+      if (this.#epochs.has(shard)) moved.add(shard)
+      this.#epochs.set(shard, owner.epoch)
+    }
+    if (moved.size === 0) return
+    for (const session of this.#sessions.values()) {
+      if (moved.has(session.shard)) void session.reattach()
+    }
+  }
+
+  /** A peer forwards a message. `reply` runs when it is with the live subscribers and durable on the shards. */
+  receive(item: PublishItem, reply: (refused: PublishReply) => void): void {
+    const { message } = item
+    if (item.live) deliverLive(message, this.#router.route(message.address).targets)
+    let remaining = 1
+    const refused: number[] = []
+    const done = (): void => {
+      remaining--
+      if (remaining === 0) reply(refused)
+    }
+    for (const shard of item.shards) {
+      remaining++
+      const entry = { message, retained: item.retained }
+      const served = appendTo(this.#options.hosted.get(shard), entry, (outcome) => {
+        if (outcome === 'lost') refused.push(shard)
+        done()
+      })
+      if (!served) {
+        refused.push(shard)
+        done()
+      }
+    }
+    done()
+  }
+
+  /** The owner of a session pushes to the connection here. */
+  push(to: SessionAddress, deliveries: readonly Delivery[]): void {
+    const session = this.#sessions.get(to.session)
+    if (session !== undefined && sameAttachment(session.attachment, to.attachment)) {
+      session.push(deliveries)
+    }
+  }
+
+  evict(to: SessionAddress): void {
+    const session = this.#sessions.get(to.session)
+    if (session !== undefined && sameAttachment(session.attachment, to.attachment)) session.evict()
+  }
+
+  /** The connection's broker acknowledges to the owner here; no offsets: deliveries may begin. */
+  acknowledged(shard: number, to: SessionAddress, offsets: readonly number[]): void {
+    const sessions = this.#options.hosted.get(shard)?.sessions
+    if (offsets.length === 0) sessions?.start(to)
+    else sessions?.acknowledge(to, offsets)
+  }
+
+  get counts(): { sessions: number; subscriptions: number; held: number; dropped: number } {
+    return {
+      sessions: this.#sessions.size,
+      subscriptions: this.#router.liveSubscriptions,
+      held: this.#forwarder.held,
+      dropped: this.#forwarder.dropped,
+    }
+  }
+
+  stop(): void {
+    this.#forwarder.stop()
+  }
+
+  async #subscribeLive(subscriber: Subscriber, subscription: Subscription): Promise<void> {
+    // Another subscriber's announcement of the same filter may still be under way: wait for it as well.
+    const added = this.#router.subscribe(subscriber, subscription) ? [subscription.filter] : []
+    await this.#options.peers.announceLive({ reset: false, added, removed: [] })
+  }
+
+  #unsubscribeLive(subscriber: Subscriber, filter: string): void {
+    if (!this.#router.unsubscribe(subscriber, filter)) return
+    void this.#options.peers.announceLive({ reset: false, added: [], removed: [filter] })
+  }
+
+  #acknowledge(shard: number, to: SessionAddress, offsets: readonly number[]): void {
+    const { directory, hosted, peers } = this.#options
+    if (hosted.get(shard) !== undefined) {
+      this.acknowledged(shard, to, offsets)
+      return
+    }
+    // Lost with a broken stream or a moving shard: the messages come again and are acknowledged again.
+    const owner = directory.owner(shard)
+    if (owner !== undefined && owner.node !== directory.self)
+      peers.acknowledge(owner.node, to, offsets)
+  }
+}
+
+function deliverLive(message: Message, targets: readonly LiveTarget[]): void {
+  for (let i = 0; i < targets.length; i++) {
+    const target = targets[i] as LiveTarget
+    const { subscriber } = target
+    if (!target.noLocal) {
+      subscriber.deliver(message, target.grants)
+      continue
+    }
+    const grants = grantsFor(message, subscriber.name, target.grants)
+    if (grants.length > 0) subscriber.deliver(message, grants)
+  }
+}

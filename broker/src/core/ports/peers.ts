@@ -1,0 +1,34 @@
+/**
+ * The other brokers. One ordered, batched stream to each; a lost stream is made again by itself. A reply
+ * of `undefined` says that the stream broke: the outcome is unknown.
+ */
+import type { Message } from '../message.ts'
+import type { FilterChange } from '../router.ts'
+import type { ShardReply, ShardRequest } from '../shard-requests.ts'
+import type { SessionAddress } from './connections.ts'
+
+export interface PublishItem {
+  readonly message: Message
+  /** Deliver to live subscribers. */
+  readonly live: boolean
+  /** Append to the durable sessions of these shards, or keep as retained there. */
+  readonly shards: readonly number[]
+  readonly retained: boolean
+}
+
+/** Shards that the peer does not serve. */
+export type PublishReply = readonly number[]
+
+export interface Peers {
+  /** False: there is no stream now and nothing was sent. `onReply` undefined: no reply is wanted. */
+  publish(
+    node: string,
+    item: PublishItem,
+    onReply: ((reply: PublishReply | undefined) => void) | undefined,
+  ): boolean
+  request(node: string, shard: number, request: ShardRequest): Promise<ShardReply | undefined>
+  acknowledge(node: string, to: SessionAddress, offsets: readonly number[]): void
+  /** Resolves when every peer that is a member has it, or is no member any more. */
+  announceLive(change: FilterChange): Promise<void>
+  announceShard(shard: number, epoch: number, change: FilterChange): Promise<void>
+}

@@ -1,0 +1,77 @@
+/**
+ * Messages as log records. Shared headers carry what every dialect understands; `<dialect>-properties`
+ * holds the dialect's own bytes, verbatim.
+ */
+import type { NewRecord, RecordHeader, StoredRecord } from '@robust/storage-adapters'
+import type { Guarantee, Message } from './message.ts'
+
+const NO_BYTES = new Uint8Array(0)
+const PROPERTIES = '-properties'
+
+/** `identifiers`: of the matching subscriptions, for a record in a session's inbox. */
+export function toRecord(message: Message, identifiers: readonly number[] = []): NewRecord {
+  const headers: RecordHeader[] = [
+    ['address', utf8(message.address)],
+    ['delivery', Uint8Array.of(message.guarantee | (message.retain ? 4 : 0))],
+    [`${message.dialect}${PROPERTIES}`, message.properties],
+  ]
+  if (message.publisher !== '') headers.push(['publisher', utf8(message.publisher)])
+  if (message.expiresAtMs !== 0) headers.push(['expires-at', utf8(String(message.expiresAtMs))])
+  if (message.token !== '') headers.push(['message-id', utf8(message.token)])
+  for (const identifier of identifiers) headers.push(['subscription', utf8(String(identifier))])
+  return { timestamp: message.timestampMs, key: null, value: message.payload, headers }
+}
+
+export interface InboxEntry {
+  readonly offset: number
+  readonly message: Message
+  readonly identifiers: readonly number[]
+}
+
+/** Copies what it keeps: a record is a view into a whole batch. */
+export function fromRecord(record: StoredRecord): InboxEntry {
+  const message = {
+    address: '',
+    guarantee: 0 as Guarantee,
+    retain: false,
+    payload: copy(record.value ?? NO_BYTES),
+    dialect: '',
+    properties: NO_BYTES as Uint8Array,
+    timestampMs: record.timestamp,
+    expiresAtMs: 0,
+    publisher: '',
+    token: '',
+  }
+  const identifiers: number[] = []
+  for (const [name, value] of record.headers) {
+    if (name === 'address') message.address = text(value)
+    else if (name === 'delivery') {
+      const bits = value[0] ?? 0
+      message.guarantee = (bits & 3) as Guarantee
+      message.retain = (bits & 4) !== 0
+    } else if (name === 'publisher') message.publisher = text(value)
+    else if (name === 'expires-at') message.expiresAtMs = Number(text(value))
+    else if (name === 'message-id') message.token = text(value)
+    else if (name === 'subscription') identifiers.push(Number(text(value)))
+    else if (name.endsWith(PROPERTIES)) {
+      message.dialect = name.slice(0, -PROPERTIES.length)
+      message.properties = copy(value)
+    }
+  }
+  return { offset: record.offset, message, identifiers }
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+function utf8(value: string): Uint8Array {
+  return encoder.encode(value)
+}
+
+function text(value: Uint8Array): string {
+  return decoder.decode(value)
+}
+
+function copy(value: Uint8Array): Uint8Array {
+  return Uint8Array.prototype.slice.call(value)
+}

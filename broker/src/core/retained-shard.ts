@@ -1,0 +1,69 @@
+/**
+ * The retained messages of one owned shard: the newest message of each address that was published to be
+ * kept. Addresses are indexed in memory, messages stay in storage.
+ */
+
+import type { StorageAdapter } from '@robust/storage-adapters'
+import { decodeRecordBatch, encodeRecordBatch } from '@robust/storage-adapters'
+import { filterMatches, hasWildcard } from './filter-index.ts'
+import type { Message } from './message.ts'
+import { fromRecord, toRecord } from './record.ts'
+import { scanAll } from './sessions/load-sessions.ts'
+import { RETAINED, retainedKey } from './sessions/session-keys.ts'
+import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
+
+export class RetainedShard {
+  readonly #writer: ShardWriter
+  readonly #storage: StorageAdapter
+  readonly #addresses = new Set<string>()
+
+  constructor(writer: ShardWriter, storage: StorageAdapter) {
+    this.#writer = writer
+    this.#storage = storage
+  }
+
+  get size(): number {
+    return this.#addresses.size
+  }
+
+  async load(): Promise<void> {
+    for await (const { key } of scanAll(this.#storage, this.#writer.shard, RETAINED)) {
+      this.#addresses.add(key.slice('retained/'.length))
+    }
+  }
+
+  /** Keeps the message, or forgets the address when the payload is empty. [MQTT-3.3.1-6] */
+  store(message: Message, done: (outcome: CommitOutcome) => void): void {
+    const key = retainedKey(message.address)
+    if (message.payload.byteLength === 0) {
+      if (this.#addresses.delete(message.address)) this.#writer.delete(key)
+    } else {
+      this.#addresses.add(message.address)
+      const batch = encodeRecordBatch([toRecord(message)], { baseOffset: 0, leaderEpoch: 0 })
+      this.#writer.put(key, batch)
+    }
+    this.#writer.onCommit(done)
+  }
+
+  /** Messages whose address the filter matches and that have not expired, marked as retained. */
+  async find(filter: string, nowMs: number): Promise<Message[]> {
+    const found: Message[] = []
+    // What is staged belongs to publishers that may have been told already that it is kept.
+    await new Promise<void>((resolve) => this.#writer.onCommit(() => resolve()))
+    for (const address of this.#candidates(filter)) {
+      const value = await this.#storage.get(this.#writer.shard, retainedKey(address))
+      const record = value && decodeRecordBatch(value)[0]
+      if (record === undefined) continue
+      const { message } = fromRecord(record)
+      if (message.expiresAtMs === 0 || message.expiresAtMs > nowMs) {
+        found.push({ ...message, retain: true })
+      }
+    }
+    return found
+  }
+
+  #candidates(filter: string): string[] {
+    if (!hasWildcard(filter)) return this.#addresses.has(filter) ? [filter] : []
+    return [...this.#addresses].filter((address) => filterMatches(filter, address))
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * Who gets a message of an address: live subscribers here, brokers with live subscribers, and shards with
+ * durable sessions. Results are kept per address until any subscription changes.
+ *
+ * A shard whose filters this broker has not heard of yet is part of every route: what would be acknowledged
+ * without asking it could be lost for its sessions.
+ */
+import { FilterIndex } from './filter-index.ts'
+import { ROUTES_CACHED_MAX } from './limits.ts'
+import type { Subscriber, Subscription } from './message.ts'
+
+export interface LiveTarget {
+  readonly subscriber: Subscriber
+  readonly grants: readonly Subscription[]
+  /** Some grant wants no messages of the subscriber's own. */
+  readonly noLocal: boolean
+}
+
+export interface Route {
+  readonly targets: readonly LiveTarget[]
+  /** Node ids of brokers that have live subscribers. */
+  readonly peers: readonly string[]
+  /** Shards that have durable sessions that match, or may have. */
+  readonly shards: readonly number[]
+}
+
+interface LiveEntry {
+  readonly subscriber: Subscriber
+  readonly subscription: Subscription
+}
+
+export class Router {
+  readonly #live = new FilterIndex<LiveEntry>()
+  readonly #peers = new FilterIndex<string>()
+  readonly #shards = new FilterIndex<number>()
+  readonly #peerFilters = new Map<string, Set<string>>()
+  readonly #shardFilters = new Map<number, { epoch: number; filters: Set<string> }>()
+  readonly #liveFilters = new Map<string, number>()
+  readonly #cache = new Map<string, Route>()
+  readonly #cluster: { readonly shardCount: number }
+
+  /** The number of shards is known once the metadata is. */
+  constructor(cluster: { readonly shardCount: number }) {
+    this.#cluster = cluster
+  }
+
+  route(address: string): Route {
+    const known = this.#cache.get(address)
+    if (known !== undefined) return known
+    const route = this.#compute(address)
+    if (this.#cache.size >= ROUTES_CACHED_MAX) this.#cache.clear()
+    this.#cache.set(address, route)
+    return route
+  }
+
+  /** True: the filter is new on this broker, so the peers must hear of it. */
+  subscribe(subscriber: Subscriber, subscription: Subscription): boolean {
+    const { filter } = subscription
+    const result = this.#live.add(filter, subscriber.name, { subscriber, subscription })
+    this.#cache.clear()
+    if (result === 'replaced') return false
+    const count = this.#liveFilters.get(filter) ?? 0
+    this.#liveFilters.set(filter, count + 1)
+    return count === 0
+  }
+
+  /** True: nobody on this broker wants the filter any more. */
+  unsubscribe(subscriber: Subscriber, filter: string): boolean {
+    // A later connection of the same name may have subscribed again in the meantime: its entry stays.
+    if (this.#live.get(filter, subscriber.name)?.subscriber !== subscriber) return false
+    this.#live.remove(filter, subscriber.name)
+    this.#cache.clear()
+    const count = (this.#liveFilters.get(filter) ?? 1) - 1
+    if (count > 0) {
+      this.#liveFilters.set(filter, count)
+      return false
+    }
+    this.#liveFilters.delete(filter)
+    return true
+  }
+
+  /** Every filter that a live subscriber of this broker has. */
+  liveFilters(): string[] {
+    return [...this.#liveFilters.keys()]
+  }
+
+  get liveSubscriptions(): number {
+    return this.#live.size
+  }
+
+  changePeerFilters(peer: string, change: FilterChange): void {
+    let filters = this.#peerFilters.get(peer)
+    if (filters === undefined) {
+      filters = new Set()
+      this.#peerFilters.set(peer, filters)
+    }
+    applyChange(filters, change, {
+      add: (filter) => this.#peers.add(filter, peer, peer),
+      remove: (filter) => this.#peers.remove(filter, peer),
+    })
+    this.#cache.clear()
+  }
+
+  forgetPeer(peer: string): void {
+    this.changePeerFilters(peer, { reset: true, added: [], removed: [] })
+    this.#peerFilters.delete(peer)
+  }
+
+  /** Ignores what an older owner says. True: the change counts. */
+  changeShardFilters(shard: number, epoch: number, change: FilterChange): boolean {
+    const known = this.#shardFilters.get(shard)
+    if (known !== undefined && epoch < known.epoch) return false
+    // Only a whole set begins an epoch; a change to a set that never arrived would leave holes.
+    if (!change.reset && known?.epoch !== epoch) return false
+    const entry = known ?? { epoch, filters: new Set<string>() }
+    entry.epoch = epoch
+    this.#shardFilters.set(shard, entry)
+    const key = String(shard)
+    applyChange(entry.filters, change, {
+      add: (filter) => this.#shards.add(filter, key, shard),
+      remove: (filter) => this.#shards.remove(filter, key),
+    })
+    this.#cache.clear()
+    return true
+  }
+
+  knowsShard(shard: number): boolean {
+    return this.#shardFilters.has(shard)
+  }
+
+  /** Whether sessions of the shard may want the address. */
+  shardWants(shard: number, address: string): boolean {
+    return this.route(address).shards.includes(shard)
+  }
+
+  #compute(address: string): Route {
+    const targets = new Map<
+      string,
+      { subscriber: Subscriber; grants: Subscription[]; noLocal: boolean }
+    >()
+    this.#live.match(address, (entry, name) => {
+      const target = targets.get(name)
+      if (target === undefined) {
+        const { subscriber, subscription } = entry
+        targets.set(name, { subscriber, grants: [subscription], noLocal: subscription.noLocal })
+      } else {
+        target.grants.push(entry.subscription)
+        target.noLocal ||= entry.subscription.noLocal
+      }
+    })
+    const peers = new Set<string>()
+    this.#peers.match(address, (peer) => peers.add(peer))
+    const shards = new Set<number>()
+    this.#shards.match(address, (shard) => shards.add(shard))
+    for (let shard = 0; shard < this.#cluster.shardCount; shard++) {
+      if (!this.#shardFilters.has(shard)) shards.add(shard)
+    }
+    return { targets: [...targets.values()], peers: [...peers], shards: [...shards] }
+  }
+}
+
+export interface FilterChange {
+  /** Replaces what was there by `added`. */
+  readonly reset: boolean
+  readonly added: readonly string[]
+  readonly removed: readonly string[]
+}
+
+function applyChange(
+  filters: Set<string>,
+  change: FilterChange,
+  index: { add: (filter: string) => void; remove: (filter: string) => void },
+): void {
+  if (change.reset) {
+    const wanted = new Set(change.added)
+    for (const filter of filters) {
+      if (!wanted.has(filter)) {
+        filters.delete(filter)
+        index.remove(filter)
+      }
+    }
+  }
+  for (const filter of change.added) {
+    if (!filters.has(filter)) {
+      filters.add(filter)
+      index.add(filter)
+    }
+  }
+  for (const filter of change.removed) {
+    if (filters.delete(filter)) index.remove(filter)
+  }
+}

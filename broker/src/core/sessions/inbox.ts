@@ -1,0 +1,324 @@
+/**
+ * The messages that wait for one durable session: a log, and how far its client has acknowledged it.
+ * Offsets below `acknowledged` are done; above it, single offsets may be done or released (the client has
+ * the message of an exactly-once delivery and owes the completion).
+ *
+ * Nothing is pushed before it is committed. Acknowledgements are committed a little later: a crash in
+ * between redelivers, it never loses. A release is committed before its push is answered.
+ */
+
+import type { StorageAdapter } from '@robust/storage-adapters'
+import { decodeRecordBatch } from '@robust/storage-adapters'
+import {
+  CURSOR_FLUSH_MS,
+  INBOX_CACHED_MAX,
+  INBOX_READ_BYTES,
+  INBOX_TRIM_RECORDS,
+  INFLIGHT_SPAN_MAX,
+  TOKENS_REMEMBERED_MAX,
+} from '../limits.ts'
+import { type Message, ownCopy } from '../message.ts'
+import type { Clock, Timer } from '../ports/clock.ts'
+import type { Delivery } from '../ports/connections.ts'
+import { fromRecord, type InboxEntry, toRecord } from '../record.ts'
+import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
+import { cursorKey, decodeJson, encodeJson, inboxLog } from './session-keys.ts'
+
+export interface InboxOptions {
+  readonly session: string
+  readonly writer: ShardWriter
+  readonly storage: StorageAdapter
+  readonly clock: Clock
+  /** Hands deliveries to the broker that has the socket. */
+  readonly push: (deliveries: readonly Delivery[]) => void
+  readonly onError: (error: Error) => void
+}
+
+interface StoredCursor {
+  acknowledged: number
+  done: number[]
+  released: number[]
+  sent: number
+}
+
+const PUSH_MESSAGES_MAX = 256
+
+export class Inbox {
+  readonly #options: InboxOptions
+  readonly #log: string
+  #acknowledged = 0
+  readonly #done = new Set<number>()
+  readonly #released = new Set<number>()
+  /** Next offset for the present connection. */
+  #next = 0
+  /** One past the highest offset that any connection was sent. */
+  #sent = 0
+  /** One past the last committed offset. */
+  #committed = 0
+  #trimmed = 0
+  #inFlight = 0
+  #window = 0
+  #ready = false
+  /** Grows with each attach and detach: what was begun for an earlier connection is dropped. */
+  #generation = 0
+  #reading = false
+  #cache: InboxEntry[] = []
+  #flush: Timer | undefined
+  readonly #tokens = new Set<string>()
+
+  constructor(options: InboxOptions) {
+    this.#options = options
+    this.#log = inboxLog(options.session)
+    this.#committed = options.writer.endOf(this.#log)
+  }
+
+  /** Records that are not acknowledged. */
+  get depth(): number {
+    return this.#committed - this.#acknowledged - this.#done.size
+  }
+
+  restore(value: Uint8Array): void {
+    const cursor = decodeJson<StoredCursor>(value)
+    this.#acknowledged = cursor.acknowledged
+    this.#trimmed = cursor.acknowledged
+    this.#next = cursor.acknowledged
+    this.#sent = cursor.sent
+    for (const offset of cursor.done) this.#done.add(offset)
+    for (const offset of cursor.released) this.#released.add(offset)
+  }
+
+  /** Offsets whose release is owed to the client. */
+  released(): number[] {
+    return [...this.#released]
+  }
+
+  /** Stages the message; `done` runs when it is durable. A token seen before is done at once. */
+  append(
+    message: Message,
+    identifiers: readonly number[],
+    done: (outcome: CommitOutcome) => void,
+  ): void {
+    const { writer } = this.#options
+    if (message.token !== '' && !this.#remember(message.token)) {
+      writer.onCommit(done)
+      return
+    }
+    const offset = writer.append(this.#log, toRecord(message, identifiers))
+    if (this.#ready && this.#cache.length < INBOX_CACHED_MAX && this.#joins(offset)) {
+      this.#cache.push({ offset, message: ownCopy(message), identifiers })
+    }
+    writer.onCommit((outcome) => {
+      if (outcome === 'committed' && offset >= this.#committed) this.#committed = offset + 1
+      done(outcome)
+      if (outcome === 'committed') this.#pump()
+    })
+  }
+
+  attach(window: number): void {
+    this.#generation++
+    this.#ready = false
+    this.#window = window
+    this.#next = this.#acknowledged
+    this.#inFlight = this.#released.size
+    this.#cache = []
+  }
+
+  /** The connection has been told about the session and takes messages from now on. */
+  start(): void {
+    this.#ready = true
+    const owed = [...this.#released].map((offset) => releaseOf(offset))
+    if (owed.length > 0) this.#options.push(owed)
+    this.#pump()
+  }
+
+  detach(): void {
+    this.#generation++
+    this.#ready = false
+    this.#cache = []
+  }
+
+  /** The client is done with these offsets. Unknown and repeated ones are ignored. */
+  acknowledge(offsets: readonly number[]): void {
+    let changed = false
+    for (const offset of offsets) {
+      if (offset < this.#acknowledged || offset >= this.#sent || this.#done.has(offset)) continue
+      const counted = offset < this.#next || this.#released.has(offset)
+      this.#done.add(offset)
+      this.#released.delete(offset)
+      if (counted) this.#inFlight--
+      changed = true
+    }
+    if (!changed) return
+    while (this.#done.delete(this.#acknowledged)) this.#acknowledged++
+    this.#scheduleFlush()
+    this.#pump()
+  }
+
+  /** The client has the message of an exactly-once delivery; resolves when that is durable. */
+  release(offset: number): Promise<CommitOutcome> {
+    if (offset >= this.#acknowledged && offset < this.#sent && !this.#done.has(offset)) {
+      this.#released.add(offset)
+      this.#writeCursor()
+    }
+    return new Promise((resolve) => this.#options.writer.onCommit(resolve))
+  }
+
+  /** Stages the removal of everything. */
+  drop(): void {
+    this.detach()
+    this.#flush?.cancel()
+    this.#options.writer.dropLog(this.#log)
+    this.#options.writer.delete(cursorKey(this.#options.session))
+  }
+
+  stop(): void {
+    this.detach()
+    this.#flush?.cancel()
+  }
+
+  /** Stages the cursor now, for an orderly hand-over. */
+  flush(): void {
+    if (this.#flush === undefined) return
+    this.#flush.cancel()
+    this.#flush = undefined
+    this.#writeCursor()
+  }
+
+  #joins(offset: number): boolean {
+    const last = this.#cache[this.#cache.length - 1]
+    return last === undefined ? offset === this.#next : last.offset === offset - 1
+  }
+
+  #remember(token: string): boolean {
+    if (this.#tokens.has(token)) return false
+    this.#tokens.add(token)
+    if (this.#tokens.size > TOKENS_REMEMBERED_MAX) {
+      for (const oldest of this.#tokens) {
+        this.#tokens.delete(oldest)
+        break
+      }
+    }
+    return true
+  }
+
+  #pump(): void {
+    if (!this.#ready || this.#reading) return
+    const deliveries: Delivery[] = []
+    while (this.#mayPush(deliveries.length)) {
+      const offset = this.#next
+      if (this.#done.has(offset) || this.#released.has(offset)) {
+        this.#next++
+        if (this.#cache[0]?.offset === offset) this.#cache.shift()
+        continue
+      }
+      const entry = this.#cache[0]
+      if (entry === undefined || entry.offset !== offset) {
+        this.#cache = []
+        void this.#read(offset)
+        break
+      }
+      this.#cache.shift()
+      this.#next++
+      const redelivered = offset < this.#sent
+      if (!redelivered) this.#sent = this.#next
+      if (this.#expired(entry.message)) {
+        this.#done.add(offset)
+        this.#scheduleFlush()
+        continue
+      }
+      this.#inFlight++
+      deliveries.push({ ...entry, redelivered, released: false })
+    }
+    while (this.#done.delete(this.#acknowledged)) this.#acknowledged++
+    if (deliveries.length === 0) return
+    this.#options.push(deliveries)
+    if (this.#mayPush(0)) this.#options.clock.defer(() => this.#pump())
+  }
+
+  #mayPush(count: number): boolean {
+    return (
+      this.#next < this.#committed &&
+      this.#inFlight < this.#window &&
+      this.#next - this.#acknowledged < INFLIGHT_SPAN_MAX &&
+      count < PUSH_MESSAGES_MAX
+    )
+  }
+
+  #expired(message: Message): boolean {
+    return message.expiresAtMs !== 0 && message.expiresAtMs <= this.#options.clock.wallMs()
+  }
+
+  async #read(offset: number): Promise<void> {
+    const { storage, writer, onError, clock } = this.#options
+    const generation = this.#generation
+    this.#reading = true
+    try {
+      const request = {
+        shard: writer.shard,
+        log: this.#log,
+        fromOffset: offset,
+        bytesMax: INBOX_READ_BYTES,
+      }
+      const { batches, startOffset } = await storage.read(request)
+      if (generation === this.#generation) {
+        if (startOffset > this.#next) this.#next = startOffset
+        this.#cache = batches
+          .flatMap((batch) => decodeRecordBatch(batch))
+          .filter((record) => record.offset >= this.#next)
+          .map((record) => fromRecord(record))
+      }
+    } catch (error) {
+      onError(error instanceof Error ? error : new Error(String(error)))
+      // Storage is away: try again, unless the connection or the shard has gone in the meantime.
+      if (generation === this.#generation) clock.after(500, () => this.#pump())
+      this.#reading = false
+      return
+    }
+    this.#reading = false
+    if (this.#cache.length > 0 || generation !== this.#generation) this.#pump()
+  }
+
+  #scheduleFlush(): void {
+    if (this.#flush !== undefined) return
+    this.#flush = this.#options.clock.after(CURSOR_FLUSH_MS, () => {
+      this.#flush = undefined
+      this.#writeCursor()
+    })
+  }
+
+  #writeCursor(): void {
+    const { writer, session } = this.#options
+    const cursor: StoredCursor = {
+      acknowledged: this.#acknowledged,
+      done: [...this.#done],
+      released: [...this.#released],
+      sent: this.#sent,
+    }
+    writer.put(cursorKey(session), encodeJson(cursor))
+    const empty = this.#acknowledged === writer.endOf(this.#log)
+    const due = this.#acknowledged - this.#trimmed >= INBOX_TRIM_RECORDS
+    if (due || (empty && this.#acknowledged > this.#trimmed)) {
+      this.#trimmed = this.#acknowledged
+      writer.trim(this.#log, this.#acknowledged)
+    }
+  }
+}
+
+function releaseOf(offset: number): Delivery {
+  return { offset, message: RELEASED, identifiers: [], redelivered: true, released: true }
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+const RELEASED: Message = {
+  address: '',
+  guarantee: 2,
+  retain: false,
+  payload: NO_BYTES,
+  dialect: '',
+  properties: NO_BYTES,
+  timestampMs: 0,
+  expiresAtMs: 0,
+  publisher: '',
+  token: '',
+}

@@ -1,0 +1,115 @@
+/** One session as its shard's owner knows it. Plain state; `session-shard.ts` changes it. */
+import type { Message, Subscription } from '../message.ts'
+import type { Timer } from '../ports/clock.ts'
+import type { Attachment } from '../ports/connections.ts'
+import type { Inbox } from './inbox.ts'
+import { decodeJson, encodeJson } from './session-keys.ts'
+
+/** Where the session is connected. */
+export interface Connected extends Attachment {
+  readonly node: string
+  readonly nodeEpoch: number
+}
+
+export interface Will {
+  readonly message: Message
+  readonly delaySeconds: number
+}
+
+/** Seconds; the session ends with its connection. */
+export const EXPIRES_AT_ONCE = 0
+/** Seconds; the session does not end by itself. [MQTT5 3.1.2.11.2] */
+export const EXPIRES_NEVER = 0xffff_ffff
+
+export interface Session {
+  readonly name: string
+  expirySeconds: number
+  connected: Connected | undefined
+  /** Wall clock, ms; 0 while connected. */
+  detachedAtMs: number
+  will: Will | undefined
+  readonly subscriptions: Map<string, Subscription>
+  /** Packet ids of exactly-once messages that the client published and has not released, with their tokens. */
+  readonly incoming: Map<number, string>
+  /** Only sessions that outlive their connection have one. */
+  inbox: Inbox | undefined
+  /** Whether storage has a record of it. */
+  stored: boolean
+  timer: Timer | undefined
+}
+
+export function newSession(name: string): Session {
+  return {
+    name,
+    expirySeconds: EXPIRES_AT_ONCE,
+    connected: undefined,
+    detachedAtMs: 0,
+    will: undefined,
+    subscriptions: new Map(),
+    incoming: new Map(),
+    inbox: undefined,
+    stored: false,
+    timer: undefined,
+  }
+}
+
+interface StoredSession {
+  expirySeconds: number
+  connected: Connected | undefined
+  detachedAtMs: number
+  will: { message: StoredMessage; delaySeconds: number } | undefined
+}
+
+type StoredMessage = Omit<Message, 'payload' | 'properties'> & {
+  payload: string
+  properties: string
+}
+
+export function encodeSession(session: Session): Uint8Array {
+  const { expirySeconds, connected, detachedAtMs, will } = session
+  const stored: StoredSession = {
+    expirySeconds,
+    connected,
+    detachedAtMs,
+    will: will && { message: encodeMessage(will.message), delaySeconds: will.delaySeconds },
+  }
+  return encodeJson(stored)
+}
+
+export function decodeSession(name: string, value: Uint8Array): Session {
+  const stored = decodeJson<StoredSession>(value)
+  return {
+    ...newSession(name),
+    expirySeconds: stored.expirySeconds,
+    connected: stored.connected,
+    detachedAtMs: stored.detachedAtMs,
+    will: stored.will && {
+      message: decodeMessage(stored.will.message),
+      delaySeconds: stored.will.delaySeconds,
+    },
+    stored: true,
+  }
+}
+
+function encodeMessage(message: Message): StoredMessage {
+  return {
+    address: message.address,
+    guarantee: message.guarantee,
+    retain: message.retain,
+    payload: Buffer.from(message.payload).toString('base64'),
+    dialect: message.dialect,
+    properties: Buffer.from(message.properties).toString('base64'),
+    timestampMs: message.timestampMs,
+    expiresAtMs: message.expiresAtMs,
+    publisher: message.publisher,
+    token: message.token,
+  }
+}
+
+function decodeMessage(stored: StoredMessage): Message {
+  return {
+    ...stored,
+    payload: Buffer.from(stored.payload, 'base64'),
+    properties: Buffer.from(stored.properties, 'base64'),
+  }
+}

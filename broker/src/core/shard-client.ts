@@ -1,0 +1,73 @@
+/**
+ * Asks the owner of a shard, wherever it is, and asks again while the shard moves. Safe since every request
+ * may be repeated.
+ */
+import { BrokerError } from './errors.ts'
+import { answer, type HostedShards } from './hosted-shard.ts'
+import { SHARD_RETRY_MS, SHARD_WAIT_MS } from './limits.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Directory } from './ports/directory.ts'
+import type { Peers } from './ports/peers.ts'
+import type { ShardReply, ShardRequest } from './shard-requests.ts'
+
+export type Answered = Extract<ShardReply, { status: 'ok' }>
+
+export interface ShardClientOptions {
+  readonly directory: Directory
+  readonly hosted: HostedShards
+  readonly peers: Peers
+  readonly clock: Clock
+}
+
+export class ShardClient {
+  readonly #options: ShardClientOptions
+  #waiting: (() => void)[] = []
+
+  constructor(options: ShardClientOptions) {
+    this.#options = options
+  }
+
+  /** Ownership has changed: requests that wait try again at once. */
+  changed(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const wake of waiting) wake()
+  }
+
+  /** Rejects with BrokerError: TAKEN_OVER, REFUSED, or UNAVAILABLE when nobody answered in time. */
+  async call(shard: number, request: ShardRequest, waitMs = SHARD_WAIT_MS): Promise<Answered> {
+    const { clock } = this.#options
+    const deadline = clock.nowMs() + waitMs
+    for (;;) {
+      const reply = await this.#try(shard, request)
+      if (reply?.status === 'ok') return reply
+      if (reply?.status === 'taken-over') {
+        throw new BrokerError('TAKEN_OVER', 'another connection has the session')
+      }
+      if (reply?.status === 'refused') throw new BrokerError('REFUSED', reply.detail)
+      if (clock.nowMs() >= deadline) {
+        const detail = reply?.status === 'failed' ? `: ${reply.detail}` : ''
+        throw new BrokerError('UNAVAILABLE', `shard ${shard} does not answer${detail}`)
+      }
+      await this.#pause()
+    }
+  }
+
+  #try(shard: number, request: ShardRequest): Promise<ShardReply | undefined> {
+    const { directory, hosted, peers, clock } = this.#options
+    if (hosted.get(shard) !== undefined) return answer(hosted, shard, { request, clock })
+    const owner = directory.owner(shard)
+    if (owner === undefined || owner.node === directory.self) return Promise.resolve(undefined)
+    return peers.request(owner.node, shard, request)
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#options.clock.after(SHARD_RETRY_MS, resolve)
+      this.#waiting.push(() => {
+        timer.cancel()
+        resolve()
+      })
+    })
+  }
+}

@@ -1,0 +1,58 @@
+/** What brokers ask of the owner of a shard, besides appending messages. Every request may be repeated. */
+import type { Message, Subscription } from './message.ts'
+import type { SessionAddress } from './ports/connections.ts'
+import type {
+  Attached,
+  AttachRequest,
+  DetachRequest,
+  ReattachRequest,
+} from './sessions/session-shard.ts'
+
+export type ShardRequest =
+  | { readonly kind: 'attach'; readonly attach: AttachRequest }
+  | { readonly kind: 'reattach'; readonly reattach: ReattachRequest }
+  | { readonly kind: 'detach'; readonly detach: DetachRequest }
+  | {
+      readonly kind: 'subscribe'
+      readonly to: SessionAddress
+      readonly subscriptions: readonly Subscription[]
+    }
+  | {
+      readonly kind: 'unsubscribe'
+      readonly to: SessionAddress
+      readonly filters: readonly string[]
+    }
+  | {
+      readonly kind: 'incoming'
+      readonly to: SessionAddress
+      readonly packetId: number
+      /** Undefined: forget it. */
+      readonly token: string | undefined
+    }
+  | { readonly kind: 'release'; readonly to: SessionAddress; readonly offset: number }
+  | {
+      /** Retained messages for a new subscription of a durable session. */
+      readonly kind: 'enqueue'
+      readonly to: SessionAddress
+      readonly messages: readonly Enqueued[]
+    }
+  | { readonly kind: 'retained'; readonly shards: readonly number[]; readonly filter: string }
+
+export type ShardReply =
+  | {
+      readonly status: 'ok'
+      readonly attached?: Attached
+      readonly existed?: readonly boolean[]
+      readonly retained?: readonly Message[]
+    }
+  /** Ask the owner; nothing was done. */
+  | { readonly status: 'not-owner' }
+  | { readonly status: 'taken-over' }
+  /** The outcome is unknown. */
+  | { readonly status: 'failed'; readonly detail: string }
+  | { readonly status: 'refused'; readonly detail: string }
+
+export interface Enqueued {
+  readonly message: Message
+  readonly identifiers: readonly number[]
+}

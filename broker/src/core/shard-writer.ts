@@ -1,0 +1,252 @@
+/**
+ * The one writer of an owned shard: collects appends and key changes, commits them together, one commit in
+ * flight, the rest waiting for the next (group commit). Assigns offsets when a record is handed in.
+ *
+ * An unknown outcome is never taken for a failure: the shard is opened again at the same epoch and the same
+ * commit is repeated under its number, until storage answers or says that another owner has the shard.
+ * What is staged is visible to nobody before its `onCommit` callbacks have run.
+ */
+
+import type { CommitRequest, NewRecord, Operation, StorageAdapter } from '@robust/storage-adapters'
+import { encodeRecordBatch, StorageError } from '@robust/storage-adapters'
+import { COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX } from './limits.ts'
+import type { Clock } from './ports/clock.ts'
+
+export interface ShardWriterOptions {
+  readonly shard: number
+  readonly epoch: number
+  readonly owner: string
+  readonly storage: StorageAdapter
+  readonly clock: Clock
+  /** Called once: this broker must drop all state of the shard. */
+  readonly onLost: (reason: LostReason, error: Error) => void
+  readonly onStorage?: (available: boolean, error?: Error) => void
+}
+
+export type LostReason = 'fenced' | 'data-loss'
+
+export type CommitOutcome = 'committed' | 'lost'
+
+interface Staged {
+  operations: Operation[]
+  appends: Map<string, { base: number; records: NewRecord[] }>
+  bytes: number
+  count: number
+  done: ((outcome: CommitOutcome) => void)[]
+}
+
+const RETRY_MS = 200
+
+export class ShardWriter {
+  readonly shard: number
+  readonly epoch: number
+  readonly #options: ShardWriterOptions
+  readonly #ends = new Map<string, number>()
+  #commitNumber = 0
+  #incarnation = ''
+  #queue: Staged[] = []
+  #running = false
+  #scheduled = false
+  #lost = false
+  #idle: (() => void)[] = []
+
+  constructor(options: ShardWriterOptions) {
+    this.shard = options.shard
+    this.epoch = options.epoch
+    this.#options = options
+  }
+
+  /** Fences first, reads after. Rejects with the StorageError of the adapter. */
+  async open(): Promise<void> {
+    const { shard, epoch, owner, storage } = this.#options
+    const opened = await storage.open({ shard, epoch, owner })
+    this.#incarnation = opened.incarnation
+    this.#commitNumber = opened.commitNumber
+    for (const log of await storage.logs(shard)) this.#ends.set(log.log, log.endOffset)
+  }
+
+  get commitNumber(): number {
+    return this.#commitNumber
+  }
+
+  get incarnation(): string {
+    return this.#incarnation
+  }
+
+  get lost(): boolean {
+    return this.#lost
+  }
+
+  /** Offset that the next record of the log will get. */
+  endOf(log: string): number {
+    return this.#ends.get(log) ?? 0
+  }
+
+  /** Stages a record; returns its offset. */
+  append(log: string, record: NewRecord): number {
+    const staged = this.#stage((record.value?.byteLength ?? 0) + 128)
+    const offset = this.endOf(log)
+    this.#ends.set(log, offset + 1)
+    const batch = staged.appends.get(log)
+    if (batch === undefined) staged.appends.set(log, { base: offset, records: [record] })
+    else batch.records.push(record)
+    return offset
+  }
+
+  put(key: string, value: Uint8Array): void {
+    this.#stage(value.byteLength + key.length).operations.push({ kind: 'put', key, value })
+  }
+
+  delete(key: string): void {
+    this.#stage(key.length).operations.push({ kind: 'delete', key })
+  }
+
+  /** Deletes keys within [from, to). */
+  deleteRange(from: string, to: string): void {
+    this.#stage(from.length).operations.push({ kind: 'delete-range', from, to })
+  }
+
+  trim(log: string, beforeOffset: number): void {
+    this.#stage(log.length).operations.push({ kind: 'trim', log, beforeOffset })
+  }
+
+  /** The log is gone and begins at 0 again, records staged just before included. */
+  dropLog(log: string): void {
+    const staged = this.#stage(log.length)
+    staged.appends.delete(log)
+    staged.operations.push({ kind: 'drop-log', log })
+    this.#ends.delete(log)
+  }
+
+  /** Runs `done` when everything staged so far is durable, or the shard is lost. */
+  onCommit(done: (outcome: CommitOutcome) => void): void {
+    if (this.#lost) {
+      done('lost')
+      return
+    }
+    const last = this.#queue[this.#queue.length - 1]
+    if (last === undefined) done('committed')
+    else last.done.push(done)
+  }
+
+  /** Resolves when nothing is staged or in flight any more, or the shard is lost. */
+  drained(): Promise<void> {
+    if (this.#queue.length === 0 || this.#lost) return Promise.resolve()
+    return new Promise((resolve) => this.#idle.push(resolve))
+  }
+
+  /** Gives up: everything pending is told that the shard is lost. Idempotent. */
+  abandon(): void {
+    if (this.#lost) return
+    this.#lost = true
+    const queue = this.#queue
+    this.#queue = []
+    for (const staged of queue) for (const done of staged.done) done('lost')
+    this.#wakeIdle()
+  }
+
+  #stage(bytes: number): Staged {
+    let staged = this.#queue[this.#queue.length - 1]
+    const inFlight = this.#running && this.#queue.length === 1
+    const full =
+      staged !== undefined &&
+      (staged.count >= COMMIT_OPERATIONS_MAX || staged.bytes + bytes > COMMIT_BYTES_MAX)
+    if (staged === undefined || inFlight || full) {
+      staged = { operations: [], appends: new Map(), bytes: 0, count: 0, done: [] }
+      if (!this.#lost) this.#queue.push(staged)
+    }
+    staged.bytes += bytes
+    staged.count++
+    this.#schedule()
+    return staged
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#running || this.#lost) return
+    this.#scheduled = true
+    this.#options.clock.defer(() => {
+      this.#scheduled = false
+      if (!this.#running) void this.#run()
+    })
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true
+    for (let staged = this.#queue[0]; staged !== undefined; staged = this.#queue[0]) {
+      const committed = await this.#commit(staged)
+      if (!committed || this.#lost) break
+      this.#queue.shift()
+      for (const done of staged.done) done('committed')
+    }
+    this.#running = false
+    if (this.#queue.length === 0) this.#wakeIdle()
+  }
+
+  async #commit(staged: Staged): Promise<boolean> {
+    const operations = staged.operations.concat(encodeAppends(staged, this.epoch))
+    const request: CommitRequest = {
+      shard: this.shard,
+      epoch: this.epoch,
+      commitNumber: this.#commitNumber + 1,
+      operations,
+    }
+    let reopen = false
+    for (;;) {
+      if (this.#lost) return false
+      try {
+        if (!reopen || !(await this.#reopen(request.commitNumber))) {
+          await this.#options.storage.commit(request)
+        }
+        this.#commitNumber = request.commitNumber
+        this.#options.onStorage?.(true)
+        return true
+      } catch (error) {
+        if (!this.#retryable(error)) return false
+        reopen = true
+        await new Promise<void>((resolve) => this.#options.clock.after(RETRY_MS, resolve))
+      }
+    }
+  }
+
+  /** True: the commit whose outcome was unknown has been applied. */
+  async #reopen(commitNumber: number): Promise<boolean> {
+    const { shard, epoch, owner, storage } = this.#options
+    const opened = await storage.open({ shard, epoch, owner })
+    const joins = opened.commitNumber === commitNumber || opened.commitNumber === commitNumber - 1
+    if (opened.incarnation !== this.#incarnation || !joins) {
+      throw new StorageError(
+        'DATA_LOSS',
+        `shard ${shard} went back in time: commit ${opened.commitNumber}, expected ${commitNumber - 1}`,
+      )
+    }
+    return opened.commitNumber === commitNumber
+  }
+
+  #retryable(cause: unknown): boolean {
+    const error = cause instanceof Error ? cause : new Error(String(cause))
+    const code = error instanceof StorageError ? error.code : 'UNAVAILABLE'
+    if (code === 'UNAVAILABLE' || code === 'FULL' || code === 'NOT_OPEN') {
+      this.#options.onStorage?.(false, error)
+      return !this.#lost
+    }
+    if (this.#lost) return false
+    this.abandon()
+    this.#options.onLost(code === 'FENCED' || code === 'GAP' ? 'fenced' : 'data-loss', error)
+    return false
+  }
+
+  #wakeIdle(): void {
+    const idle = this.#idle
+    this.#idle = []
+    for (const wake of idle) wake()
+  }
+}
+
+function encodeAppends(staged: Staged, epoch: number): Operation[] {
+  const operations: Operation[] = []
+  for (const [log, { base, records }] of staged.appends) {
+    const batch = encodeRecordBatch(records, { baseOffset: base, leaderEpoch: epoch & 0x7fffffff })
+    operations.push({ kind: 'append', log, expectedOffset: base, batch })
+  }
+  return operations
+}

@@ -1,0 +1,143 @@
+/**
+ * Writes a message to a subscriber's connection. One encoding serves all subscribers that can share it; what
+ * is passed on unchanged is not even copied.
+ */
+import type { Guarantee, Message } from '../../core/message.ts'
+import { varintBytes, writeVarint } from '../shared/byte-writer.ts'
+import type { Outbox } from '../shared/outbox.ts'
+import { publishFrame } from './codec/encode.ts'
+import { decodePublishProperties } from './codec/properties.ts'
+import { asBuffer, outgoingProperties, PublishedMessage } from './mapping.ts'
+import type { ProtocolVersion } from './packets.ts'
+
+export interface DeliveryOptions {
+  readonly version: ProtocolVersion
+  readonly guarantee: Guarantee
+  readonly retain: boolean
+  readonly duplicate: boolean
+  /** 0 for QoS 0. */
+  readonly packetId: number
+  readonly identifiers: readonly number[]
+  readonly nowMs: number
+  /** The largest packet that the client takes. */
+  readonly packetBytesMax: number
+}
+
+const PUBLISH = 0x30
+const SUBSCRIPTION_IDENTIFIER = 0x0b
+
+/** False: the packet is larger than the client takes, and nothing was queued. [MQTT-3.1.2-24] */
+export function writeMessage(outbox: Outbox, message: Message, options: DeliveryOptions): boolean {
+  const { guarantee, version, identifiers } = options
+  const layout5 = version === 5
+  const header = PUBLISH | (options.duplicate ? 8 : 0) | (guarantee << 1) | (options.retain ? 1 : 0)
+  if (
+    message instanceof PublishedMessage &&
+    message.verbatim &&
+    message.layout5 === layout5 &&
+    identifiers.length === 0 &&
+    (message.guarantee === 0) === (guarantee === 0)
+  ) {
+    const { bytes, start, end } = message
+    if (end - start > options.packetBytesMax) return false
+    if (guarantee === 0 && bytes[start] === header) outbox.slice(bytes, start, end)
+    else copyFrame(outbox, message, { header, packetId: options.packetId })
+    return true
+  }
+  const frame = encoded(message, options)
+  const { bytes, packetIdOffset: packetIdAt } = frame
+  if (bytes.length > options.packetBytesMax) return false
+  if (guarantee === 0 && bytes[0] === header) outbox.slice(bytes, 0, bytes.length)
+  else {
+    const frame = { bytes, start: 0, end: bytes.length, packetIdAt }
+    copyFrame(outbox, frame, { header, packetId: options.packetId })
+  }
+  return true
+}
+
+interface Fields {
+  readonly header: number
+  readonly packetId: number
+}
+
+interface Frame {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  /** Index into `bytes`; of no meaning for QoS 0. */
+  readonly packetIdAt: number
+}
+
+function copyFrame(outbox: Outbox, frame: Frame, fields: Fields): void {
+  const { header, packetId } = fields
+  const { bytes, start, end } = frame
+  const { buffer, at } = outbox.reserve(end - start)
+  bytes.copy(buffer, at, start, end)
+  buffer[at] = header
+  if (packetId === 0) return
+  const idAt = at + frame.packetIdAt - start
+  buffer[idAt] = packetId >> 8
+  buffer[idAt + 1] = packetId & 0xff
+}
+
+interface Encoded {
+  readonly bytes: Buffer
+  readonly packetIdOffset: number
+}
+
+/** The encodings of the message that is being fanned out; index: layout and whether there is a packet id. */
+let fanned: Message | undefined
+const fannedFrames: (Encoded | undefined)[] = [undefined, undefined, undefined, undefined]
+
+function encoded(message: Message, options: DeliveryOptions): Encoded {
+  if (options.identifiers.length > 0 && options.version === 5) return encode(message, options)
+  if (fanned !== message) {
+    fanned = message
+    fannedFrames.fill(undefined)
+  }
+  const index = (options.version === 5 ? 2 : 0) + (options.guarantee === 0 ? 0 : 1)
+  const known = fannedFrames[index]
+  if (known !== undefined) return known
+  const frame = encode(message, options)
+  fannedFrames[index] = frame
+  return frame
+}
+
+/** The last message fanned out would otherwise hold its read buffer. */
+export function forgetEncodings(): void {
+  fanned = undefined
+  fannedFrames.fill(undefined)
+}
+
+function encode(message: Message, options: DeliveryOptions): Encoded {
+  const { version, guarantee, identifiers, nowMs } = options
+  const head = {
+    topic: message.address,
+    qos: guarantee,
+    retain: false,
+    dup: false,
+    packetId: options.packetId === 0 ? 1 : options.packetId,
+    version,
+  }
+  const payload = asBuffer(message.payload)
+  if (version !== 5) return publishFrame(head, payload)
+  const content = outgoingProperties(message, nowMs, decodeContent)
+  const properties = identifiers.length === 0 ? content : withIdentifiers(content, identifiers)
+  return publishFrame({ ...head, properties }, payload)
+}
+
+function decodeContent(bytes: Buffer): ReturnType<typeof decodePublishProperties> {
+  return decodePublishProperties({ bytes, propertiesStart: 0, propertiesEnd: bytes.length })
+}
+
+function withIdentifiers(content: Buffer, identifiers: readonly number[]): Buffer {
+  let bytes = content.length
+  for (const identifier of identifiers) bytes += 1 + varintBytes(identifier)
+  const all = Buffer.allocUnsafe(bytes)
+  let at = content.copy(all, 0)
+  for (const identifier of identifiers) {
+    all[at] = SUBSCRIPTION_IDENTIFIER
+    at = writeVarint(all, at + 1, identifier)
+  }
+  return all
+}

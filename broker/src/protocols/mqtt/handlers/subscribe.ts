@@ -1,0 +1,72 @@
+/** SUBSCRIBE: answers when no publish acknowledged from then on can miss the subscriber, then sends what is retained. */
+import type { Message, Subscription } from '../../../core/message.ts'
+import { effectiveGuarantee } from '../../../core/message.ts'
+import { reasonOf } from '../errors.ts'
+import { toSubscription } from '../mapping.ts'
+import { ReasonCode, type SubscribePacket, type SubscriptionRequest } from '../packets.ts'
+import type { Connected, MqttSession } from '../session.ts'
+
+export function handleSubscribe(session: MqttSession, packet: SubscribePacket): void {
+  const { connected } = session
+  if (connected !== undefined) void subscribe(session, connected, packet)
+}
+
+async function subscribe(
+  session: MqttSession,
+  connected: Connected,
+  packet: SubscribePacket,
+): Promise<void> {
+  const identifier = packet.properties.subscriptionIdentifiers?.[0] ?? 0
+  const { packetId } = packet
+  const accepted = packet.subscriptions.filter((request) => refusalOf(request) === undefined)
+  const wanted = accepted.map((request) => toSubscription(request, identifier))
+  let existed: readonly boolean[] = []
+  let failure: number | undefined
+  try {
+    if (wanted.length > 0) existed = await connected.session.subscribe(wanted)
+  } catch (error) {
+    failure = reasonOf(error)
+  }
+  const reasonCodes = packet.subscriptions.map(
+    (request) => refusalOf(request) ?? failure ?? request.qos,
+  )
+  session.send({ kind: 'suback', packetId, reasonCodes, properties: {} })
+  if (failure !== undefined) return
+  for (const [index, request] of accepted.entries()) {
+    const fresh = existed[index] !== true
+    const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && fresh)
+    const subscription = wanted[index]
+    if (wantsRetained && subscription !== undefined) {
+      await sendRetained(session, connected, subscription)
+    }
+  }
+}
+
+/** A reason not to accept the filter. The codec has checked its form. */
+function refusalOf(request: SubscriptionRequest): number | undefined {
+  return request.filter.startsWith('$share/')
+    ? ReasonCode.sharedSubscriptionsNotSupported
+    : undefined
+}
+
+/** [MQTT-3.3.1-8] Retained messages keep their flag for a new subscription. */
+async function sendRetained(
+  session: MqttSession,
+  connected: Connected,
+  subscription: Subscription,
+): Promise<void> {
+  try {
+    const messages = await session.services.messaging.retained(subscription.filter)
+    const identifiers = subscription.identifier === 0 ? [] : [subscription.identifier]
+    const durable: { message: Message; identifiers: readonly number[] }[] = []
+    for (const stored of messages) {
+      const guarantee = effectiveGuarantee(stored, [subscription])
+      const message: Message = { ...stored, guarantee, retain: true, token: '' }
+      if (guarantee > 0 && connected.session.durable) durable.push({ message, identifiers })
+      else connected.outbound.sendLive(message, { guarantee, retain: true, identifiers })
+    }
+    if (durable.length > 0) await connected.session.enqueue(durable)
+  } catch (error) {
+    session.failed(error)
+  }
+}

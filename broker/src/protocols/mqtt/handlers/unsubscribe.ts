@@ -1,0 +1,32 @@
+/** UNSUBSCRIBE. [MQTT-3.10.4-4] */
+import { reasonOf } from '../errors.ts'
+import { ReasonCode, type UnsubscribePacket } from '../packets.ts'
+import type { Connected, MqttSession } from '../session.ts'
+
+export function handleUnsubscribe(session: MqttSession, packet: UnsubscribePacket): void {
+  const { connected } = session
+  if (connected !== undefined) void unsubscribe(session, connected, packet)
+}
+
+async function unsubscribe(
+  session: MqttSession,
+  connected: Connected,
+  packet: UnsubscribePacket,
+): Promise<void> {
+  const { packetId, filters } = packet
+  let reasonCodes: number[]
+  try {
+    const existed = await connected.session.unsubscribe(filters)
+    reasonCodes = existed.map((known) =>
+      known ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
+    )
+  } catch (error) {
+    // Before MQTT 5 an UNSUBACK cannot say no.
+    if (session.version < 5) {
+      session.failed(error)
+      return
+    }
+    reasonCodes = filters.map(() => reasonOf(error))
+  }
+  session.send({ kind: 'unsuback', packetId, reasonCodes, properties: {} })
+}

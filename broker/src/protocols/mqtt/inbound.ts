@@ -1,0 +1,237 @@
+/**
+ * What a client publishes. Acknowledges in the order of arrival, and only what holds. [MQTT-4.6.0-2, -3]
+ * Exactly once: a packet id is noted (durably, if the session outlives its connection) before its message
+ * is routed, and forgotten when the client releases it. [MQTT-4.3.3]
+ */
+import type { AttachedSession } from '../../core/attached-session.ts'
+import type { Message, PublishOutcome, Receipt } from '../../core/message.ts'
+import type { Messaging } from '../../core/messaging.ts'
+import type { Outbox } from '../shared/outbox.ts'
+import { encodeAck } from './codec/encode.ts'
+import { MqttError } from './codec/mqtt-error.ts'
+import type { PublishView } from './codec/packet-reader.ts'
+import { RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
+import { PublishedMessage, topicOf } from './mapping.ts'
+import { PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
+
+export interface InboundOptions {
+  readonly session: AttachedSession
+  readonly messaging: Messaging
+  readonly outbox: Outbox
+  readonly version: ProtocolVersion
+  readonly nowMs: () => number
+  readonly nextToken: () => string
+  readonly pauseReading: (paused: boolean) => void
+  /** The broker cannot keep its promise to this client: close. */
+  readonly onFailure: (error: unknown) => void
+}
+
+/** One acknowledgement that is owed. */
+class Owed implements Receipt {
+  readonly packetId: number
+  readonly type: 4 | 5
+  reasonCode = -1
+  readonly #inbound: Inbound
+
+  constructor(inbound: Inbound, type: 4 | 5, packetId: number) {
+    this.#inbound = inbound
+    this.type = type
+    this.packetId = packetId
+  }
+
+  settle(outcome: PublishOutcome): void {
+    this.reasonCode = outcome === 'accepted' ? ReasonCode.success : ReasonCode.quotaExceeded
+    this.#inbound.drain()
+  }
+}
+
+interface Incoming {
+  readonly token: string
+  /** PUBREC has been sent on this connection. */
+  received: boolean
+  /** Its message is being routed on this connection. */
+  routing: boolean
+}
+
+export class Inbound {
+  readonly #options: InboundOptions
+  readonly #owed: Owed[] = []
+  #owedHead = 0
+  readonly #incoming = new Map<number, Incoming>()
+  readonly #aliases = new Map<number, string>()
+  /** Exactly-once messages whose packet ids are being noted, in order. */
+  readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
+  #paused = false
+  messages = 0
+
+  constructor(options: InboundOptions) {
+    this.#options = options
+    for (const [packetId, token] of options.session.incoming) {
+      this.#incoming.set(packetId, { token, received: false, routing: false })
+    }
+  }
+
+  /** Throws MqttError for what the client may not do. */
+  publish(view: PublishView): void {
+    const { messaging, session, nowMs, version } = this.#options
+    this.messages++
+    const address = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
+    if (view.qos === 2) {
+      this.#exactlyOnce(view, address)
+      return
+    }
+    const context = {
+      address,
+      nowMs: nowMs(),
+      publisher: session.name,
+      token: '',
+      layout5: version === 5,
+    }
+    const message = new PublishedMessage(view, context)
+    if (view.qos === 0) {
+      messaging.publish(message, undefined)
+      return
+    }
+    if (this.#waiting === 0 && !message.retain) {
+      // The common case owes nothing: no object is made unless the answer has to wait.
+      const owed = new Owed(this, PacketType.puback, view.packetId)
+      if (messaging.publish(message, owed)) {
+        this.#options.outbox.word(PacketType.puback << 4, 2, view.packetId)
+        return
+      }
+      this.#owe(owed)
+      return
+    }
+    const owed = new Owed(this, PacketType.puback, view.packetId)
+    this.#owe(owed)
+    if (messaging.publish(message, owed)) owed.settle('accepted')
+  }
+
+  /** The client releases an exactly-once message. [MQTT-4.3.3-11] */
+  release(packetId: number): void {
+    const { session, version, onFailure } = this.#options
+    const known = this.#incoming.delete(packetId)
+    const reasonCode =
+      known || version < 5 ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
+    if (!known || !session.durable) {
+      this.#acknowledge(PacketType.pubcomp, packetId, reasonCode)
+      return
+    }
+    session
+      .noteIncoming(packetId, undefined)
+      .then(() => this.#acknowledge(PacketType.pubcomp, packetId, reasonCode), onFailure)
+  }
+
+  /** Sends what is settled, in order. */
+  drain(): void {
+    const owed = this.#owed
+    while (this.#owedHead < owed.length) {
+      const next = owed[this.#owedHead] as Owed
+      if (next.reasonCode < 0) break
+      this.#owedHead++
+      if (next.type === PacketType.pubrec) {
+        if (next.reasonCode === ReasonCode.success) {
+          const incoming = this.#incoming.get(next.packetId)
+          if (incoming !== undefined) incoming.received = true
+        } else this.#incoming.delete(next.packetId)
+      }
+      this.#acknowledge(next.type, next.packetId, next.reasonCode)
+    }
+    if (this.#owedHead === owed.length || this.#owedHead > RECEIVE_MAXIMUM) {
+      owed.splice(0, this.#owedHead)
+      this.#owedHead = 0
+    }
+    if (this.#paused && this.#waiting < RECEIVE_MAXIMUM / 2) {
+      this.#paused = false
+      this.#options.pauseReading(false)
+    }
+  }
+
+  get #waiting(): number {
+    return this.#owed.length - this.#owedHead
+  }
+
+  #owe(owed: Owed): void {
+    this.#owed.push(owed)
+    if (this.#waiting <= RECEIVE_MAXIMUM) return
+    if (this.#options.version === 5) {
+      const message = 'more messages are under way than the receive maximum allows'
+      throw new MqttError(ReasonCode.receiveMaximumExceeded, '[MQTT-3.3.4-9]', message)
+    }
+    if (this.#paused) return
+    this.#paused = true
+    this.#options.pauseReading(true)
+  }
+
+  #exactlyOnce(view: PublishView, address: string): void {
+    const { session, nowMs, version, nextToken, onFailure } = this.#options
+    const { packetId } = view
+    const known = this.#incoming.get(packetId)
+    if (known?.received === true) {
+      this.#acknowledge(PacketType.pubrec, packetId, ReasonCode.success)
+      return
+    }
+    if (known?.routing === true) return
+    const token = known?.token ?? nextToken()
+    this.#incoming.set(packetId, { token, received: false, routing: true })
+    const owed = new Owed(this, PacketType.pubrec, packetId)
+    this.#owe(owed)
+    const context = {
+      address,
+      nowMs: nowMs(),
+      publisher: session.name,
+      token,
+      layout5: version === 5,
+    }
+    const message = new PublishedMessage(view, context)
+    if (!session.durable) {
+      this.#route(message, owed)
+      return
+    }
+    const entry = { message, owed, noted: false }
+    this.#noting.push(entry)
+    session.noteIncoming(packetId, token).then(() => {
+      entry.noted = true
+      this.#routeNoted()
+    }, onFailure)
+  }
+
+  /** Keeps the order of arrival, whatever order the notes were written in. */
+  #routeNoted(): void {
+    for (let next = this.#noting[0]; next?.noted === true; next = this.#noting[0]) {
+      this.#noting.shift()
+      this.#route(next.message, next.owed)
+    }
+  }
+
+  #route(message: Message, owed: Owed): void {
+    if (this.#options.messaging.publish(message, owed)) owed.settle('accepted')
+  }
+
+  #aliased(view: PublishView): string {
+    if (view.topicAlias > TOPIC_ALIAS_MAXIMUM) {
+      const message = `topic alias ${view.topicAlias} is above the maximum`
+      throw new MqttError(ReasonCode.topicAliasInvalid, '[MQTT-3.3.2-9]', message)
+    }
+    if (view.topicEnd > view.topicStart) {
+      const address = topicOf(view)
+      this.#aliases.set(view.topicAlias, address)
+      return address
+    }
+    const known = this.#aliases.get(view.topicAlias)
+    if (known === undefined) {
+      const message = `topic alias ${view.topicAlias} has not been set`
+      throw new MqttError(ReasonCode.protocolError, '[MQTT 5.0 section 3.3.2.3.4]', message)
+    }
+    return known
+  }
+
+  #acknowledge(type: 4 | 5 | 7, packetId: number, reasonCode: number): void {
+    if (reasonCode === ReasonCode.success) {
+      this.#options.outbox.word(type << 4, 2, packetId)
+      return
+    }
+    const bytes = encodeAck({ type, packetId, reasonCode }, this.#options.version)
+    this.#options.outbox.slice(bytes, 0, bytes.length)
+  }
+}

@@ -1,0 +1,145 @@
+/** MQTT's names and fields as the core's, and back: topics are addresses, QoS is the guarantee. */
+import type { Guarantee, Message, Subscription } from '../../core/message.ts'
+import type { Will as CoreWill } from '../../core/sessions/session.ts'
+import type { PublishView } from './codec/packet-reader.ts'
+import { encodeProperties } from './codec/properties.ts'
+import type { Properties, SubscriptionRequest, Will } from './packets.ts'
+
+export const DIALECT = 'mqtt'
+const NO_BYTES = Buffer.alloc(0)
+const TOPIC_ALIAS_PROPERTY_BYTES = 3
+
+/**
+ * A published message as it lies in the read buffer: what passes through unchanged is never copied. Keep it
+ * past the turn only by `ownCopy`.
+ */
+export class PublishedMessage implements Message {
+  readonly address: string
+  readonly guarantee: Guarantee
+  readonly retain: boolean
+  readonly dialect = DIALECT
+  readonly timestampMs: number
+  readonly expiresAtMs: number
+  readonly publisher: string
+  readonly token: string
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  /** Where the packet id is, when the QoS is above 0. */
+  readonly packetIdAt: number
+  /** The frame's layout: MQTT 5 has a property section. */
+  readonly layout5: boolean
+  /** The frame may be passed on as it is to a receiver of the same layout. */
+  readonly verbatim: boolean
+  readonly #aliasStart: number
+  readonly #propertiesStart: number
+  readonly #propertiesEnd: number
+  readonly #payloadStart: number
+
+  constructor(view: PublishView, context: PublishContext) {
+    this.address = context.address
+    this.guarantee = view.qos
+    this.retain = view.retain
+    this.timestampMs = context.nowMs
+    this.expiresAtMs =
+      view.messageExpiryInterval < 0 ? 0 : context.nowMs + view.messageExpiryInterval * 1000
+    this.publisher = context.publisher
+    this.token = context.token
+    this.bytes = view.bytes
+    this.start = view.start
+    this.end = view.end
+    this.packetIdAt = view.topicEnd
+    this.layout5 = context.layout5
+    this.verbatim = view.topicAlias === 0 && view.topicEnd > view.topicStart
+    this.#aliasStart = view.topicAliasStart
+    this.#propertiesStart = view.propertiesStart
+    this.#propertiesEnd = view.propertiesEnd
+    this.#payloadStart = view.payloadStart
+  }
+
+  get payload(): Buffer {
+    return this.bytes.subarray(this.#payloadStart, this.end)
+  }
+
+  /** The topic alias belongs to the publisher's connection and stays behind. [MQTT-3.3.2-13] */
+  get properties(): Buffer {
+    if (this.#propertiesEnd === this.#propertiesStart) return NO_BYTES
+    const before = this.bytes.subarray(this.#propertiesStart, this.#propertiesEnd)
+    if (this.#aliasStart < 0) return before
+    const at = this.#aliasStart - this.#propertiesStart
+    return Buffer.concat([before.subarray(0, at), before.subarray(at + TOPIC_ALIAS_PROPERTY_BYTES)])
+  }
+}
+
+export interface PublishContext {
+  readonly address: string
+  readonly nowMs: number
+  readonly publisher: string
+  readonly token: string
+  readonly layout5: boolean
+}
+
+/** What Node's buffers have and its types do not tell: decoding without looking up the encoding's name. */
+interface SliceDecoder {
+  latin1Slice(start: number, end: number): string
+  utf8Slice(start: number, end: number): string
+}
+
+export function topicOf(view: PublishView): string {
+  const bytes = view.bytes as unknown as SliceDecoder
+  return view.topicIsAscii
+    ? bytes.latin1Slice(view.topicStart, view.topicEnd)
+    : bytes.utf8Slice(view.topicStart, view.topicEnd)
+}
+
+export function toSubscription(request: SubscriptionRequest, identifier: number): Subscription {
+  const { filter, qos, noLocal, retainAsPublished } = request
+  return { filter, guarantee: qos, noLocal, retainAsPublished, identifier }
+}
+
+/** The will as it will be published; the delay is the session's business. */
+export function toWill(
+  will: Will | undefined,
+  publisher: string,
+  nowMs: number,
+): CoreWill | undefined {
+  if (will === undefined) return undefined
+  const { willDelayInterval = 0, ...properties } = will.properties
+  const expiry = properties.messageExpiryInterval
+  return {
+    delaySeconds: willDelayInterval,
+    message: {
+      address: will.topic,
+      guarantee: will.qos,
+      retain: will.retain,
+      payload: will.payload,
+      dialect: DIALECT,
+      properties: encodeProperties(properties),
+      timestampMs: nowMs,
+      // Counted from the publication, which is later; the session's owner stamps the message then.
+      expiresAtMs: expiry === undefined ? 0 : nowMs + (expiry + willDelayInterval) * 1000,
+      publisher,
+      token: '',
+    },
+  }
+}
+
+/** MQTT 5 properties of a message that goes to a client now: the rest of its time to live is told. */
+export function outgoingProperties(
+  message: Message,
+  nowMs: number,
+  decode: (content: Buffer) => Properties,
+): Buffer {
+  if (message.dialect !== DIALECT) return NO_BYTES
+  const content = asBuffer(message.properties)
+  if (message.expiresAtMs === 0) return content
+  const properties = decode(content)
+  const rest = Math.max(0, Math.ceil((message.expiresAtMs - nowMs) / 1000))
+  return encodeProperties({ ...properties, messageExpiryInterval: rest })
+}
+
+export function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

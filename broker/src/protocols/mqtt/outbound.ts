@@ -1,0 +1,218 @@
+/**
+ * What a client is sent: live messages, and the inbox of a durable session. Keeps the client's receive
+ * window, packet ids and the states of at-least-once and exactly-once deliveries.
+ *
+ * The packet id of an inbox message follows from its offset, so that it is the same on every connection and
+ * at every broker. [MQTT-4.4.0-1] Live messages, which end with their connection, count up.
+ */
+import type { AttachedSession } from '../../core/attached-session.ts'
+import {
+  effectiveGuarantee,
+  type Guarantee,
+  type Message,
+  ownCopy,
+  type Subscription,
+} from '../../core/message.ts'
+import type { Delivery } from '../../core/ports/connections.ts'
+import type { Outbox } from '../shared/outbox.ts'
+import { encodeAck } from './codec/encode.ts'
+import { writeMessage } from './deliver.ts'
+import { SOCKET_BYTES_HIGH, WAITING_BYTES_MAX } from './limits.ts'
+import { type AckType, PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
+
+export interface OutboundOptions {
+  readonly outbox: Outbox
+  readonly version: ProtocolVersion
+  /** Messages under way that the client allows. */
+  readonly window: number
+  readonly packetBytesMax: number
+  readonly nowMs: () => number
+  /** Live messages wait for this client beyond all bounds. */
+  readonly onOverflow: () => void
+  readonly onFailure: (error: unknown) => void
+}
+
+interface Waiting {
+  readonly message: Message
+  readonly guarantee: Guarantee
+  readonly retain: boolean
+  readonly identifiers: readonly number[]
+}
+
+type FlightState = 'published' | 'published-exactly-once' | 'releasing' | 'released'
+
+interface Flight {
+  state: FlightState
+  /** In the session's inbox; -1 for a live message. */
+  readonly offset: number
+}
+
+const NONE: readonly number[] = []
+const PACKET_ID_MAX = 0xffff
+
+export class Outbound {
+  readonly #options: OutboundOptions
+  readonly #flights = new Map<number, Flight>()
+  readonly #waiting: Waiting[] = []
+  #waitingBytes = 0
+  #lastId = 0
+  #session: AttachedSession | undefined
+  messages = 0
+  /** At-most-once messages that the client was too slow for, and messages larger than it takes. */
+  dropped = 0
+
+  constructor(options: OutboundOptions) {
+    this.#options = options
+  }
+
+  attach(session: AttachedSession): void {
+    this.#session = session
+  }
+
+  deliver(message: Message, grants: readonly Subscription[]): void {
+    const { outbox } = this.#options
+    const guarantee = effectiveGuarantee(message, grants)
+    let retain = false
+    let identifiers = NONE
+    for (let i = 0; i < grants.length; i++) {
+      const grant = grants[i] as Subscription
+      if (grant.retainAsPublished) retain = message.retain
+      if (grant.identifier !== 0) identifiers = [...identifiers, grant.identifier]
+    }
+    if (guarantee === 0) {
+      if (outbox.pendingBytes > SOCKET_BYTES_HIGH) this.dropped++
+      else this.#write(message, { guarantee, retain, identifiers, packetId: 0, duplicate: false })
+      return
+    }
+    this.sendLive(message, { guarantee, retain, identifiers })
+  }
+
+  /** At-least-once or better, outside any inbox: waits when the client's window is full. */
+  sendLive(
+    message: Message,
+    how: { guarantee: Guarantee; retain: boolean; identifiers: readonly number[] },
+  ): void {
+    if (how.guarantee === 0) {
+      this.#write(message, { ...how, packetId: 0, duplicate: false })
+      return
+    }
+    if (this.#flights.size < this.#options.window && this.#waiting.length === 0) {
+      this.#launch(message, how)
+      return
+    }
+    this.#waitingBytes += message.payload.byteLength + message.address.length
+    this.#waiting.push({ message: ownCopy(message), ...how })
+    if (this.#waitingBytes > WAITING_BYTES_MAX) this.#options.onOverflow()
+  }
+
+  /** From the session's inbox, within the window that its owner was told. */
+  push(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) {
+      const packetId = packetIdOf(delivery.offset)
+      if (delivery.released) {
+        this.#flights.set(packetId, { state: 'released', offset: delivery.offset })
+        this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
+        continue
+      }
+      const { message, identifiers } = delivery
+      const { guarantee, retain } = message
+      const how = { guarantee, retain, identifiers, packetId, duplicate: delivery.redelivered }
+      const state = guarantee === 2 ? 'published-exactly-once' : 'published'
+      this.#flights.set(packetId, { state, offset: delivery.offset })
+      if (!this.#write(message, how)) this.#finish(packetId)
+    }
+  }
+
+  /** PUBACK, PUBREC or PUBCOMP. */
+  acknowledged(type: AckType, packetId: number, reasonCode: number): void {
+    const flight = this.#flights.get(packetId)
+    if (type === PacketType.pubrec) {
+      this.#received(packetId, flight, reasonCode)
+      return
+    }
+    const expected = type === PacketType.puback ? 'published' : 'released'
+    if (flight?.state === expected) this.#finish(packetId)
+  }
+
+  #received(packetId: number, flight: Flight | undefined, reasonCode: number): void {
+    if (flight === undefined || flight.state === 'published') {
+      const reason =
+        this.#options.version === 5 ? ReasonCode.packetIdentifierNotFound : ReasonCode.success
+      this.#acknowledge(PacketType.pubrel, packetId, reason)
+      return
+    }
+    if (reasonCode >= ReasonCode.unspecifiedError) {
+      this.#finish(packetId)
+      return
+    }
+    if (flight.state === 'releasing') return
+    if (flight.offset < 0 || flight.state === 'released' || this.#session === undefined) {
+      flight.state = 'released'
+      this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
+      return
+    }
+    // From PUBREL on the client may forget the id: the message must never be sent again after it.
+    flight.state = 'releasing'
+    this.#session.release(flight.offset).then(() => {
+      flight.state = 'released'
+      this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
+    }, this.#options.onFailure)
+  }
+
+  #finish(packetId: number): void {
+    const flight = this.#flights.get(packetId)
+    if (flight === undefined) return
+    this.#flights.delete(packetId)
+    if (flight.offset >= 0) this.#session?.acknowledge(flight.offset)
+    while (this.#waiting.length > 0 && this.#flights.size < this.#options.window) {
+      const next = this.#waiting.shift() as Waiting
+      this.#waitingBytes -= next.message.payload.byteLength + next.message.address.length
+      this.#launch(next.message, next)
+    }
+  }
+
+  #launch(message: Message, how: Omit<Waiting, 'message'>): void {
+    const packetId = this.#nextId()
+    const state = how.guarantee === 2 ? 'published-exactly-once' : 'published'
+    this.#flights.set(packetId, { state, offset: -1 })
+    if (!this.#write(message, { ...how, packetId, duplicate: false }))
+      this.#flights.delete(packetId)
+  }
+
+  #nextId(): number {
+    do {
+      this.#lastId = this.#lastId === PACKET_ID_MAX ? 1 : this.#lastId + 1
+    } while (this.#flights.has(this.#lastId))
+    return this.#lastId
+  }
+
+  #write(
+    message: Message,
+    how: Omit<Waiting, 'message'> & { packetId: number; duplicate: boolean },
+  ): boolean {
+    const { outbox, version, packetBytesMax, nowMs } = this.#options
+    const written = writeMessage(outbox, message, {
+      version,
+      packetBytesMax,
+      nowMs: message.expiresAtMs === 0 ? 0 : nowMs(),
+      guarantee: how.guarantee,
+      retain: how.retain,
+      identifiers: how.identifiers,
+      packetId: how.packetId,
+      duplicate: how.duplicate,
+    })
+    if (written) this.messages++
+    else this.dropped++
+    return written
+  }
+
+  #acknowledge(type: AckType, packetId: number, reasonCode: number): void {
+    const bytes = encodeAck({ type, packetId, reasonCode }, this.#options.version)
+    this.#options.outbox.slice(bytes, 0, bytes.length)
+  }
+}
+
+/** Offsets in flight span less than 65,535, so no two of them share an id. */
+export function packetIdOf(offset: number): number {
+  return (offset % PACKET_ID_MAX) + 1
+}

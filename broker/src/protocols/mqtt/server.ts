@@ -1,0 +1,129 @@
+/** MQTT over TCP: a listener, its connections, and what they share. */
+import { randomUUID } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { Messaging } from '../../core/messaging.ts'
+import type { Clock } from '../../core/ports/clock.ts'
+import { type Listener, listen } from '../shared/listener.ts'
+import type {
+  ListeningEndpoint,
+  ProtocolCounters,
+  ProtocolLog,
+  ProtocolServer,
+} from '../shared/protocol-server.ts'
+import { MqttConnection } from './connection.ts'
+import { ReasonCode } from './packets.ts'
+import type { MqttSession, SessionServices } from './session.ts'
+
+export interface MqttServerOptions {
+  readonly host: string
+  readonly port: number
+  readonly packetBytesMax: number
+  readonly messaging: Messaging
+  readonly clock: Clock
+  readonly log: ProtocolLog
+}
+
+const KEEP_ALIVE_CHECK_MS = 1_000
+
+export class MqttServer implements ProtocolServer {
+  readonly #options: MqttServerOptions
+  readonly #connections = new Set<MqttConnection>()
+  readonly #detaching = new Set<Promise<void>>()
+  readonly #services: SessionServices
+  /** Of connections that have ended. */
+  readonly #ended = {
+    messagesIn: 0,
+    messagesOut: 0,
+    bytesIn: 0,
+    bytesOut: 0,
+    dropped: 0,
+    opened: 0,
+  }
+  #listener: Listener | undefined
+  #keepAlive: NodeJS.Timeout | undefined
+
+  constructor(options: MqttServerOptions) {
+    this.#options = options
+    const { messaging, clock, log, packetBytesMax } = options
+    const prefix = randomUUID().slice(0, 8)
+    let tokens = 0
+    this.#services = {
+      messaging,
+      clock,
+      log,
+      packetBytesMax,
+      nextToken: () => `${prefix}-${tokens++}`,
+      nextClientId: () => `auto-${randomUUID()}`,
+      onConnected: () => undefined,
+      onClosed: (session, detached) => this.#sessionClosed(session, detached),
+    }
+  }
+
+  async start(): Promise<readonly ListeningEndpoint[]> {
+    const { host, port, log } = this.#options
+    this.#listener = await listen({
+      host,
+      port,
+      onSocket: (socket) => this.#accept(socket),
+      onError: (err) =>
+        log.error({ err, errId: 'MQTT_LISTENER_FAILED' }, 'the MQTT listener failed'),
+    })
+    this.#keepAlive = setInterval(() => {
+      const now = this.#options.clock.nowMs()
+      for (const connection of this.#connections) connection.checkKeepAlive(now)
+    }, KEEP_ALIVE_CHECK_MS)
+    return [{ protocol: 'mqtt', host, port: this.#listener.port }]
+  }
+
+  async stop(): Promise<void> {
+    clearInterval(this.#keepAlive)
+    const stopped = this.#listener?.stop()
+    this.disconnectAll('the broker is shutting down')
+    await Promise.all([...this.#detaching])
+    await stopped
+  }
+
+  disconnectAll(reason: string): void {
+    const reasonCode = ReasonCode.serverShuttingDown
+    for (const { session } of [...this.#connections]) {
+      session.close({ reasonCode, reason, publishWill: true })
+    }
+  }
+
+  counters(): ProtocolCounters {
+    const sum = { ...this.#ended }
+    for (const { session, bytesRead, outbox } of this.#connections) {
+      const counts = session.counts()
+      sum.messagesIn += counts.messagesIn
+      sum.messagesOut += counts.messagesOut
+      sum.dropped += counts.dropped
+      sum.bytesIn += bytesRead
+      sum.bytesOut += outbox.bytesWritten
+    }
+    const { messagesIn, messagesOut, bytesIn, bytesOut, dropped, opened } = sum
+    const more = { dropped, opened }
+    return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
+  }
+
+  #accept(socket: Socket): void {
+    this.#ended.opened++
+    const connection = new MqttConnection(socket, {
+      services: this.#services,
+      onEnd: (ended) => {
+        this.#ended.bytesIn += ended.bytesRead
+        this.#ended.bytesOut += ended.outbox.bytesWritten
+        this.#connections.delete(ended)
+      },
+    })
+    this.#connections.add(connection)
+  }
+
+  #sessionClosed(session: MqttSession, detached: Promise<void>): void {
+    const counts = session.counts()
+    this.#ended.messagesIn += counts.messagesIn
+    this.#ended.messagesOut += counts.messagesOut
+    this.#ended.dropped += counts.dropped
+    this.#detaching.add(detached)
+    void detached.then(() => this.#detaching.delete(detached))
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * The conversation with one client, as a state machine that knows no socket.
+ *
+ *   waiting --CONNECT--> connecting --attached--> connected --+--> closed
+ *      |                     |                                |
+ *      +---------------------+--------- any failure ----------+
+ *
+ * While connecting, and while the publisher is held back, the transport does not read.
+ */
+import type { AttachedSession } from '../../core/attached-session.ts'
+import type { Message, Subscription } from '../../core/message.ts'
+import type { Messaging } from '../../core/messaging.ts'
+import type { Clock } from '../../core/ports/clock.ts'
+import type { Delivery } from '../../core/ports/connections.ts'
+import type { Outbox } from '../shared/outbox.ts'
+import type { ProtocolLog } from '../shared/protocol-server.ts'
+import { encode } from './codec/encode.ts'
+import type { MqttError } from './codec/mqtt-error.ts'
+import { violation } from './codec/mqtt-error.ts'
+import type { PacketSink, PublishView } from './codec/packet-reader.ts'
+import { reasonOf } from './errors.ts'
+import { handlers } from './handlers/index.ts'
+import type { Inbound } from './inbound.ts'
+import type { Outbound } from './outbound.ts'
+import {
+  type AckType,
+  type ConnectPacket,
+  type Packet,
+  PacketType,
+  type ProtocolVersion,
+  ReasonCode,
+} from './packets.ts'
+
+/** What the session asks of the connection that carries it. */
+export interface Transport {
+  readonly outbox: Outbox
+  readonly remote: string
+  /** Whether packets are read. */
+  setReading(reading: boolean): void
+  /** Seconds without a packet after which the client counts as gone; 0 never. */
+  setKeepAlive(seconds: number): void
+  /** Sends what is queued, then ends. Idempotent. */
+  close(): void
+}
+
+/** What all sessions of a server share. */
+export interface SessionServices {
+  readonly messaging: Messaging
+  readonly clock: Clock
+  readonly log: ProtocolLog
+  readonly nextToken: () => string
+  readonly nextClientId: () => string
+  readonly packetBytesMax: number
+  readonly onConnected: (session: MqttSession) => void
+  readonly onClosed: (session: MqttSession, detached: Promise<void>) => void
+}
+
+/** What is there once the client is connected. */
+export interface Connected {
+  readonly session: AttachedSession
+  readonly inbound: Inbound
+  readonly outbound: Outbound
+  readonly connect: ConnectPacket
+  readonly expirySeconds: number
+}
+
+type State =
+  | { readonly kind: 'waiting' }
+  | { readonly kind: 'connecting' }
+  | { readonly kind: 'connected'; readonly connected: Connected }
+  | { readonly kind: 'closed' }
+
+export interface CloseOptions {
+  /** Told to the client where its version can be told. */
+  readonly reasonCode: number
+  readonly reason: string
+  readonly publishWill: boolean
+  readonly expirySeconds?: number
+  /** The client closed by itself, so nothing is sent. */
+  readonly silent?: boolean
+}
+
+export class MqttSession implements PacketSink {
+  readonly transport: Transport
+  readonly services: SessionServices
+  version: ProtocolVersion = 4
+  clientId = ''
+  #state: State = { kind: 'waiting' }
+
+  constructor(transport: Transport, services: SessionServices) {
+    this.transport = transport
+    this.services = services
+  }
+
+  get state(): State['kind'] {
+    return this.#state.kind
+  }
+
+  get connected(): Connected | undefined {
+    return this.#state.kind === 'connected' ? this.#state.connected : undefined
+  }
+
+  /** Counters of this connection: messages from and to the client, and messages that it was too slow for. */
+  counts(): { messagesIn: number; messagesOut: number; dropped: number } {
+    const connected = this.connected
+    return {
+      messagesIn: connected?.inbound.messages ?? 0,
+      messagesOut: connected?.outbound.messages ?? 0,
+      dropped: connected?.outbound.dropped ?? 0,
+    }
+  }
+
+  publish(view: PublishView): void {
+    if (this.#state.kind === 'connected') this.#state.connected.inbound.publish(view)
+  }
+
+  acknowledge(type: AckType, packetId: number, reasonCode: number): void {
+    if (this.#state.kind !== 'connected') return
+    const { inbound, outbound } = this.#state.connected
+    if (type === PacketType.pubrel) inbound.release(packetId)
+    else outbound.acknowledged(type, packetId, reasonCode)
+  }
+
+  packet(packet: Packet): void {
+    if (this.#state.kind === 'closed') return
+    const handle = handlers[packet.kind] as
+      | ((session: MqttSession, packet: Packet) => void)
+      | undefined
+    if (handle === undefined)
+      throw violation('[MQTT-4.13.1-1]', `a client may not send ${packet.kind}`)
+    handle(this, packet)
+  }
+
+  beginConnecting(connect: ConnectPacket, clientId: string): void {
+    this.#state = { kind: 'connecting' }
+    this.version = connect.version
+    this.clientId = clientId
+    this.transport.setReading(false)
+  }
+
+  /** False: the client has gone in the meantime. */
+  finishConnecting(connected: Connected): boolean {
+    if (this.#state.kind !== 'connecting') return false
+    this.#state = { kind: 'connected', connected }
+    this.services.onConnected(this)
+    return true
+  }
+
+  send(packet: Packet): void {
+    if (this.#state.kind === 'closed') return
+    const bytes = encode(packet, this.version)
+    this.transport.outbox.slice(bytes, 0, bytes.length)
+  }
+
+  /** Live messages, from the core. */
+  deliver(message: Message, grants: readonly Subscription[]): void {
+    if (this.#state.kind === 'connected') this.#state.connected.outbound.deliver(message, grants)
+  }
+
+  /** Messages of the inbox, from the core. */
+  push(deliveries: readonly Delivery[]): void {
+    if (this.#state.kind === 'connected') this.#state.connected.outbound.push(deliveries)
+  }
+
+  /** Another connection has the session. [MQTT-3.1.4-3] */
+  evicted(): void {
+    const reasonCode = ReasonCode.sessionTakenOver
+    this.close({ reasonCode, reason: 'another connection has the session', publishWill: true })
+  }
+
+  /** The client broke a rule of the protocol. */
+  violated(error: MqttError): void {
+    const { reasonCode, message: reason } = error
+    this.services.log.info(
+      {
+        errId: 'MQTT_PROTOCOL_ERROR',
+        client: this.clientId,
+        remote: this.transport.remote,
+        reason,
+      },
+      'closing a connection that broke the protocol',
+    )
+    if (this.#state.kind === 'waiting' || this.#state.kind === 'connecting') this.refuse(reasonCode)
+    else this.close({ reasonCode, reason, publishWill: true })
+  }
+
+  /** The broker cannot do what the client needs. */
+  failed(error: unknown): void {
+    if (this.#state.kind === 'closed') return
+    const reason = error instanceof Error ? error.message : String(error)
+    this.services.log.warn(
+      { errId: 'MQTT_SESSION_FAILED', client: this.clientId, reason },
+      'closing',
+    )
+    this.close({ reasonCode: reasonOf(error), reason, publishWill: true })
+  }
+
+  /** Answers CONNECT with a reason, and closes. */
+  refuse(reasonCode: number): void {
+    if (this.#state.kind === 'closed') return
+    this.send({ kind: 'connack', sessionPresent: false, reasonCode, properties: {} })
+    this.#end(Promise.resolve())
+  }
+
+  close(options: CloseOptions): void {
+    const state = this.#state
+    if (state.kind === 'closed') return
+    if (state.kind !== 'connected') {
+      this.#end(Promise.resolve())
+      return
+    }
+    if (this.version === 5 && options.silent !== true) {
+      this.send({ kind: 'disconnect', reasonCode: options.reasonCode, properties: {} })
+    }
+    const { publishWill, expirySeconds } = options
+    this.#end(state.connected.session.detach({ publishWill, expirySeconds }))
+  }
+
+  #end(detached: Promise<void>): void {
+    this.services.onClosed(this, detached)
+    this.#state = { kind: 'closed' }
+    this.transport.close()
+  }
+}
