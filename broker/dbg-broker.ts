@@ -1,2 +1,0 @@
-import { brokerMain } from './src/index.ts'
-void brokerMain(process.argv.slice(2))
