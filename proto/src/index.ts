@@ -2,6 +2,7 @@
 export * as broker from './gen/broker.ts'
 export * as control from './gen/control.ts'
 export * as placement from './gen/placement.ts'
+export * as raft from './gen/raft.ts'
 export * as storage from './gen/storage.ts'
 export { serveHealthAndReflection } from './standard-services.ts'
 export type { ServingStatus } from './standard-services.ts'

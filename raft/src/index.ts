@@ -1,1 +1,62 @@
-export {}
+/** Raft consensus for one group: a pure core, a driver, and stores. The only entry of this package. */
+export type { RaftMember } from './core/configuration.ts'
+export type {
+  AppendRequest,
+  AppendResponse,
+  Envelope,
+  HeartbeatRequest,
+  HeartbeatResponse,
+  LogEntry,
+  LogEntryKind,
+  PreVoteRequest,
+  PreVoteResponse,
+  RaftMessage,
+  SnapshotHeader,
+  SnapshotMeta,
+  SnapshotResponse,
+  VoteRequest,
+  VoteResponse,
+} from './core/messages.ts'
+export { PROTOCOL_VERSION } from './core/messages.ts'
+export type { ProgressState } from './core/progress.ts'
+export { createRaft } from './driver/raft-driver.ts'
+export { systemClock } from './driver/system-clock.ts'
+export {
+  CommandTooLargeError,
+  LeadershipLostError,
+  LogDamagedError,
+  LogIdentityError,
+  NotLeaderError,
+  OverloadedError,
+  SnapshotDamagedError,
+  StoppedError,
+} from './errors.ts'
+export { FileSnapshotStore, type FileSnapshotStoreOptions } from './level/file-snapshot-store.ts'
+export { LevelLogStore, type LevelLogStoreOptions } from './level/level-log-store.ts'
+export { MemoryLogStore, type MemoryLogStoreOptions } from './memory/memory-log-store.ts'
+export { MemoryNetwork } from './memory/memory-network.ts'
+export { MemorySnapshotStore } from './memory/memory-snapshot-store.ts'
+export type { RaftLimits, RaftTimings } from './options.ts'
+export { DEFAULT_LIMITS, DEFAULT_TIMINGS } from './options.ts'
+export type { Clock } from './ports/clock.ts'
+export type {
+  HardState,
+  LogIdentity,
+  LogPosition,
+  LogStore,
+  LogWrite,
+  StoredLog,
+} from './ports/log-store.ts'
+export type { SnapshotPosition, SnapshotProof, SnapshotStore } from './ports/snapshot-store.ts'
+export type { CommittedCommand, StateMachine } from './ports/state-machine.ts'
+export type { Transport, TransportReceiver } from './ports/transport.ts'
+export type {
+  ProposalResult,
+  Raft,
+  RaftEvent,
+  RaftLogger,
+  RaftOptions,
+  RaftPeerStatus,
+  RaftRole,
+  RaftStatus,
+} from './raft.ts'

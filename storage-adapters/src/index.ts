@@ -1,1 +1,66 @@
-export {}
+/** Storage: the port, its adapters, the service that shares one, and Kafka record batches. */
+export type { Capabilities } from './capabilities.ts'
+export { parseStorageConfig, type StorageNodeConfig, UsageError } from './config.ts'
+export { StorageError, type StorageErrorCode } from './errors.ts'
+export { compareKeys, prefixEnd } from './key-order.ts'
+export { type LevelDbStorageOptions, openLevelDbStorage } from './leveldb/leveldb-adapter.ts'
+export { nameBytesMax } from './limits.ts'
+export { createMemoryStorage, type MemoryStorageOptions } from './memory/memory-adapter.ts'
+export { type OpenStorageOptions, openStorage } from './open-storage.ts'
+export {
+  decodeRecordBatch,
+  type EncodeOptions,
+  encodeRecordBatch,
+  type NewRecord,
+  type RecordHeader,
+  type StoredRecord,
+} from './record-batch/codec.ts'
+export { crc32c } from './record-batch/crc32c.ts'
+export {
+  attributes,
+  baseOffset,
+  baseSequence,
+  baseTimestamp,
+  batchAttribute,
+  batchBytes,
+  batchHeaderBytes,
+  batchLength,
+  checkBatch,
+  crc,
+  lastOffsetDelta,
+  leaderEpoch,
+  magic,
+  maxTimestamp,
+  nextOffset,
+  producerEpoch,
+  producerId,
+  RecordBatchError,
+  type RecordBatchFault,
+  recordCount,
+  setBaseOffset,
+  setLeaderEpoch,
+} from './record-batch/record-batch.ts'
+export { connectRemoteStorage, type RemoteStorageOptions } from './remote/remote-adapter.ts'
+export {
+  type StorageNode,
+  type StorageNodeOptions,
+  startStorageNode,
+} from './service/storage-node.ts'
+export {
+  createStorageService,
+  type StorageService,
+  type StorageServiceOptions,
+} from './service/storage-service.ts'
+export type {
+  CommitRequest,
+  KeyValue,
+  LogInfo,
+  OpenRequest,
+  OpenResult,
+  Operation,
+  ReadRequest,
+  ReadResult,
+  ScanRequest,
+  ShardStats,
+  StorageAdapter,
+} from './storage-adapter.ts'

@@ -1,0 +1,409 @@
+/**
+ * One member of the cluster as a pure state machine: ticks, messages, proposals and completed writes go
+ * in; messages, writes, committed entries and confirmed reads come out. No clock, random, I/O.
+ *
+ * The driver's duties: make each write durable before reporting it, one at a time; send what ready()
+ * gives; apply committed entries in order; call nothing more after a write failed.
+ */
+import assert from 'node:assert'
+import type { RaftLimits } from '../options.ts'
+import type { LogWrite, StoredLog } from '../ports/log-store.ts'
+import type { RaftRole } from '../raft.ts'
+import {
+  countOwnVote,
+  handlePreVoteRequest,
+  handlePreVoteResponse,
+  handleVoteRequest,
+  handleVoteResponse,
+  tickElection,
+} from './candidate.ts'
+import type { RaftMember } from './configuration.ts'
+import { handleAppend, handleHeartbeat } from './follower.ts'
+import {
+  handleAppendResponse,
+  handleHeartbeatResponse,
+  maybeCommit,
+  type ProposeOutcome,
+  propose,
+  quorumRound,
+  replicate,
+  tickLeader,
+} from './leader.ts'
+import { RaftLog } from './log.ts'
+import {
+  type Envelope,
+  type LogEntry,
+  PROTOCOL_VERSION,
+  type RaftMessage,
+  type SnapshotHeader,
+  type SnapshotMeta,
+} from './messages.ts'
+import { Outbox } from './outbox.ts'
+import type { Progress } from './progress.ts'
+import type { ConfirmedRead } from './read-index.ts'
+import {
+  adoptSnapshot,
+  answerSnapshot,
+  compactBehind,
+  handleSnapshotResponse,
+  judgeSnapshot,
+  peersNeedingSnapshot,
+  type SnapshotVerdict,
+  snapshotFailed,
+  snapshotStarted,
+} from './snapshot.ts'
+import {
+  becomeFollower,
+  type Counters,
+  hasLiveLeader,
+  type Leadership,
+  membersAt,
+  type NodeState,
+  refreshMembers,
+  resetElectionTimer,
+  send,
+  type TickTimings,
+} from './state.ts'
+
+export interface RaftNodeOptions {
+  readonly id: string
+  readonly clusterId: string
+  readonly incarnation: string
+  readonly members: readonly RaftMember[]
+  readonly timings: TickTimings
+  readonly limits: RaftLimits
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  readonly stored: StoredLog
+  /** The state machine stands at this snapshot; the log agrees with it, or is behind it. */
+  readonly snapshot: SnapshotMeta | undefined
+}
+
+export interface Ready {
+  /** To be sent now, in order. */
+  readonly messages: readonly RaftMessage[]
+  /** To be made durable, then reported by written(). Undefined also while one is running. */
+  readonly write: LogWrite | undefined
+  /** To be answered once the state machine has applied their index. */
+  readonly reads: readonly ConfirmedRead[]
+  /** Peers to be sent the newest snapshot. */
+  readonly snapshotPeers: readonly string[]
+}
+
+export class RaftNode {
+  readonly #state: NodeState
+  #writingHardStateVersion: number | undefined
+
+  constructor(options: RaftNodeOptions) {
+    const { stored, snapshot } = options
+    this.#state = {
+      id: options.id,
+      clusterId: options.clusterId,
+      incarnation: options.incarnation,
+      timings: options.timings,
+      limits: options.limits,
+      random: options.random,
+      initialMembers: options.members,
+      members: options.members,
+      snapshotMembers: snapshot?.members,
+      log: new RaftLog(stored),
+      outbox: new Outbox(),
+      counters: newCounters(),
+      hardState: stored.hardState,
+      hardStateVersion: 0,
+      durableHardStateVersion: 0,
+      role: { kind: 'follower' },
+      leaderId: undefined,
+      leaderWasHeard: false,
+      now: 0,
+      electionElapsed: 0,
+      electionTimeout: 0,
+      writingSince: undefined,
+      confirmedReads: [],
+    }
+    if (snapshot !== undefined) adoptSnapshot(this.#state, snapshot)
+    refreshMembers(this.#state)
+    resetElectionTimer(this.#state)
+  }
+
+  get role(): RaftRole {
+    return this.#state.role.kind
+  }
+
+  get term(): number {
+    return this.#state.hardState.term
+  }
+
+  get leaderId(): string | undefined {
+    return this.#state.leaderId
+  }
+
+  get members(): readonly RaftMember[] {
+    return this.#state.members
+  }
+
+  get log(): Pick<
+    RaftLog,
+    | 'commitIndex'
+    | 'appliedIndex'
+    | 'firstIndex'
+    | 'lastIndex'
+    | 'stableIndex'
+    | 'entryAt'
+    | 'termAt'
+  > {
+    return this.#state.log
+  }
+
+  get counters(): Readonly<Counters> {
+    return this.#state.counters
+  }
+
+  get progress(): readonly Progress[] {
+    const leadership = this.#leadership
+    return leadership === undefined ? [] : [...leadership.progress.values()]
+  }
+
+  /** Heartbeat rounds of this leadership: the newest sent, the newest that a majority answered. */
+  get rounds(): { readonly sent: number; readonly acknowledged: number } | undefined {
+    const leadership = this.#leadership
+    if (leadership === undefined) return undefined
+    return { sent: leadership.round, acknowledged: quorumRound(this.#state, leadership) }
+  }
+
+  get #leadership(): Leadership | undefined {
+    return this.#state.role.kind === 'leader' ? this.#state.role : undefined
+  }
+
+  membersAt(index: number): readonly RaftMember[] {
+    return membersAt(this.#state, index)
+  }
+
+  tick(): void {
+    const state = this.#state
+    state.now += 1
+    if (state.role.kind === 'leader') tickLeader(state, state.role)
+    else tickElection(state)
+  }
+
+  step(message: RaftMessage): void {
+    const state = this.#state
+    if (!this.admits(message)) return
+    if (message.term > state.hardState.term && !this.#takeHigherTerm(message)) return
+    if (message.term < state.hardState.term) this.#answerLowerTerm(message)
+    else this.#dispatch(message)
+  }
+
+  /** Whether an envelope is meant for this member, by one it knows; counts what is not. */
+  admits(envelope: Envelope): boolean {
+    const state = this.#state
+    const { counters } = state
+    if (envelope.protocolVersion !== PROTOCOL_VERSION) counters.droppedVersion += 1
+    else if (envelope.clusterId !== state.clusterId) counters.droppedCluster += 1
+    else if (envelope.to !== state.id || envelope.from === state.id) counters.droppedAddress += 1
+    else if (!state.members.some((member) => member.id === envelope.from)) counters.droppedPeer += 1
+    else if (!Number.isSafeInteger(envelope.term) || envelope.term < 0) counters.droppedInvalid += 1
+    else return true
+    return false
+  }
+
+  /** Returns whether the message is to be looked at further. */
+  #takeHigherTerm(message: RaftMessage): boolean {
+    const state = this.#state
+    switch (message.kind) {
+      case 'pre-vote-request':
+        handlePreVoteRequest(state, message)
+        return false
+      case 'pre-vote-response':
+        if (message.granted) {
+          handlePreVoteResponse(state, message)
+          return false
+        }
+        break
+      case 'vote-request':
+        if (hasLiveLeader(state)) {
+          state.counters.votesRefused += 1
+          return false
+        }
+        break
+      case 'append-request':
+      case 'heartbeat-request':
+        becomeFollower(state, message.term, message.from)
+        return true
+      default:
+        break
+    }
+    becomeFollower(state, message.term, undefined)
+    return true
+  }
+
+  /** Tells a member that acts in an old term of the newer one; answers of an old term mean nothing. */
+  #answerLowerTerm(message: RaftMessage): void {
+    const state = this.#state
+    const to = message.from
+    switch (message.kind) {
+      case 'pre-vote-request':
+        handlePreVoteRequest(state, message)
+        break
+      case 'vote-request':
+        send(state, { kind: 'vote-response', granted: false }, { to })
+        break
+      case 'heartbeat-request':
+        send(state, { kind: 'heartbeat-response', round: message.round }, { to })
+        break
+      case 'append-request': {
+        const index = message.prevLogIndex
+        send(
+          state,
+          { kind: 'append-response', accepted: false, index, hintIndex: 0, hintTerm: 0 },
+          { to },
+        )
+        break
+      }
+      default:
+        break
+    }
+  }
+
+  #dispatch(message: RaftMessage): void {
+    const state = this.#state
+    switch (message.kind) {
+      case 'pre-vote-request':
+        handlePreVoteRequest(state, message)
+        break
+      case 'pre-vote-response':
+        handlePreVoteResponse(state, message)
+        break
+      case 'vote-request':
+        handleVoteRequest(state, message)
+        break
+      case 'vote-response':
+        handleVoteResponse(state, message)
+        break
+      case 'append-request':
+        assert(state.role.kind !== 'leader', `two leaders in term ${message.term}`)
+        handleAppend(state, message)
+        break
+      case 'heartbeat-request':
+        assert(state.role.kind !== 'leader', `two leaders in term ${message.term}`)
+        handleHeartbeat(state, message)
+        break
+      case 'append-response':
+        handleAppendResponse(state, message)
+        break
+      case 'heartbeat-response':
+        handleHeartbeatResponse(state, message)
+        break
+      case 'snapshot-response':
+        handleSnapshotResponse(state, message)
+        break
+      default:
+        message satisfies never
+    }
+  }
+
+  /** The command's bytes must not change afterwards. */
+  propose(command: Uint8Array): ProposeOutcome {
+    return propose(this.#state, command)
+  }
+
+  /** The token comes back in Ready.reads, unless the leadership ends first. Returns false if not leader. */
+  readIndex(token: number): boolean {
+    const leadership = this.#leadership
+    leadership?.reads.add(token)
+    return leadership !== undefined
+  }
+
+  ready(): Ready {
+    const state = this.#state
+    if (state.role.kind === 'leader') replicate(state, state.role)
+    const write = this.#takeWrite()
+    const reads = state.confirmedReads
+    state.confirmedReads = []
+    return {
+      messages: state.outbox.take(),
+      write,
+      reads,
+      snapshotPeers: peersNeedingSnapshot(state),
+    }
+  }
+
+  #takeWrite(): LogWrite | undefined {
+    const state = this.#state
+    if (state.writingSince !== undefined) return undefined
+    const isHardStateNew = state.hardStateVersion > state.durableHardStateVersion
+    if (!isHardStateNew && !state.log.hasChange) return undefined
+    state.writingSince = state.now
+    this.#writingHardStateVersion = state.hardStateVersion
+    const change = state.log.takeChange(state.limits.writeBytesMax)
+    return { hardState: isHardStateNew ? state.hardState : undefined, ...change }
+  }
+
+  /** The write that ready() gave is durable. */
+  written(): void {
+    const state = this.#state
+    assert(this.#writingHardStateVersion !== undefined, 'no write was taken')
+    state.writingSince = undefined
+    state.durableHardStateVersion = this.#writingHardStateVersion
+    this.#writingHardStateVersion = undefined
+    state.log.written()
+    state.outbox.release({
+      stableIndex: state.log.stableIndex,
+      hardStateVersion: state.durableHardStateVersion,
+    })
+    countOwnVote(state)
+    maybeCommit(state)
+  }
+
+  nextCommitted(countMax: number): readonly LogEntry[] {
+    return this.#state.log.nextCommitted(countMax)
+  }
+
+  applied(index: number): void {
+    this.#state.log.appliedTo(index)
+  }
+
+  judgeSnapshot(header: SnapshotHeader): SnapshotVerdict {
+    return judgeSnapshot(this.#state, header)
+  }
+
+  answerSnapshot(header: SnapshotHeader, accepted: boolean): void {
+    answerSnapshot(this.#state, header, accepted)
+  }
+
+  adoptSnapshot(snapshot: SnapshotMeta): void {
+    adoptSnapshot(this.#state, snapshot)
+  }
+
+  compactBehind(snapshot: SnapshotMeta): void {
+    compactBehind(this.#state, snapshot)
+  }
+
+  snapshotStarted(peer: string, index: number): void {
+    snapshotStarted(this.#state, peer, index)
+  }
+
+  snapshotFailed(peer: string): void {
+    snapshotFailed(this.#state, peer)
+  }
+}
+
+function newCounters(): Counters {
+  return {
+    elections: 0,
+    leaderships: 0,
+    stepDowns: 0,
+    votesGranted: 0,
+    votesRefused: 0,
+    proposals: 0,
+    proposalsOverloaded: 0,
+    appendsRefused: 0,
+    storageStalls: 0,
+    peerRegressions: 0,
+    droppedVersion: 0,
+    droppedCluster: 0,
+    droppedAddress: 0,
+    droppedPeer: 0,
+    droppedInvalid: 0,
+  }
+}

@@ -1,0 +1,88 @@
+/** Callers that wait: proposals for their commit, reads for their barrier. */
+import { LeadershipLostError, type NotLeaderError } from '../errors.ts'
+import type { ProposalResult } from '../raft.ts'
+
+export interface Waiter<T> {
+  resolve(value: T): void
+  reject(error: Error): void
+}
+
+/** The proposals of one leadership: gone with it, their outcome unknown. */
+export class PendingProposals {
+  readonly #waiters = new Map<number, Waiter<ProposalResult>>()
+  #term = 0
+
+  add(position: { index: number; term: number }, waiter: Waiter<ProposalResult>): void {
+    this.#term = position.term
+    this.#waiters.set(position.index, waiter)
+  }
+
+  /** An entry with the term that proposals were appended in is that proposal. */
+  applied(outcome: ProposalResult): void {
+    if (outcome.term !== this.#term) return
+    const waiter = this.#waiters.get(outcome.index)
+    this.#waiters.delete(outcome.index)
+    waiter?.resolve(outcome)
+  }
+
+  /** Call when the member is not, or no longer, the leader of `leadingTerm`. */
+  keepOnly(leadingTerm: number | undefined): void {
+    if (this.#waiters.size > 0 && leadingTerm !== this.#term) {
+      this.failAll('the leadership ended before the command was known to be committed')
+    }
+  }
+
+  failAll(reason: string, cause?: Error): void {
+    const waiters = [...this.#waiters.values()]
+    this.#waiters.clear()
+    for (const waiter of waiters) waiter.reject(new LeadershipLostError(reason, { cause }))
+  }
+}
+
+/** Reads: first for a majority to confirm the leadership, then for the state machine to catch up. */
+export class PendingReads {
+  readonly #unconfirmed = new Map<number, Waiter<number>>()
+  #confirmed: { readonly index: number; readonly waiter: Waiter<number> }[] = []
+  #lastToken = 0
+  #term = 0
+
+  get size(): number {
+    return this.#unconfirmed.size + this.#confirmed.length
+  }
+
+  /** Returns the token to ask the core with; a token is never used again. */
+  add(term: number, waiter: Waiter<number>): number {
+    this.#term = term
+    this.#lastToken += 1
+    this.#unconfirmed.set(this.#lastToken, waiter)
+    return this.#lastToken
+  }
+
+  confirmed(read: { readonly token: number; readonly index: number }): void {
+    const waiter = this.#unconfirmed.get(read.token)
+    if (waiter === undefined) return
+    this.#unconfirmed.delete(read.token)
+    this.#confirmed.push({ index: read.index, waiter })
+  }
+
+  appliedTo(index: number): void {
+    if (this.#confirmed.length === 0) return
+    const ready = this.#confirmed.filter((read) => read.index <= index)
+    this.#confirmed = this.#confirmed.filter((read) => read.index > index)
+    for (const read of ready) read.waiter.resolve(read.index)
+  }
+
+  keepOnly(leadingTerm: number | undefined, error: () => NotLeaderError): void {
+    if (this.#unconfirmed.size === 0 || leadingTerm === this.#term) return
+    const waiters = [...this.#unconfirmed.values()]
+    this.#unconfirmed.clear()
+    for (const waiter of waiters) waiter.reject(error())
+  }
+
+  failAll(error: Error): void {
+    const waiters = [...this.#unconfirmed.values(), ...this.#confirmed.map((read) => read.waiter)]
+    this.#unconfirmed.clear()
+    this.#confirmed = []
+    for (const waiter of waiters) waiter.reject(error)
+  }
+}

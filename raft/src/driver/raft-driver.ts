@@ -1,0 +1,419 @@
+/**
+ * Makes the core real: one mailbox, one turn at a time; persist, then send, then apply.
+ * Everything that touches the core runs inside a turn, synchronously; what was awaited comes back through
+ * the mailbox and finds the role and term of that moment. A failed write ends the member at once.
+ */
+
+import { entryBytes } from '../core/log.ts'
+import type { LogEntry, RaftMessage } from '../core/messages.ts'
+import type { RaftNode } from '../core/node.ts'
+import { CommandTooLargeError, NotLeaderError, OverloadedError, StoppedError } from '../errors.ts'
+import type { LogWrite } from '../ports/log-store.ts'
+import type { CommittedCommand } from '../ports/state-machine.ts'
+import type { ProposalResult, Raft, RaftEvent, RaftOptions, RaftStatus } from '../raft.ts'
+import { PendingProposals, PendingReads, type Waiter } from './pending.ts'
+import { asError, Snapshots } from './snapshots.ts'
+import { checkOptions, openMember, type Settings } from './startup.ts'
+import { ContactTimes, describeStatus } from './status.ts'
+
+type Phase = 'new' | 'starting' | 'running' | 'stopping' | 'stopped' | 'failed'
+
+interface Task {
+  run(): void
+  /** Instead of run, when the member stops first. */
+  drop(error: StoppedError): void
+}
+
+/** Committed entries given to the state machine at once; small, so that a turn can end in time. */
+const APPLY_SLICE = 64
+/** A turn that applied for so long lets the event loop go first. */
+const APPLY_TURN_MS = 5
+/** After a pause of the process only so many ticks are made up for, so that waiting messages are seen first. */
+const CATCH_UP_TICKS = 10
+
+export function createRaft(options: RaftOptions): Raft {
+  return new RaftDriver(options)
+}
+
+class RaftDriver implements Raft {
+  readonly #options: RaftOptions
+  readonly #settings: Settings
+  readonly #listeners = new Set<(event: RaftEvent) => void>()
+  readonly #proposals = new PendingProposals()
+  readonly #reads = new PendingReads()
+  readonly #contacts = new ContactTimes()
+  #phase: Phase = 'new'
+  #member: { readonly node: RaftNode; readonly snapshots: Snapshots } | undefined
+  #mailbox: Task[] = []
+  #isTurnScheduled = false
+  #ticker: { stop(): void } | undefined
+  #lastTickMs = 0
+  #writing: Promise<void> = Promise.resolve()
+  #starting: Promise<void> | undefined
+  #stopping: Promise<void> | undefined
+  #seen: Pick<RaftStatus, 'role' | 'term' | 'leaderId'> = {
+    role: 'follower',
+    term: 0,
+    leaderId: undefined,
+  }
+  readonly #counters = {
+    messagesReceived: 0,
+    messagesSent: 0,
+    writes: 0,
+    entriesWritten: 0,
+    applied: 0,
+  }
+
+  constructor(options: RaftOptions) {
+    this.#options = options
+    this.#settings = checkOptions(options)
+  }
+
+  start(): Promise<void> {
+    if (this.#phase !== 'new') {
+      return Promise.reject(new StoppedError(`start is called when ${this.#phase}`))
+    }
+    this.#phase = 'starting'
+    this.#starting = this.#start()
+    return this.#starting
+  }
+
+  async #start(): Promise<void> {
+    const { clock, transport } = this.#options
+    try {
+      const { node, snapshot } = await openMember(this.#options, this.#settings)
+      const host = {
+        options: this.#options,
+        node,
+        run: <T>(task: () => T) => this.#run(task),
+        fail: (error: unknown) => this.#fail(error),
+        isRunning: () => this.#phase === 'running',
+        emit: (event: RaftEvent) => this.#emit(event),
+      }
+      const snapshots = new Snapshots(host, snapshot)
+      this.#member = { node, snapshots }
+      this.#seen = { role: node.role, term: node.term, leaderId: node.leaderId }
+      this.#phase = 'running'
+      await transport.start({
+        message: (message) => this.#receive(message),
+        snapshot: (header, chunks) => snapshots.receive(header, chunks),
+      })
+    } catch (error) {
+      this.#phase = 'stopped'
+      this.#dropMailbox()
+      await this.#options.logStore.close()
+      throw error
+    }
+    if (this.#phase !== 'running') return
+    this.#lastTickMs = clock.nowMs()
+    this.#ticker = clock.every(this.#settings.timings.tickMs, () => this.#tick())
+    this.#schedule()
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    await this.#starting?.catch(() => undefined)
+    const wasStarted = this.#phase === 'running' || this.#phase === 'failed'
+    this.#phase = 'stopping'
+    this.#ticker?.stop()
+    this.#dropMailbox()
+    this.#failPending('the member was stopped')
+    if (wasStarted) {
+      await this.#options.transport.stop()
+      await this.#member?.snapshots.stop()
+      await this.#writing
+      await this.#options.logStore.close()
+    }
+    this.#phase = 'stopped'
+  }
+
+  propose(command: Uint8Array): Promise<ProposalResult> {
+    const bytesMax = this.#settings.limits.commandBytesMax
+    if (command.byteLength > bytesMax) {
+      return Promise.reject(new CommandTooLargeError({ bytes: command.byteLength, bytesMax }))
+    }
+    // The caller keeps its buffer.
+    const copy = new Uint8Array(command)
+    return new Promise((resolve, reject) => {
+      this.#post({ run: () => this.#propose(copy, { resolve, reject }), drop: reject })
+    })
+  }
+
+  #propose(command: Uint8Array, waiter: Waiter<ProposalResult>): void {
+    const outcome = this.#node.propose(command)
+    switch (outcome.kind) {
+      case 'appended':
+        this.#proposals.add(outcome, waiter)
+        break
+      case 'not-leader':
+        waiter.reject(this.#notLeader())
+        break
+      case 'overloaded':
+        waiter.reject(new OverloadedError(outcome.uncommittedBytes))
+        break
+      default:
+        outcome satisfies never
+    }
+  }
+
+  readIndex(): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#post({ run: () => this.#readIndex({ resolve, reject }), drop: reject })
+    })
+  }
+
+  #readIndex(waiter: Waiter<number>): void {
+    const node = this.#node
+    if (node.role !== 'leader') {
+      waiter.reject(this.#notLeader())
+    } else if (this.#reads.size >= this.#settings.limits.pendingReadsMax) {
+      waiter.reject(new OverloadedError(0))
+    } else {
+      node.readIndex(this.#reads.add(node.term, waiter))
+    }
+  }
+
+  observe(listener: (event: RaftEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  status(): RaftStatus {
+    const { nodeId, members, clock } = this.#options
+    const metrics = { ...this.#counters, ...this.#member?.snapshots.counters }
+    return describeStatus({
+      nodeId,
+      members,
+      metrics,
+      nowMs: clock.nowMs(),
+      node: this.#member?.node,
+      snapshotIndex: this.#member?.snapshots.newestIndex ?? 0,
+      contacts: this.#contacts,
+    })
+  }
+
+  get #node(): RaftNode {
+    if (this.#member === undefined) throw new StoppedError('the member is not started')
+    return this.#member.node
+  }
+
+  #receive(message: RaftMessage): void {
+    this.#counters.messagesReceived += 1
+    const receivedMs = this.#options.clock.nowMs()
+    this.#post({
+      run: () => {
+        this.#contacts.received(message.from, receivedMs)
+        this.#node.step(message)
+      },
+      drop: () => undefined,
+    })
+  }
+
+  #tick(): void {
+    const { tickMs } = this.#settings.timings
+    const nowMs = this.#options.clock.nowMs()
+    const elapsed = Math.floor((nowMs - this.#lastTickMs) / tickMs)
+    if (elapsed <= 0) return
+    const ticks = Math.min(elapsed, CATCH_UP_TICKS)
+    this.#lastTickMs = elapsed > ticks ? nowMs : this.#lastTickMs + ticks * tickMs
+    this.#post({
+      run: () => {
+        for (let tick = 0; tick < ticks; tick += 1) this.#node.tick()
+      },
+      drop: () => undefined,
+    })
+  }
+
+  #run<T>(task: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#post({ run: () => resolve(task()), drop: reject })
+    })
+  }
+
+  #post(task: Task): void {
+    if (this.#phase !== 'running') {
+      task.drop(new StoppedError(`the member is ${this.#phase}`))
+      return
+    }
+    this.#mailbox.push(task)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#isTurnScheduled || this.#phase !== 'running') return
+    this.#isTurnScheduled = true
+    // After the reads of this round of the event loop, so that what came together is one batch.
+    setImmediate(() => {
+      this.#isTurnScheduled = false
+      this.#turn()
+    })
+  }
+
+  #turn(): void {
+    if (this.#phase !== 'running') return
+    const tasks = this.#mailbox
+    this.#mailbox = []
+    try {
+      for (const [done, task] of tasks.entries()) {
+        if (this.#phase !== 'running') {
+          for (const rest of tasks.slice(done)) rest.drop(new StoppedError('the member stops'))
+          return
+        }
+        task.run()
+        this.#noticeChange()
+      }
+      this.#advance()
+    } catch (error) {
+      this.#fail(error)
+      for (const task of tasks) task.drop(new StoppedError('the member failed'))
+    }
+  }
+
+  /** Carries out what the core wants; the order matters: messages that wait for a write are not in it. */
+  #advance(): void {
+    const node = this.#node
+    const ready = node.ready()
+    this.#sendAll(ready.messages)
+    if (ready.write !== undefined) this.#startWrite(ready.write)
+    for (const read of ready.reads) this.#reads.confirmed(read)
+    this.#member?.snapshots.send(ready.snapshotPeers)
+    const isMoreLeft = this.#applyCommitted()
+    this.#reads.appliedTo(node.log.appliedIndex)
+    this.#member?.snapshots.takeIfDue(this.#settings.limits)
+    if (isMoreLeft) this.#schedule()
+  }
+
+  #sendAll(messages: readonly RaftMessage[]): void {
+    const { members, rounds } = this.#node
+    if (rounds !== undefined) {
+      this.#contacts.roundSent(rounds.sent, this.#options.clock.nowMs(), rounds.acknowledged)
+    }
+    if (messages.length === 0) return
+    const byPeer = new Map<string, RaftMessage[]>()
+    for (const message of messages) {
+      if (message.kind === 'snapshot-response') {
+        this.#member?.snapshots.answered(message)
+        continue
+      }
+      const batch = byPeer.get(message.to)
+      if (batch === undefined) byPeer.set(message.to, [message])
+      else batch.push(message)
+    }
+    for (const [peer, batch] of byPeer) {
+      const member = members.find((candidate) => candidate.id === peer)
+      if (member === undefined) continue
+      this.#counters.messagesSent += batch.length
+      this.#options.transport.send(member, batch)
+    }
+  }
+
+  #startWrite(write: LogWrite): void {
+    this.#counters.writes += 1
+    this.#counters.entriesWritten += write.entries.length
+    this.#writing = this.#options.logStore.write(write).then(
+      () => this.#post({ run: () => this.#node.written(), drop: () => undefined }),
+      (error: unknown) => this.#fail(error),
+    )
+  }
+
+  /** Returns whether there is more than one turn may take. */
+  #applyCommitted(): boolean {
+    const { clock } = this.#options
+    const startMs = clock.nowMs()
+    for (;;) {
+      const entries = this.#node.nextCommitted(APPLY_SLICE)
+      if (entries.length === 0) return false
+      this.#apply(entries)
+      if (clock.nowMs() - startMs >= APPLY_TURN_MS) return true
+    }
+  }
+
+  #apply(entries: readonly LogEntry[]): void {
+    const commands: CommittedCommand[] = []
+    let bytes = 0
+    for (const entry of entries) {
+      bytes += entryBytes(entry)
+      if (entry.kind !== 'command') continue
+      commands.push({ index: entry.index, term: entry.term, command: entry.data })
+    }
+    const results = commands.length === 0 ? [] : this.#options.stateMachine.apply(commands)
+    if (results.length !== commands.length) {
+      throw new Error('the state machine must return one result per entry')
+    }
+    const last = entries.at(-1)
+    if (last !== undefined) this.#node.applied(last.index)
+    this.#counters.applied += entries.length
+    this.#member?.snapshots.noteApplied(entries.length, bytes)
+    for (const [at, { index, term }] of commands.entries()) {
+      this.#proposals.applied({ index, term, result: results[at] })
+    }
+  }
+
+  /** After every task: what belongs to a leadership that ended fails before anything else happens. */
+  #noticeChange(): void {
+    const { role, term, leaderId } = this.#node
+    const before = this.#seen
+    if (role === before.role && term === before.term && leaderId === before.leaderId) return
+    this.#seen = { role, term, leaderId }
+    const leadingTerm = role === 'leader' ? term : undefined
+    this.#proposals.keepOnly(leadingTerm)
+    this.#reads.keepOnly(leadingTerm, () => this.#notLeader())
+    if (term !== before.term || role !== before.role) this.#contacts.forgetRounds()
+    if (term !== before.term) {
+      this.#member?.snapshots.termChanged(term)
+      this.#emit({ kind: 'term', term })
+    }
+    if (role !== before.role) {
+      this.#options.logger?.info('the role changed', { role, term })
+      this.#emit({ kind: 'role', role, term })
+    }
+    if (leaderId !== before.leaderId) {
+      this.#emit({ kind: 'leader', term, leaderId, leaderAddress: this.#addressOf(leaderId) })
+    }
+  }
+
+  #notLeader(): NotLeaderError {
+    const { leaderId } = this.#node
+    if (leaderId === undefined || leaderId === this.#options.nodeId) return new NotLeaderError()
+    return new NotLeaderError({ id: leaderId, address: this.#addressOf(leaderId) })
+  }
+
+  #addressOf(id: string | undefined): string | undefined {
+    return this.#node.members.find((member) => member.id === id)?.address
+  }
+
+  #emit(event: RaftEvent): void {
+    for (const listener of this.#listeners) listener(event)
+  }
+
+  #fail(cause: unknown): void {
+    if (this.#phase !== 'running') return
+    this.#phase = 'failed'
+    const error = asError(cause)
+    this.#ticker?.stop()
+    this.#dropMailbox()
+    this.#failPending('the member failed', error)
+    this.#options.logger?.error('the member failed and does nothing more', { error })
+    const transportStopped = this.#options.transport.stop()
+    transportStopped.catch((stopError: unknown) => {
+      this.#options.logger?.warn('the transport did not stop', { error: stopError })
+    })
+    this.#emit({ kind: 'fatal', error })
+    this.#options.onFatal(error)
+  }
+
+  #dropMailbox(): void {
+    const tasks = this.#mailbox
+    this.#mailbox = []
+    for (const task of tasks) task.drop(new StoppedError('the member stops'))
+  }
+
+  #failPending(reason: string, cause?: Error): void {
+    this.#proposals.failAll(reason, cause)
+    this.#reads.failAll(new StoppedError(reason, { cause }))
+  }
+}

@@ -1,0 +1,128 @@
+/** The public face of one member: options, status and events. The work is in driver/ and core/. */
+import type { RaftMember } from './core/configuration.ts'
+import type { ProgressState } from './core/progress.ts'
+import type { RaftLimits, RaftTimings } from './options.ts'
+import type { Clock } from './ports/clock.ts'
+import type { LogStore } from './ports/log-store.ts'
+import type { SnapshotStore } from './ports/snapshot-store.ts'
+import type { StateMachine } from './ports/state-machine.ts'
+import type { Transport } from './ports/transport.ts'
+
+export interface RaftLogger {
+  debug(message: string, fields?: Readonly<Record<string, unknown>>): void
+  info(message: string, fields?: Readonly<Record<string, unknown>>): void
+  warn(message: string, fields?: Readonly<Record<string, unknown>>): void
+  error(message: string, fields?: Readonly<Record<string, unknown>>): void
+}
+
+export interface RaftOptions {
+  /** Messages and stores of another cluster are refused. */
+  readonly clusterId: string
+  readonly nodeId: string
+  /** A fresh random name for each start of the process. */
+  readonly incarnation: string
+  /**
+   * The initial configuration, the same on every member, with this one in it. Once the log holds a
+   * configuration that one decides who votes; addresses given here still win for the same id.
+   */
+  readonly members: readonly RaftMember[]
+  /** Empty at start: it is restored from the newest snapshot and the log. */
+  readonly stateMachine: StateMachine
+  readonly logStore: LogStore
+  readonly snapshotStore: SnapshotStore
+  readonly transport: Transport
+  readonly clock: Clock
+  /** Uniform in [0, 1). */
+  readonly random: () => number
+  readonly timings?: Partial<RaftTimings>
+  readonly limits?: Partial<RaftLimits>
+  readonly logger?: RaftLogger
+  /**
+   * Called at most once, after which this member does nothing more: a failed write or sync, an
+   * exception of the state machine, a broken invariant. What was in flight has an unknown outcome.
+   * The process should exit and start again.
+   */
+  readonly onFatal: (error: Error) => void
+}
+
+export interface ProposalResult {
+  readonly index: number
+  readonly term: number
+  /** What the state machine's apply returned for the command. */
+  readonly result: unknown
+}
+
+export interface Raft {
+  /**
+   * Opens the stores, restores the state machine, begins to listen.
+   * @throws LogDamagedError, LogIdentityError, or what the transport throws.
+   */
+  start(): Promise<void>
+  /** Idempotent. Proposals in flight fail with LeadershipLostError. Closes the stores and the transport. */
+  stop(): Promise<void>
+  /**
+   * Resolves after the command is committed and applied on this member.
+   * @throws NotLeaderError, OverloadedError, CommandTooLargeError, StoppedError: nothing was done.
+   * @throws LeadershipLostError: the outcome is unknown.
+   */
+  propose(command: Uint8Array): Promise<ProposalResult>
+  /**
+   * A linearizable read barrier: once it resolves, the local state machine holds everything that was
+   * committed anywhere when it was called. Returns the index read at.
+   * @throws NotLeaderError, OverloadedError, StoppedError
+   */
+  readIndex(): Promise<number>
+  status(): RaftStatus
+  /** Calls the listener for every event until the returned function is called. A listener must not throw. */
+  observe(listener: (event: RaftEvent) => void): () => void
+}
+
+export type RaftRole = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
+
+export interface RaftPeerStatus {
+  readonly id: string
+  /** Everything up to here is known to be durable on that peer. */
+  readonly matchIndex: number
+  readonly state: ProgressState
+  /** Age: milliseconds since anything came from it, undefined if nothing has. */
+  readonly lastContactMs: number | undefined
+}
+
+export interface RaftStatus {
+  readonly nodeId: string
+  readonly role: RaftRole
+  readonly term: number
+  readonly leaderId: string | undefined
+  readonly leaderAddress: string | undefined
+  readonly commitIndex: number
+  readonly appliedIndex: number
+  /** Of the entries still in the log; lastIndex + 1 when there are none. */
+  readonly firstIndex: number
+  readonly lastIndex: number
+  /** Of the newest snapshot, 0 if none. */
+  readonly snapshotIndex: number
+  readonly members: readonly RaftMember[]
+  /** Of a leader; empty elsewhere. */
+  readonly peers: readonly RaftPeerStatus[]
+  /**
+   * Age: milliseconds since a moment at which a majority certainly still followed this leader (counted
+   * from the sending of the heartbeats that a majority answered). 0 in a cluster of one. Undefined on
+   * others than the leader, and on a leader before its first round of heartbeats was answered.
+   */
+  readonly lastQuorumContactMs: number | undefined
+  /** Counters since start. */
+  readonly metrics: Readonly<Record<string, number>>
+}
+
+export type RaftEvent =
+  | { readonly kind: 'role'; readonly role: RaftRole; readonly term: number }
+  | {
+      readonly kind: 'leader'
+      readonly term: number
+      readonly leaderId: string | undefined
+      readonly leaderAddress: string | undefined
+    }
+  | { readonly kind: 'term'; readonly term: number }
+  | { readonly kind: 'snapshot-taken'; readonly index: number; readonly bytes: number }
+  | { readonly kind: 'snapshot-installed'; readonly index: number; readonly from: string }
+  | { readonly kind: 'fatal'; readonly error: Error }

@@ -1,0 +1,56 @@
+/** Settings of a storage node, from its command line. The only place with their defaults. */
+import { parseArgs } from 'node:util'
+
+export interface StorageNodeConfig {
+  readonly host: string
+  readonly port: number
+  readonly url: string
+  readonly acceptDataLoss: boolean
+}
+
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+export const usage = 'storage --url leveldb:PATH|memory: [--listen HOST:PORT] [--accept-data-loss]'
+
+/** Throws UsageError, saying which flag is wrong. */
+export function parseStorageConfig(args: readonly string[]): StorageNodeConfig {
+  const flags = parseFlags(args)
+  if (flags.url === undefined) throw new UsageError('--url is missing')
+  if (flags.url.startsWith('robust:')) {
+    throw new UsageError('--url: a storage node serves its own data, not that of another node')
+  }
+  return {
+    ...parseListen(flags.listen),
+    url: flags.url,
+    acceptDataLoss: flags['accept-data-loss'],
+  }
+}
+
+function parseFlags(args: readonly string[]) {
+  try {
+    const { values } = parseArgs({
+      args: Array.from(args),
+      options: {
+        listen: { type: 'string', default: '127.0.0.1:1778' },
+        url: { type: 'string' },
+        'accept-data-loss': { type: 'boolean', default: false },
+      },
+    })
+    return values
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
+  }
+}
+
+function parseListen(listen: string): { host: string; port: number } {
+  const [, bracketed, plain, digits] =
+    listen.match(/^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/[\]]+)):(\d{1,5})$/) ?? []
+  const host = bracketed ?? plain
+  const port = Number(digits)
+  if (host === undefined || port > 65_535) {
+    throw new UsageError(`--listen: ${listen} is no HOST:PORT`)
+  }
+  return { host, port }
+}

@@ -1,0 +1,52 @@
+/**
+ * The part of a commit that needs no state: keys and checksummed values. Done when a commit arrives, so
+ * that it overlaps with the write that is on its way.
+ */
+import { nextOffset } from '../record-batch/record-batch.ts'
+import type { CommitRequest, Operation } from '../storage-adapter.ts'
+import { batchKey, type KeyRange, valueKey, valueRange } from './keys.ts'
+import { sealBatch, sealValue } from './stored-values.ts'
+import type { WriteOperation } from './write-group.ts'
+
+export type PreparedOperation =
+  | { readonly kind: 'write'; readonly write: WriteOperation }
+  | { readonly kind: 'delete-range'; readonly range: KeyRange }
+  | {
+      readonly kind: 'append'
+      readonly log: string
+      readonly nextOffset: number
+      readonly bytes: number
+      readonly write: WriteOperation
+    }
+  | { readonly kind: 'trim'; readonly log: string; readonly beforeOffset: number }
+  | { readonly kind: 'drop-log'; readonly log: string }
+
+export function prepareCommit(request: CommitRequest): PreparedOperation[] {
+  return request.operations.map((operation) => prepareOperation(request.shard, operation))
+}
+
+function prepareOperation(shard: number, operation: Operation): PreparedOperation {
+  switch (operation.kind) {
+    case 'append': {
+      const { log, batch } = operation
+      const next = nextOffset(batch)
+      const key = batchKey({ shard, log }, next - 1, batch.length)
+      const write = { type: 'put', key, value: sealBatch(key, batch) } as const
+      return { kind: 'append', log, nextOffset: next, bytes: batch.length, write }
+    }
+    case 'put': {
+      const key = valueKey(shard, operation.key)
+      return { kind: 'write', write: { type: 'put', key, value: sealValue(key, operation.value) } }
+    }
+    case 'delete':
+      return { kind: 'write', write: { type: 'del', key: valueKey(shard, operation.key) } }
+    case 'delete-range':
+      return { kind: 'delete-range', range: valueRange(shard, operation.from, operation.to) }
+    case 'trim':
+    case 'drop-log':
+      return operation
+    default:
+      operation satisfies never
+      throw new TypeError('Unknown operation')
+  }
+}

@@ -1,0 +1,205 @@
+/**
+ * One shard as the group writer sees it: its head and the ends of its logs, ahead of the disk by the
+ * group that is being prepared. Called by one task at a time. Nothing here survives a failed write, which
+ * ends the adapter.
+ */
+
+import {
+  admitCommitNumber,
+  admitDrop,
+  admitOpen,
+  admitOwner,
+  newShardHead,
+  type ShardHead,
+} from '../fencing.ts'
+import { checkLogEnds } from '../log-ends.ts'
+import type { CommitRequest, OpenRequest } from '../storage-adapter.ts'
+import type { Engine } from './engine.ts'
+import {
+  batchRange,
+  describeBatchKey,
+  logHeadKey,
+  shardContentRange,
+  shardHeadKey,
+} from './keys.ts'
+import type { PreparedOperation } from './prepare.ts'
+import {
+  decodeLogHead,
+  decodeShardHead,
+  encodeLogHead,
+  encodeShardHead,
+  type LogHead,
+  sealValue,
+  unsealValue,
+} from './stored-values.ts'
+import type { WriteGroup, WriteOperation } from './write-group.ts'
+
+interface LogState extends LogHead {
+  exists: boolean
+}
+
+/** Logs whose ends are kept in memory per shard; beyond it they are read again when used. */
+const cachedLogsMax = 8192
+
+export class ShardWriter {
+  readonly head: ShardHead
+  readonly #shard: number
+  readonly #engine: Engine
+  #isOpen = false
+  readonly #logs = new Map<string, LogState>()
+  readonly #changedLogs = new Map<string, LogState>()
+
+  constructor(shard: number, engine: Engine, head: ShardHead) {
+    this.#shard = shard
+    this.#engine = engine
+    this.head = head
+  }
+
+  /** Rejects with DATA_LOSS when the stored head is damaged. */
+  static async load(shard: number, engine: Engine): Promise<ShardWriter> {
+    const key = shardHeadKey(shard)
+    const stored = await engine.get(key)
+    const head = stored ? decodeShardHead(unsealValue(key, stored)) : newShardHead()
+    return new ShardWriter(shard, engine, head)
+  }
+
+  open(group: WriteGroup, request: OpenRequest): void {
+    if (admitOpen(this.head, request)) {
+      this.head.epoch = request.epoch
+      this.head.owner = request.owner
+      this.head.dropped = false
+      group.shards.add(this)
+    }
+    this.#isOpen = true
+  }
+
+  /** All of the commit joins the group, or it throws and nothing does. */
+  async commit(
+    group: WriteGroup,
+    request: CommitRequest,
+    prepared: readonly PreparedOperation[],
+  ): Promise<void> {
+    admitOwner(this.head, this.#isOpen, request)
+    if (!admitCommitNumber(this.head, request)) return
+    const logs = await this.#stageLogs(prepared)
+    checkLogEnds(request.operations, (log) => logs.get(log)?.endOffset ?? 0)
+    const staged: WriteOperation[] = []
+    for (const operation of prepared) {
+      if (operation.kind === 'write') staged.push(operation.write)
+      else await this.#stage(group, { operation, staged, logs })
+    }
+    group.add(staged)
+    group.shards.add(this)
+    for (const [name, log] of logs) {
+      this.#logs.set(name, log)
+      this.#changedLogs.set(name, log)
+    }
+    this.head.commitNumber = request.commitNumber
+    this.head.commitEpoch = request.epoch
+  }
+
+  close(epoch: number): void {
+    admitOwner(this.head, true, { shard: this.#shard, epoch })
+    this.#isOpen = false
+  }
+
+  async drop(group: WriteGroup, epoch: number): Promise<void> {
+    admitDrop(this.head, this.#shard, epoch)
+    const keys = await group.keysWithin(shardContentRange(this.#shard), [])
+    for (const key of keys) group.operations.push({ type: 'del', key })
+    group.shards.add(this)
+    Object.assign(this.head, newShardHead(), { epoch, dropped: true })
+    this.#isOpen = false
+    this.#logs.clear()
+    this.#changedLogs.clear()
+  }
+
+  /** Adds the heads to the group, last of all: one write each however many commits changed them. */
+  writeHeads(group: WriteGroup): void {
+    const key = shardHeadKey(this.#shard)
+    const value = sealValue(key, encodeShardHead(this.head))
+    group.operations.push({ type: 'put', key, value })
+    for (const [name, log] of this.#changedLogs) {
+      const logKey = logHeadKey(this.#shard, name)
+      group.operations.push(
+        log.exists
+          ? { type: 'put', key: logKey, value: sealValue(logKey, encodeLogHead(log)) }
+          : { type: 'del', key: logKey },
+      )
+    }
+    this.#changedLogs.clear()
+    if (this.#logs.size > cachedLogsMax) this.#logs.clear()
+  }
+
+  /** Copies of the logs that the commit touches, to be changed freely. */
+  async #stageLogs(prepared: readonly PreparedOperation[]): Promise<Map<string, LogState>> {
+    const staged = new Map<string, LogState>()
+    for (const operation of prepared) {
+      if (operation.kind === 'write' || operation.kind === 'delete-range') continue
+      if (staged.has(operation.log)) continue
+      const known = this.#logs.get(operation.log) ?? (await this.#loadLog(operation.log))
+      staged.set(operation.log, { ...known })
+    }
+    return staged
+  }
+
+  async #loadLog(name: string): Promise<LogState> {
+    const key = logHeadKey(this.#shard, name)
+    const stored = await this.#engine.get(key)
+    if (!stored) return { ...noLog }
+    return { ...decodeLogHead(unsealValue(key, stored)), exists: true }
+  }
+
+  async #stage(group: WriteGroup, stage: Stage): Promise<void> {
+    const { operation, staged } = stage
+    if (operation.kind === 'delete-range') {
+      const keys = await group.keysWithin(operation.range, staged)
+      for (const key of keys) staged.push({ type: 'del', key })
+      return
+    }
+    const log = stage.logs.get(operation.log)
+    if (!log) throw new Error(`Log ${operation.log} was not staged`)
+    switch (operation.kind) {
+      case 'append':
+        staged.push(operation.write)
+        log.exists = true
+        log.endOffset = operation.nextOffset
+        log.bytes += operation.bytes
+        return
+      case 'trim':
+        if (operation.beforeOffset > log.startOffset) {
+          await this.#removeBatches(group, stage, operation.beforeOffset)
+        }
+        return
+      case 'drop-log':
+        if (log.exists) await this.#removeBatches(group, stage)
+        Object.assign(log, noLog)
+        return
+      default:
+        operation satisfies never
+    }
+  }
+
+  /** Removes the batches that end before the offset, or all. */
+  async #removeBatches(group: WriteGroup, stage: Stage, beforeOffset?: number): Promise<void> {
+    const { operation, staged, logs } = stage
+    if (operation.kind === 'delete-range') return
+    const log = logs.get(operation.log)
+    if (!log) return
+    const range = batchRange({ shard: this.#shard, log: operation.log }, 0, beforeOffset)
+    for (const key of await group.keysWithin(range, staged)) {
+      staged.push({ type: 'del', key })
+      const { lastOffset, bytes } = describeBatchKey(key)
+      log.startOffset = Math.max(log.startOffset, lastOffset + 1)
+      log.bytes -= bytes
+    }
+  }
+}
+
+interface Stage {
+  readonly operation: Exclude<PreparedOperation, { kind: 'write' }>
+  readonly staged: WriteOperation[]
+  readonly logs: Map<string, LogState>
+}
+
+const noLog: Readonly<LogState> = { exists: false, startOffset: 0, endOffset: 0, bytes: 0 }

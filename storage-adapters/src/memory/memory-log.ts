@@ -1,0 +1,56 @@
+/** One log in memory: batches in order, found by binary search over their last offsets. */
+import { nextOffset } from '../record-batch/record-batch.ts'
+import type { ReadResult } from '../storage-adapter.ts'
+
+interface StoredBatch {
+  readonly lastOffset: number
+  readonly bytes: Uint8Array
+}
+
+export class MemoryLog {
+  startOffset = 0
+  endOffset = 0
+  bytes = 0
+  readonly #batches: StoredBatch[] = []
+
+  /** The batch follows the log's end: the caller has checked. Keeps a copy. */
+  append(batch: Uint8Array): void {
+    this.endOffset = nextOffset(batch)
+    this.#batches.push({ lastOffset: this.endOffset - 1, bytes: new Uint8Array(batch) })
+    this.bytes += batch.length
+  }
+
+  /** Returns the bytes that were freed. */
+  trim(beforeOffset: number): number {
+    const count = this.#indexOf(beforeOffset)
+    const removed = this.#batches.splice(0, count)
+    const freed = removed.reduce((sum, batch) => sum + batch.bytes.length, 0)
+    this.bytes -= freed
+    this.startOffset = (removed.at(-1)?.lastOffset ?? this.startOffset - 1) + 1
+    return freed
+  }
+
+  read(fromOffset: number, bytesMax: number): ReadResult {
+    const batches: Uint8Array[] = []
+    let size = 0
+    for (let index = this.#indexOf(fromOffset); index < this.#batches.length; index += 1) {
+      const batch = this.#batches[index]?.bytes
+      if (batch === undefined || (batches.length > 0 && size + batch.length > bytesMax)) break
+      batches.push(batch)
+      size += batch.length
+    }
+    return { batches, startOffset: this.startOffset, endOffset: this.endOffset }
+  }
+
+  /** Index of the first batch whose last offset is not before `offset`. */
+  #indexOf(offset: number): number {
+    let low = 0
+    let high = this.#batches.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#batches[middle]?.lastOffset ?? 0) < offset) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+}

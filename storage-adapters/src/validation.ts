@@ -1,0 +1,156 @@
+/** Checks of requests that need no state, the same for every adapter. All throw StorageError. */
+import { StorageError } from './errors.ts'
+import { nameBytesMax, operationOverheadBytes } from './limits.ts'
+import { baseOffset, checkBatch, RecordBatchError } from './record-batch/record-batch.ts'
+import type {
+  CommitRequest,
+  OpenRequest,
+  Operation,
+  ReadRequest,
+  ScanRequest,
+} from './storage-adapter.ts'
+
+export function checkOpen(request: OpenRequest): void {
+  checkShard(request.shard)
+  checkEpoch(request.epoch)
+  checkName(request.owner, 'owner')
+}
+
+/** Every operation is well formed, every batch intact, and all together within `bytesMax`. */
+export function checkCommit(request: CommitRequest, bytesMax: number): void {
+  checkCommitShape(request, bytesMax)
+  for (const operation of request.operations) {
+    if (operation.kind === 'append') checkAppend(operation.batch, operation.expectedOffset)
+  }
+}
+
+/** The same without looking into the batches. */
+export function checkCommitShape(request: CommitRequest, bytesMax: number): void {
+  checkShard(request.shard)
+  checkEpoch(request.epoch)
+  checkCount(request.commitNumber, 'commit number')
+  const size = commitBytes(request)
+  if (size > bytesMax) {
+    throw new StorageError('TOO_LARGE', `A commit has ${bytesMax} bytes at most, this has ${size}`)
+  }
+  for (const operation of request.operations) checkOperation(operation)
+}
+
+/** Size of a commit as `commitBytesMax` counts it. */
+export function commitBytes(request: CommitRequest): number {
+  let size = 0
+  for (const operation of request.operations) size += operationBytes(operation)
+  return size
+}
+
+export function checkShardEpoch(shard: number, epoch: number): void {
+  checkShard(shard)
+  checkEpoch(epoch)
+}
+
+export function checkRead(request: ReadRequest): void {
+  checkShard(request.shard)
+  checkName(request.log, 'log')
+  checkCount(request.fromOffset, 'offset')
+  checkCount(request.bytesMax, 'byte limit')
+}
+
+export function checkScan(request: ScanRequest): void {
+  checkShard(request.shard)
+  checkName(request.from, 'key')
+  checkName(request.to, 'key')
+  checkCount(request.limit, 'limit')
+}
+
+export function checkShard(shard: number): void {
+  if (!Number.isInteger(shard) || shard < 0 || shard > 0xffff_ffff) {
+    throw new StorageError('INVALID', `${shard} is no shard number`)
+  }
+}
+
+/** A name is any string that UTF-8 can hold, empty or with control characters included. */
+export function checkName(name: string, what: string): void {
+  if (typeof name !== 'string' || loneSurrogate.test(name)) {
+    throw new StorageError('INVALID', `The ${what} is not well-formed text`)
+  }
+  // Three bytes per UTF-16 unit is the most that UTF-8 takes.
+  if (name.length * 3 > nameBytesMax && Buffer.byteLength(name) > nameBytesMax) {
+    throw new StorageError('TOO_LARGE', `The ${what} is longer than ${nameBytesMax} bytes`)
+  }
+}
+
+const loneSurrogate = /\p{Surrogate}/u
+
+function operationBytes(operation: Operation): number {
+  switch (operation.kind) {
+    case 'append':
+      return operationOverheadBytes + Buffer.byteLength(operation.log) + operation.batch.length
+    case 'put':
+      return operationOverheadBytes + Buffer.byteLength(operation.key) + operation.value.length
+    case 'delete':
+      return operationOverheadBytes + Buffer.byteLength(operation.key)
+    case 'delete-range':
+      return (
+        operationOverheadBytes + Buffer.byteLength(operation.from) + Buffer.byteLength(operation.to)
+      )
+    case 'trim':
+    case 'drop-log':
+      return operationOverheadBytes + Buffer.byteLength(operation.log)
+    default:
+      operation satisfies never
+      throw new StorageError('INVALID', 'Unknown operation')
+  }
+}
+
+function checkOperation(operation: Operation): void {
+  switch (operation.kind) {
+    case 'append':
+      checkName(operation.log, 'log')
+      checkCount(operation.expectedOffset, 'offset')
+      return
+    case 'put':
+    case 'delete':
+      checkName(operation.key, 'key')
+      return
+    case 'delete-range':
+      checkName(operation.from, 'key')
+      checkName(operation.to, 'key')
+      return
+    case 'trim':
+      checkName(operation.log, 'log')
+      checkCount(operation.beforeOffset, 'offset')
+      return
+    case 'drop-log':
+      checkName(operation.log, 'log')
+      return
+    default:
+      operation satisfies never
+  }
+}
+
+function checkAppend(batch: Uint8Array, expectedOffset: number): void {
+  try {
+    checkBatch(batch)
+  } catch (error) {
+    if (!(error instanceof RecordBatchError)) throw error
+    throw new StorageError('INVALID', `Append: ${error.message}`, { cause: error })
+  }
+  if (baseOffset(batch) !== expectedOffset) {
+    throw new StorageError(
+      'INVALID',
+      `Append at ${expectedOffset} of a batch that begins at ${baseOffset(batch)}`,
+    )
+  }
+}
+
+function checkEpoch(epoch: number): void {
+  if (!Number.isSafeInteger(epoch) || epoch < 1) {
+    throw new StorageError('INVALID', `${epoch} is no epoch`)
+  }
+}
+
+function checkCount(count: number, what: string): void {
+  if (!Number.isSafeInteger(count) || count < 0) {
+    throw new StorageError('INVALID', `${count} is no ${what}`)
+  }
+}
