@@ -21,6 +21,12 @@ export interface ForwarderOptions {
   readonly clock: Clock
 }
 
+export interface ForwardOptions {
+  readonly receipt: Receipt | undefined
+  /** Where the message is kept as the retained one; -1 nowhere. */
+  readonly retainedShard: number
+}
+
 /** One published message and how many places have not confirmed it. */
 interface Pending {
   readonly message: Message
@@ -63,12 +69,8 @@ export class Forwarder {
   }
 
   /** Settles the receipt when every place has confirmed the message. */
-  forward(
-    message: Message,
-    route: Route,
-    receipt: Receipt | undefined,
-    retainedShard: number,
-  ): void {
+  forward(message: Message, route: Route, more: ForwardOptions): void {
+    const { receipt, retainedShard } = more
     if (message.guarantee === 0) this.#sendLoosely(message, route)
     const shards = message.guarantee === 0 ? [] : route.shards
     const peers = message.guarantee === 0 ? [] : route.peers

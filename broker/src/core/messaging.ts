@@ -61,7 +61,7 @@ export class Messaging {
     if (alone && !message.retain) return true
     const { shardCount } = this.#options.directory
     const retainedShard = message.retain ? shardOf('retained', message.address, shardCount) : -1
-    this.#forwarder.forward(message, route, receipt, retainedShard)
+    this.#forwarder.forward(message, route, { receipt, retainedShard })
     return false
   }
 

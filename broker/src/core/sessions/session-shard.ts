@@ -5,7 +5,6 @@
  */
 import type { StorageAdapter } from '@robust/storage-adapters'
 import { BrokerError } from '../errors.ts'
-import { FilterIndex } from '../filter-index.ts'
 import {
   effectiveGuarantee,
   grantsFor,
@@ -44,6 +43,7 @@ import {
   subscriptionKey,
   subscriptionsOf,
 } from './session-keys.ts'
+import { ShardSubscriptions } from './shard-subscriptions.ts'
 
 export interface SessionShardOptions {
   readonly writer: ShardWriter
@@ -92,8 +92,7 @@ const TIMER_MS_MAX = 0x7fff_ffff
 export class SessionShard {
   readonly #options: SessionShardOptions
   readonly #sessions = new Map<string, Session>()
-  readonly #filters = new FilterIndex<{ session: Session; subscription: Subscription }>()
-  readonly #filterCounts = new Map<string, number>()
+  readonly #subscriptions = new ShardSubscriptions()
   /** One attach or detach at a time for each session. */
   readonly #turns = new Map<string, Promise<void>>()
   #counter = 0
@@ -113,7 +112,7 @@ export class SessionShard {
     const stored = await loadSessions(storage, writer.shard)
     for (const [name, entry] of stored) {
       const session = decodeSession(name, entry.session)
-      for (const subscription of entry.subscriptions) this.#addSubscription(session, subscription)
+      for (const subscription of entry.subscriptions) this.#subscriptions.add(session, subscription)
       for (const [packetId, token] of entry.incoming) session.incoming.set(packetId, token)
       if (session.expirySeconds !== EXPIRES_AT_ONCE) {
         session.inbox = this.#newInbox(session)
@@ -136,7 +135,7 @@ export class SessionShard {
   }
 
   filters(): string[] {
-    return [...this.#filterCounts.keys()]
+    return this.#subscriptions.filters()
   }
 
   stop(): void {
@@ -239,7 +238,7 @@ export class SessionShard {
     const added: string[] = []
     const existed = wanted.map((subscription) => {
       const known = session.subscriptions.has(subscription.filter)
-      if (this.#addSubscription(session, subscription)) added.push(subscription.filter)
+      if (this.#subscriptions.add(session, subscription)) added.push(subscription.filter)
       const key = subscriptionKey(session.name, subscription.filter)
       this.#options.writer.put(key, encodeJson(subscription))
       return known
@@ -255,7 +254,7 @@ export class SessionShard {
     const removed: string[] = []
     const existed = filters.map((filter) => {
       const known = session.subscriptions.has(filter)
-      if (this.#removeSubscription(session, filter)) removed.push(filter)
+      if (this.#subscriptions.remove(session, filter)) removed.push(filter)
       if (known) this.#options.writer.delete(subscriptionKey(session.name, filter))
       return known
     })
@@ -303,13 +302,7 @@ export class SessionShard {
 
   /** Appends to every durable session that wants the message. `done` runs when all of it is durable. */
   append(message: Message, done: (outcome: CommitOutcome) => void): void {
-    const matches = new Map<Session, Subscription[]>()
-    this.#filters.match(message.address, ({ session, subscription }) => {
-      const grants = matches.get(session)
-      if (grants === undefined) matches.set(session, [subscription])
-      else grants.push(subscription)
-    })
-    for (const [session, all] of matches) {
+    for (const [session, all] of this.#subscriptions.match(message.address)) {
       const grants = grantsFor(message, session.name, all)
       const guarantee = effectiveGuarantee(message, grants)
       if (guarantee === 0 || session.inbox === undefined) continue
@@ -388,7 +381,7 @@ export class SessionShard {
     this.#sessions.delete(session.name)
     const removed: string[] = []
     for (const filter of [...session.subscriptions.keys()]) {
-      if (this.#removeSubscription(session, filter)) removed.push(filter)
+      if (this.#subscriptions.remove(session, filter)) removed.push(filter)
     }
     if (session.inbox !== undefined) {
       session.inbox.drop()
@@ -429,29 +422,6 @@ export class SessionShard {
       if (ended) await this.#delete(session)
       else this.#schedule(session)
     })
-  }
-
-  /** True: the filter is new on this shard. */
-  #addSubscription(session: Session, subscription: Subscription): boolean {
-    const { filter } = subscription
-    session.subscriptions.set(filter, subscription)
-    const result = this.#filters.add(filter, session.name, { session, subscription })
-    if (result === 'replaced') return false
-    const count = this.#filterCounts.get(filter) ?? 0
-    this.#filterCounts.set(filter, count + 1)
-    return count === 0
-  }
-
-  #removeSubscription(session: Session, filter: string): boolean {
-    if (!session.subscriptions.delete(filter)) return false
-    this.#filters.remove(filter, session.name)
-    const count = (this.#filterCounts.get(filter) ?? 1) - 1
-    if (count > 0) {
-      this.#filterCounts.set(filter, count)
-      return false
-    }
-    this.#filterCounts.delete(filter)
-    return true
   }
 
   #current(address: SessionAddress): Session | undefined {

@@ -28,15 +28,14 @@ export interface InboundOptions {
 
 /** One acknowledgement that is owed. */
 class Owed implements Receipt {
-  readonly packetId: number
+  packetId = 0
   readonly type: 4 | 5
   reasonCode = -1
   readonly #inbound: Inbound
 
-  constructor(inbound: Inbound, type: 4 | 5, packetId: number) {
+  constructor(inbound: Inbound, type: 4 | 5) {
     this.#inbound = inbound
     this.type = type
-    this.packetId = packetId
   }
 
   settle(outcome: PublishOutcome): void {
@@ -62,6 +61,7 @@ export class Inbound {
   /** Exactly-once messages whose packet ids are being noted, in order. */
   readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
   #paused = false
+  #spare: Owed | undefined
   messages = 0
 
   constructor(options: InboundOptions) {
@@ -93,16 +93,20 @@ export class Inbound {
       return
     }
     if (this.#waiting === 0 && !message.retain) {
-      // The common case owes nothing: no object is made unless the answer has to wait.
-      const owed = new Owed(this, PacketType.puback, view.packetId)
+      // The common case owes nothing: a receipt that was not needed serves the next message.
+      const owed = this.#spare ?? new Owed(this, PacketType.puback)
+      owed.packetId = view.packetId
       if (messaging.publish(message, owed)) {
+        this.#spare = owed
         this.#options.outbox.word(PacketType.puback << 4, 2, view.packetId)
         return
       }
+      this.#spare = undefined
       this.#owe(owed)
       return
     }
-    const owed = new Owed(this, PacketType.puback, view.packetId)
+    const owed = new Owed(this, PacketType.puback)
+    owed.packetId = view.packetId
     this.#owe(owed)
     if (messaging.publish(message, owed)) owed.settle('accepted')
   }
@@ -174,7 +178,8 @@ export class Inbound {
     if (known?.routing === true) return
     const token = known?.token ?? nextToken()
     this.#incoming.set(packetId, { token, received: false, routing: true })
-    const owed = new Owed(this, PacketType.pubrec, packetId)
+    const owed = new Owed(this, PacketType.pubrec)
+    owed.packetId = packetId
     this.#owe(owed)
     const context = {
       address,

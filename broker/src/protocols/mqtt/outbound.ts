@@ -18,6 +18,7 @@ import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
 import { SOCKET_BYTES_HIGH, WAITING_BYTES_MAX } from './limits.ts'
+import { FlightState, LiveFlights } from './live-flights.ts'
 import { type AckType, PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
 
 export interface OutboundOptions {
@@ -39,23 +40,23 @@ interface Waiting {
   readonly identifiers: readonly number[]
 }
 
-type FlightState = 'published' | 'published-exactly-once' | 'releasing' | 'released'
+type InboxState = 'published' | 'published-exactly-once' | 'releasing' | 'released'
 
+/** A message of the session's inbox that is under way. */
 interface Flight {
-  state: FlightState
-  /** In the session's inbox; -1 for a live message. */
+  state: InboxState
   readonly offset: number
 }
 
 const NONE: readonly number[] = []
-const PACKET_ID_MAX = 0xffff
+const PACKET_IDS = 0xffff
 
 export class Outbound {
   readonly #options: OutboundOptions
   readonly #flights = new Map<number, Flight>()
+  readonly #live = new LiveFlights()
   readonly #waiting: Waiting[] = []
   #waitingBytes = 0
-  #lastId = 0
   #session: AttachedSession | undefined
   messages = 0
   /** At-most-once messages that the client was too slow for, and messages larger than it takes. */
@@ -96,7 +97,7 @@ export class Outbound {
       this.#write(message, { ...how, packetId: 0, duplicate: false })
       return
     }
-    if (this.#flights.size < this.#options.window && this.#waiting.length === 0) {
+    if (this.#live.size < this.#options.window && this.#waiting.length === 0) {
       this.#launch(message, how)
       return
     }
@@ -125,6 +126,14 @@ export class Outbound {
 
   /** PUBACK, PUBREC or PUBCOMP. */
   acknowledged(type: AckType, packetId: number, reasonCode: number): void {
+    const live = this.#live.get(packetId)
+    if (live !== FlightState.free) {
+      this.#liveAcknowledged(type, packetId, {
+        live,
+        failed: reasonCode >= ReasonCode.unspecifiedError,
+      })
+      return
+    }
     const flight = this.#flights.get(packetId)
     if (type === PacketType.pubrec) {
       this.#received(packetId, flight, reasonCode)
@@ -132,6 +141,25 @@ export class Outbound {
     }
     const expected = type === PacketType.puback ? 'published' : 'released'
     if (flight?.state === expected) this.#finish(packetId)
+  }
+
+  #liveAcknowledged(
+    type: AckType,
+    packetId: number,
+    { live, failed }: { live: FlightState; failed: boolean },
+  ): void {
+    if (type === PacketType.pubrec && live !== FlightState.published && !failed) {
+      this.#live.set(packetId, FlightState.released)
+      this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
+      return
+    }
+    const over =
+      (type === PacketType.puback && live === FlightState.published) ||
+      (type === PacketType.pubcomp && live === FlightState.released) ||
+      (type === PacketType.pubrec && failed)
+    if (!over) return
+    this.#live.remove(packetId)
+    if (this.#waiting.length > 0) this.#launchWaiting()
   }
 
   #received(packetId: number, flight: Flight | undefined, reasonCode: number): void {
@@ -146,8 +174,7 @@ export class Outbound {
       return
     }
     if (flight.state === 'releasing') return
-    if (flight.offset < 0 || flight.state === 'released' || this.#session === undefined) {
-      flight.state = 'released'
+    if (flight.state === 'released' || this.#session === undefined) {
       this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
       return
     }
@@ -163,8 +190,11 @@ export class Outbound {
     const flight = this.#flights.get(packetId)
     if (flight === undefined) return
     this.#flights.delete(packetId)
-    if (flight.offset >= 0) this.#session?.acknowledge(flight.offset)
-    while (this.#waiting.length > 0 && this.#flights.size < this.#options.window) {
+    this.#session?.acknowledge(flight.offset)
+  }
+
+  #launchWaiting(): void {
+    while (this.#waiting.length > 0 && this.#live.size < this.#options.window) {
       const next = this.#waiting.shift() as Waiting
       this.#waitingBytes -= next.message.payload.byteLength + next.message.address.length
       this.#launch(next.message, next)
@@ -172,18 +202,11 @@ export class Outbound {
   }
 
   #launch(message: Message, how: Omit<Waiting, 'message'>): void {
-    const packetId = this.#nextId()
-    const state = how.guarantee === 2 ? 'published-exactly-once' : 'published'
-    this.#flights.set(packetId, { state, offset: -1 })
-    if (!this.#write(message, { ...how, packetId, duplicate: false }))
-      this.#flights.delete(packetId)
-  }
-
-  #nextId(): number {
-    do {
-      this.#lastId = this.#lastId === PACKET_ID_MAX ? 1 : this.#lastId + 1
-    } while (this.#flights.has(this.#lastId))
-    return this.#lastId
+    const state = how.guarantee === 2 ? FlightState.publishedExactlyOnce : FlightState.published
+    const packetId = this.#live.add(state)
+    const { guarantee, retain, identifiers } = how
+    const fields = { guarantee, retain, identifiers, packetId, duplicate: false }
+    if (!this.#write(message, fields)) this.#live.remove(packetId)
   }
 
   #write(
@@ -214,5 +237,5 @@ export class Outbound {
 
 /** Offsets in flight span less than 65,535, so no two of them share an id. */
 export function packetIdOf(offset: number): number {
-  return (offset % PACKET_ID_MAX) + 1
+  return (offset % PACKET_IDS) + 1
 }

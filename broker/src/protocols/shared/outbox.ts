@@ -11,19 +11,25 @@ const ARENA_BYTES = 256 * 1024
 const JOIN_BYTES_MAX = 64 * 1024
 const SMALL_BYTES = 512
 
-let arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
-let arenaUsed = 0
+class Arena {
+  buffer = Buffer.allocUnsafeSlow(ARENA_BYTES)
+  #used = 0
 
-/** Room for `bytes` at the returned index of the arena; call `arenaBuffer()` after it. */
-function takeFromArena(bytes: number): number {
-  if (arenaUsed + bytes > ARENA_BYTES) {
-    arena = Buffer.allocUnsafeSlow(ARENA_BYTES)
-    arenaUsed = 0
+  /** Room for `bytes` at the returned index of `buffer`. */
+  take(bytes: number): number {
+    if (this.#used + bytes > ARENA_BYTES) {
+      this.buffer = Buffer.allocUnsafeSlow(ARENA_BYTES)
+      this.#used = 0
+    }
+    const at = this.#used
+    this.#used += bytes
+    return at
   }
-  const at = arenaUsed
-  arenaUsed += bytes
-  return at
 }
+
+/** Answers to the sender and packets for receivers alternate: apart, each of them makes a run. */
+const answers = new Arena()
+const packets = new Arena()
 
 const dirty: Outbox[] = []
 let scheduled = false
@@ -76,19 +82,20 @@ export class Outbox {
       this.slice(buffer, 0, length)
       return { buffer, at: 0 }
     }
-    const at = takeFromArena(length)
-    this.slice(arena, at, at + length)
-    return { buffer: arena, at }
+    const at = packets.take(length)
+    this.slice(packets.buffer, at, at + length)
+    return { buffer: packets.buffer, at }
   }
 
-  /** A packet of four bytes. */
+  /** An answer of four bytes. */
   word(first: number, second: number, rest: number): void {
-    const at = takeFromArena(4)
-    arena[at] = first
-    arena[at + 1] = second
-    arena[at + 2] = rest >> 8
-    arena[at + 3] = rest & 0xff
-    this.slice(arena, at, at + 4)
+    const at = answers.take(4)
+    const { buffer } = answers
+    buffer[at] = first
+    buffer[at + 1] = second
+    buffer[at + 2] = rest >> 8
+    buffer[at + 3] = rest & 0xff
+    this.slice(buffer, at, at + 4)
   }
 
   /** Drops what is queued and takes nothing more. */
