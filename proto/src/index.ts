@@ -1,8 +1,9 @@
 /** The contracts between processes: generated messages and services, and what every gRPC server offers. */
 export * as broker from './gen/broker.ts'
 export * as control from './gen/control.ts'
+export * as health from './gen/health.ts'
 export * as placement from './gen/placement.ts'
 export * as raft from './gen/raft.ts'
 export * as storage from './gen/storage.ts'
-export { serveHealthAndReflection } from './standard-services.ts'
 export type { ServingStatus } from './standard-services.ts'
+export { serveHealthAndReflection } from './standard-services.ts'

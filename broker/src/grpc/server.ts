@@ -26,7 +26,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   })
   server.addService(broker.BrokerPeerService, options.peers)
   server.addService(control.BrokerControlService, options.control)
-  const setStatus = await serveHealthAndReflection(server, SERVICES)
+  const setStatus = serveHealthAndReflection(server, SERVICES)
   setStatus('NOT_SERVING')
   const port = await new Promise<number>((resolve, reject) => {
     const address = `${options.host}:${options.port}`

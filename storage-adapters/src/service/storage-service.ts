@@ -57,7 +57,7 @@ export function createStorageService(options: StorageServiceOptions): StorageSer
 
   async function start(): Promise<void> {
     if (port !== 0) await checkPortIsFree(host, port)
-    setStatus = await serveHealthAndReflection(server, [serviceName])
+    setStatus = serveHealthAndReflection(server, [serviceName])
     server.addService(storage.StorageService, implementation)
     port = await bind(server, `${host.includes(':') ? `[${host}]` : host}:${port}`)
     setStatus('SERVING')
