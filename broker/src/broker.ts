@@ -197,6 +197,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
       evict: (to) => messaging.evict(to),
       acknowledged: (to, offsets) =>
         messaging.acknowledged(shardOf('session', to.session, metadata.shardCount), to, offsets),
+      linked: (node) => messaging.peerLinked(node),
       changed: () => messaging.changed(),
     },
   })

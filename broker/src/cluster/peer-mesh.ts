@@ -31,6 +31,8 @@ export interface PeerHandlers {
   push(to: SessionAddress, deliveries: readonly Delivery[]): void
   evict(to: SessionAddress): void
   acknowledged(to: SessionAddress, offsets: readonly number[]): void
+  /** A new stream is up. */
+  linked(node: string): void
   /** A stream is up or down. */
   changed(): void
 }
@@ -268,6 +270,7 @@ export class PeerMesh implements Peers {
     peer.link = link
     before?.close()
     this.#tellAll(peer, link)
+    this.#options.handlers.linked(peer.node)
     this.#options.handlers.changed()
   }
 

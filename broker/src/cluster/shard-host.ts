@@ -151,6 +151,7 @@ export class ShardHost {
         slot.hosted = hosted
         slot.state = 'open'
         this.#options.hosted.add(hosted)
+        this.#announce(hosted)
         this.#report(hosted)
         hosted.sessions.checkMembers()
         this.#options.onChange()
@@ -209,9 +210,16 @@ export class ShardHost {
     })
     const retained = new RetainedShard(writer, storage)
     await Promise.all([sessions.load(), retained.load()])
-    // Peers keep the filters of the owner before until these arrive; subscriptions cannot change in between.
-    void announce(shard, epoch, { reset: true, added: sessions.filters(), removed: [] })
     return { shard, epoch, writer, sessions, retained }
+  }
+
+  /**
+   * In the turn in which the shard begins to be served, so that no peer can miss a change. Until it arrives,
+   * peers go by the filters of the owner before, which nobody could change in between.
+   */
+  #announce({ shard, epoch, sessions }: HostedShard): void {
+    const change = { reset: true, added: sessions.filters(), removed: [] }
+    void this.#options.announce(shard, epoch, change)
   }
 
   #report(hosted: HostedShard): void {

@@ -49,6 +49,9 @@ export interface SessionContext {
 /** Offsets acknowledged on this connection that are remembered, to tell a redelivery after the shard moved. */
 const ACKNOWLEDGED_REMEMBERED_MAX = 8_192
 
+/** Wills and expiries hang on it, so the owner is told however long it takes to find one. */
+const DETACH_WAIT_MS = 24 * 3_600_000
+
 export class AttachedSession implements Subscriber {
   readonly name: string
   readonly shard: number
@@ -178,7 +181,7 @@ export class AttachedSession implements Subscriber {
     this.#end()
     const detach = { to: this.#address(), ...options }
     const request: ShardRequest = { kind: 'detach', detach }
-    return this.#context.client.call(this.shard, request).then(
+    return this.#context.client.call(this.shard, request, DETACH_WAIT_MS).then(
       () => undefined,
       () => undefined,
     )

@@ -169,6 +169,13 @@ export class Messaging {
     }
   }
 
+  /** There is a new stream to the broker: what was on the way in the old one, pushes included, is lost. */
+  peerLinked(node: string): void {
+    for (const session of [...this.#sessions.values()]) {
+      if (this.#options.directory.owner(session.shard)?.node === node) void session.reattach()
+    }
+  }
+
   /** A peer forwards a message. `reply` runs when it is with the live subscribers and durable on the shards. */
   receive(item: PublishItem, reply: (refused: PublishReply) => void): void {
     const { message } = item

@@ -110,8 +110,11 @@ export class Router {
   changeShardFilters(shard: number, epoch: number, change: FilterChange): boolean {
     const known = this.#shardFilters.get(shard)
     if (known !== undefined && epoch < known.epoch) return false
-    // Only a whole set begins an epoch; a change to a set that never arrived would leave holes.
-    if (!change.reset && known?.epoch !== epoch) return false
+    if (!change.reset && known?.epoch !== epoch) {
+      // A change to a set that never arrived: what the shard wants is not known any more.
+      this.#forgetShard(shard)
+      return false
+    }
     const entry = known ?? { epoch, filters: new Set<string>() }
     entry.epoch = epoch
     this.#shardFilters.set(shard, entry)
@@ -124,13 +127,12 @@ export class Router {
     return true
   }
 
-  knowsShard(shard: number): boolean {
-    return this.#shardFilters.has(shard)
-  }
-
-  /** Whether sessions of the shard may want the address. */
-  shardWants(shard: number, address: string): boolean {
-    return this.route(address).shards.includes(shard)
+  #forgetShard(shard: number): void {
+    for (const filter of this.#shardFilters.get(shard)?.filters ?? []) {
+      this.#shards.remove(filter, String(shard))
+    }
+    this.#shardFilters.delete(shard)
+    this.#cache.clear()
   }
 
   #compute(address: string): Route {

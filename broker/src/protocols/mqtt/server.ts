@@ -24,6 +24,7 @@ export interface MqttServerOptions {
 }
 
 const KEEP_ALIVE_CHECK_MS = 1_000
+const DETACH_WAIT_MS = 4_000
 
 export class MqttServer implements ProtocolServer {
   readonly #options: MqttServerOptions
@@ -79,7 +80,12 @@ export class MqttServer implements ProtocolServer {
     clearInterval(this.#keepAlive)
     const stopped = this.#listener?.stop()
     this.disconnectAll('the broker is shutting down')
-    await Promise.all([...this.#detaching])
+    const told = Promise.all([...this.#detaching])
+    // Owners that do not answer learn it from this broker's leave.
+    const enough = new Promise<void>((resolve) =>
+      this.#options.clock.after(DETACH_WAIT_MS, resolve),
+    )
+    await Promise.race([told, enough])
     await stopped
   }
 

@@ -1,0 +1,289 @@
+/**
+ * Several brokers' cores in one process over one storage adapter: no sockets, virtual time, links that a
+ * test can cut. The test plays the Placement Center: it says who owns what.
+ */
+import type { StorageAdapter } from '@robust/storage-adapters'
+import type { SessionEvents } from '../core/attached-session.ts'
+import { answer, HostedShards } from '../core/hosted-shard.ts'
+import type { Message, Subscription } from '../core/message.ts'
+import { Messaging } from '../core/messaging.ts'
+import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
+import type { Directory, ShardOwner } from '../core/ports/directory.ts'
+import type { Peers, PublishReply } from '../core/ports/peers.ts'
+import { RetainedShard } from '../core/retained-shard.ts'
+import { type FilterChange, Router } from '../core/router.ts'
+import { SessionShard } from '../core/sessions/session-shard.ts'
+import { shardOf } from '../core/shard-hash.ts'
+import { ShardWriter } from '../core/shard-writer.ts'
+import { settle, VirtualClock } from './virtual-clock.ts'
+
+export interface CoreNode {
+  readonly name: string
+  readonly nodeEpoch: number
+  readonly messaging: Messaging
+  readonly hosted: HostedShards
+  readonly router: Router
+  readonly errors: Error[]
+}
+
+export class CoreCluster {
+  readonly clock = new VirtualClock()
+  readonly shardCount: number
+  readonly nodes = new Map<string, CoreNode>()
+  readonly #storage: StorageAdapter
+  readonly #owners = new Map<number, ShardOwner>()
+  readonly #cuts = new Set<string>()
+  #epoch = 0
+
+  constructor(storage: StorageAdapter, shardCount: number) {
+    this.#storage = storage
+    this.shardCount = shardCount
+  }
+
+  join(name: string): CoreNode {
+    const hosted = new HostedShards()
+    const router = new Router(this)
+    const directory = this.#directory(name)
+    const nodeEpoch = ++this.#epoch
+    const messaging = new Messaging({
+      directory,
+      hosted,
+      peers: this.#peers(name, () => node),
+      clock: this.clock,
+      router,
+      nodeEpoch: () => nodeEpoch,
+    })
+    const node: CoreNode = { name, nodeEpoch, messaging, hosted, router, errors: [] }
+    this.nodes.set(name, node)
+    for (const other of this.nodes.values()) {
+      if (other === node) continue
+      router.changePeerFilters(other.name, {
+        reset: true,
+        added: other.router.liveFilters(),
+        removed: [],
+      })
+      for (const { shard, epoch, sessions } of other.hosted.all()) {
+        router.changeShardFilters(shard, epoch, {
+          reset: true,
+          added: sessions.filters(),
+          removed: [],
+        })
+      }
+    }
+    return node
+  }
+
+  /** Gives the shard to the node: fences, loads, serves, tells all. The owner before learns nothing. */
+  async own(shard: number, name: string): Promise<void> {
+    const node = this.#node(name)
+    const epoch = ++this.#epoch
+    const lost = (): void => {
+      node.hosted.remove(shard)
+      sessions.stop()
+      node.messaging.changed()
+    }
+    const writer = new ShardWriter({
+      shard,
+      epoch,
+      owner: `${name}/1`,
+      storage: this.#storage,
+      clock: this.clock,
+      onLost: lost,
+    })
+    await writer.open()
+    const sessions: SessionShard = new SessionShard({
+      writer,
+      storage: this.#storage,
+      clock: this.clock,
+      connections: {
+        push: (to, address, deliveries) => this.#push(name, to, { address, deliveries }),
+        evict: async (to, address) => {
+          if (this.#linked(name, to)) this.nodes.get(to)?.messaging.evict(address)
+        },
+        isMember: (other, nodeEpoch) => this.nodes.get(other)?.nodeEpoch === nodeEpoch,
+      },
+      publish: (message) => node.messaging.publishAndWait(message),
+      announce: (change) => this.#announceShard(shard, epoch, change),
+      onError: (error) => node.errors.push(error),
+    })
+    const retained = new RetainedShard(writer, this.#storage)
+    await Promise.all([sessions.load(), retained.load()])
+    node.hosted.add({ shard, epoch, writer, sessions, retained })
+    await this.#announceShard(shard, epoch, { reset: true, added: sessions.filters(), removed: [] })
+    this.#owners.set(shard, { node: name, epoch })
+    sessions.checkMembers()
+    await this.changed()
+  }
+
+  async ownAll(assign: (shard: number) => string): Promise<void> {
+    for (let shard = 0; shard < this.shardCount; shard++) await this.own(shard, assign(shard))
+  }
+
+  /** The shard has no owner any more, as after a broker's death. */
+  async disown(shard: number): Promise<void> {
+    this.#owners.delete(shard)
+    await this.changed()
+  }
+
+  /** The broker is gone: memory, sockets, membership. */
+  async kill(name: string): Promise<void> {
+    const node = this.#node(name)
+    this.nodes.delete(name)
+    for (const hosted of node.hosted.all()) {
+      hosted.sessions.stop()
+      hosted.writer.abandon()
+      this.#owners.delete(hosted.shard)
+    }
+    for (const other of this.nodes.values()) {
+      other.router.forgetPeer(name)
+      for (const { sessions } of other.hosted.all()) sessions.checkMembers()
+    }
+    await this.changed()
+  }
+
+  async cut(a: string, b: string, cut = true): Promise<void> {
+    for (const pair of [`${a} ${b}`, `${b} ${a}`]) {
+      if (cut) this.#cuts.add(pair)
+      else this.#cuts.delete(pair)
+    }
+    if (!cut) {
+      this.nodes.get(a)?.messaging.peerLinked(b)
+      this.nodes.get(b)?.messaging.peerLinked(a)
+    }
+    await this.changed()
+  }
+
+  async changed(): Promise<void> {
+    for (const node of this.nodes.values()) node.messaging.changed()
+    await settle()
+  }
+
+  shardOfSession(name: string): number {
+    return shardOf('session', name, this.shardCount)
+  }
+
+  ownerOf(shard: number): ShardOwner | undefined {
+    return this.#owners.get(shard)
+  }
+
+  #node(name: string): CoreNode {
+    const node = this.nodes.get(name)
+    if (node === undefined) throw new Error(`no node ${name}`)
+    return node
+  }
+
+  #linked(from: string, to: string): boolean {
+    return from === to || (this.nodes.has(to) && !this.#cuts.has(`${from} ${to}`))
+  }
+
+  #directory(self: string): Directory {
+    return {
+      self,
+      shardCount: this.shardCount,
+      owner: (shard) => this.#owners.get(shard),
+      peers: () => [...this.nodes.keys()].filter((name) => name !== self),
+      isMember: (name, nodeEpoch) => this.nodes.get(name)?.nodeEpoch === nodeEpoch,
+    }
+  }
+
+  #push(
+    from: string,
+    to: string,
+    push: { address: SessionAddress; deliveries: readonly Delivery[] },
+  ) {
+    if (!this.#linked(from, to)) return
+    queueMicrotask(() => this.nodes.get(to)?.messaging.push(push.address, push.deliveries))
+  }
+
+  async #announceShard(shard: number, epoch: number, change: FilterChange): Promise<void> {
+    for (const node of this.nodes.values()) node.router.changeShardFilters(shard, epoch, change)
+  }
+
+  #peers(self: string, own: () => CoreNode): Peers {
+    return {
+      publish: (to, item, onReply) => {
+        if (!this.#linked(self, to)) return false
+        queueMicrotask(() => {
+          const target = this.nodes.get(to)
+          if (target === undefined || !this.#linked(self, to)) {
+            onReply?.(undefined)
+            return
+          }
+          target.messaging.receive(item, (refused: PublishReply) => {
+            queueMicrotask(() => onReply?.(this.#linked(self, to) ? refused : undefined))
+          })
+        })
+        return true
+      },
+      request: async (to, shard, request) => {
+        const target = this.nodes.get(to)
+        if (target === undefined || !this.#linked(self, to)) return undefined
+        const reply = await answer(target.hosted, shard, { request, clock: this.clock })
+        return this.#linked(self, to) ? reply : undefined
+      },
+      acknowledge: (to, address, offsets) => {
+        if (!this.#linked(self, to)) return
+        const shard = this.shardOfSession(address.session)
+        queueMicrotask(() => this.nodes.get(to)?.messaging.acknowledged(shard, address, offsets))
+      },
+      announceLive: async (change) => {
+        for (const node of this.nodes.values()) {
+          if (node !== own()) node.router.changePeerFilters(self, change)
+        }
+      },
+      announceShard: (shard, epoch, change) => this.#announceShard(shard, epoch, change),
+    }
+  }
+}
+
+/** A client that acknowledges what it gets, unless told not to. */
+export class TestClient implements SessionEvents {
+  readonly live: string[] = []
+  readonly inbox: string[] = []
+  readonly offsets: number[] = []
+  evictions = 0
+  acknowledge: ((offset: number) => void) | undefined
+
+  deliver(message: Message, _grants: readonly Subscription[]): void {
+    this.live.push(Buffer.from(message.payload).toString())
+  }
+
+  push(deliveries: readonly Delivery[]): void {
+    for (const { message, offset } of deliveries) {
+      this.inbox.push(Buffer.from(message.payload).toString())
+      this.offsets.push(offset)
+      this.acknowledge?.(offset)
+    }
+  }
+
+  evicted(): void {
+    this.evictions++
+  }
+}
+
+export function messageTo(address: string, text: string, more: Partial<Message> = {}): Message {
+  return {
+    address,
+    guarantee: 1,
+    retain: false,
+    payload: Buffer.from(text),
+    dialect: 'test',
+    properties: new Uint8Array(0),
+    timestampMs: 1,
+    expiresAtMs: 0,
+    publisher: '',
+    token: '',
+    ...more,
+  }
+}
+
+export function wanting(filter: string, more: Partial<Subscription> = {}): Subscription {
+  return {
+    filter,
+    guarantee: 1,
+    noLocal: false,
+    retainAsPublished: false,
+    identifier: 0,
+    ...more,
+  }
+}
