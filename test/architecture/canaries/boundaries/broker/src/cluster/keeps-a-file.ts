@@ -1,0 +1,2 @@
+// breaks: brokers-keep-no-files
+import 'node:fs/promises'

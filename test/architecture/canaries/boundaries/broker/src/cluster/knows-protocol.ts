@@ -1,0 +1,2 @@
+// breaks: cluster-sees-core-and-proto
+import '../protocols/shared/listener.ts'

@@ -1,0 +1,2 @@
+// breaks: pino-stays-in-observability
+import 'pino'

@@ -1,0 +1,2 @@
+// breaks: core-is-pure
+import 'node:net'

@@ -1,0 +1,2 @@
+// breaks: functions-see-core-only
+import '../protocols/shared/listener.ts'

@@ -1,0 +1,2 @@
+// breaks: grpc-sees-cluster-and-core
+import '@robust/storage-adapters'

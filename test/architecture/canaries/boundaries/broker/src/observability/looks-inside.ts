@@ -1,0 +1,2 @@
+// breaks: observability-sees-ports
+import '../core/messaging.ts'

@@ -1,0 +1,2 @@
+// breaks: wire-code-is-pure
+import '../session.ts'

@@ -1,0 +1,2 @@
+// breaks: only-the-connection-has-the-socket
+import 'node:net'

@@ -1,0 +1,2 @@
+// breaks: protocols-see-the-waist
+import '../../core/shard-writer.ts'

@@ -1,0 +1,3 @@
+export interface Packet {
+  readonly kind: string
+}

@@ -1,0 +1,2 @@
+// breaks: protocols-see-the-waist
+import '@grpc/grpc-js'

@@ -1,0 +1,2 @@
+// breaks: protocols-do-not-know-each-other
+import '../mqtt/packets.ts'

@@ -1,0 +1,2 @@
+// breaks: security-sees-core-only
+import '../cluster/members.ts'

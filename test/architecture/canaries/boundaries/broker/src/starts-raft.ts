@@ -1,0 +1,2 @@
+// breaks: broker-starts-no-other-role
+import 'raft-ts'

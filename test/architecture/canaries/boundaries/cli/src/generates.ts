@@ -1,0 +1,2 @@
+// breaks: protobuf-stays-in-proto
+import '@bufbuild/protobuf'

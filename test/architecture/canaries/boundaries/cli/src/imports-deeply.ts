@@ -1,0 +1,2 @@
+// breaks: no-deep-workspace-imports
+import '../../proto/src/contracts.ts'

@@ -1,0 +1,2 @@
+// breaks: no-test-code-in-products
+import '../../test/support/eventually.ts'

@@ -1,0 +1,2 @@
+// breaks: declared-dependencies-only
+import 'undeclared-package'

@@ -1,0 +1,2 @@
+// breaks: cli-knows-no-raft
+import 'raft-ts'

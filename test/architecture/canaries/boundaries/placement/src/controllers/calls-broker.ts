@@ -1,0 +1,2 @@
+// breaks: placement-knows-no-broker
+import '@robust/broker'

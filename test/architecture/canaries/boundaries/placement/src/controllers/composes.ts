@@ -1,0 +1,2 @@
+// breaks: only-the-top-composes
+import '../placement.ts'

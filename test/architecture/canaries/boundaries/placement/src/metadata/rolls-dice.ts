@@ -1,0 +1,2 @@
+// breaks: metadata-is-pure
+import 'node:crypto'

@@ -1,0 +1,2 @@
+// breaks: leveldb-library-stays-in-its-adapter
+import 'classic-level'

@@ -1,0 +1,2 @@
+// breaks: proto-imports-nothing-of-ours
+import 'raft-ts'

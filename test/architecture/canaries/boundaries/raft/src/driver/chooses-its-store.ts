@@ -1,0 +1,2 @@
+// breaks: raft-driver-sees-ports
+import '../level/store.ts'

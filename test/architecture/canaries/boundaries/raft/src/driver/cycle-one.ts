@@ -1,0 +1,4 @@
+// breaks: no-cycles
+import { two } from './cycle-two.ts'
+
+export const one = (): unknown => two

@@ -1,0 +1,2 @@
+// breaks: raft-imports-nothing-of-ours
+import '@robust/proto'

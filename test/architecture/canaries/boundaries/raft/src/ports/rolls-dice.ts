@@ -1,0 +1,2 @@
+// breaks: raft-core-is-pure
+import 'node:crypto'

@@ -1,0 +1,4 @@
+// breaks: storage-port-is-types
+import { leanedOn } from './errors.ts'
+
+export const capabilities = leanedOn

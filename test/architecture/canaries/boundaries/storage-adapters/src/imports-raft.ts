@@ -1,0 +1,2 @@
+// breaks: storage-knows-no-product
+import 'raft-ts'

@@ -1,0 +1,2 @@
+// breaks: leveldb-adapter-has-one-library
+import '@grpc/grpc-js'

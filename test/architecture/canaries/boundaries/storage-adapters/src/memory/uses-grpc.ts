@@ -1,0 +1,2 @@
+// breaks: rest-of-storage-has-no-library
+import '@grpc/grpc-js'

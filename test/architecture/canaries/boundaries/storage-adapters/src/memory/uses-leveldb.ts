@@ -1,0 +1,2 @@
+// breaks: adapters-do-not-know-each-other
+import '../leveldb/engine.ts'

@@ -1,0 +1,2 @@
+// breaks: storage-wire-has-two-ends
+import '../wire/channel.ts'

@@ -1,0 +1,2 @@
+// breaks: remote-storage-has-one-library
+import 'pino'

@@ -1,0 +1,98 @@
+// Set-up of the end-to-end tests: the foreign programs they drive are on the PATH, or are installed
+// (as root on Debian), or the run says loudly what is missing; with CI=true it fails then. Tests ask
+// `inject('missingTools')` before they use one.
+
+import { execFileSync } from 'node:child_process'
+import { accessSync, constants, existsSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The commands that this machine lacks. */
+    missingTools: readonly string[]
+  }
+}
+
+interface Tool {
+  readonly command: string
+  readonly packages: readonly string[]
+  /** The service that the packages start by themselves; nobody asked for it. */
+  readonly service: string
+}
+
+const TOOLS: readonly Tool[] = [
+  { command: 'mosquitto_sub', packages: ['mosquitto-clients', 'mosquitto'], service: 'mosquitto' },
+]
+
+/** What the machine offers; replaced in tests. */
+export interface Machine {
+  readonly mayInstall: boolean
+  readonly ci: boolean
+  has(command: string): boolean
+  /** Throws when the command fails. */
+  run(command: string, args: readonly string[]): void
+  say(line: string): void
+}
+
+/** The missing commands after an attempt to install them. Throws when there are any and this is CI. */
+export function provideTools(machine: Machine, tools: readonly Tool[] = TOOLS): readonly string[] {
+  for (const tool of tools) {
+    if (!machine.has(tool.command) && machine.mayInstall) install(machine, tool)
+  }
+  const missing = tools.filter((tool) => !machine.has(tool.command))
+  if (missing.length === 0) return []
+  const commands = missing.map(({ command }) => command)
+  const packages = missing.flatMap((tool) => tool.packages)
+  const advice = `MISSING: ${commands.join(', ')}. Install: apt-get install ${packages.join(' ')}`
+  if (machine.ci) throw new Error(advice)
+  machine.say(`${advice}; the tests that need it are skipped.`)
+  return commands
+}
+
+function install(machine: Machine, tool: Tool): void {
+  machine.say(`installing ${tool.packages.join(', ')} for ${tool.command}`)
+  const command = ['install', '-y', '--no-install-recommends', ...tool.packages]
+  try {
+    machine.run('apt-get', ['update'])
+    machine.run('apt-get', command)
+  } catch (error) {
+    machine.say(`apt-get failed: ${error instanceof Error ? error.message : String(error)}`)
+    return
+  }
+  try {
+    machine.run('service', [tool.service, 'stop'])
+  } catch {
+    machine.say(`${tool.service} was not running after its installation`)
+  }
+}
+
+function thisMachine(): Machine {
+  return {
+    mayInstall: process.getuid?.() === 0 && existsSync('/etc/debian_version'),
+    ci: process.env['CI'] === 'true',
+    has: isOnPath,
+    run: (command, args) => {
+      const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+      execFileSync(command, args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
+    },
+    say: (line) => process.stderr.write(`[end-to-end] ${line}\n`),
+  }
+}
+
+function isOnPath(command: string): boolean {
+  for (const folder of (process.env['PATH'] ?? '').split(delimiter)) {
+    try {
+      accessSync(join(folder, command), constants.X_OK)
+      return true
+    } catch {
+      // Not in this folder.
+    }
+  }
+  return false
+}
+
+/** vitest calls this once, before the first end-to-end file. */
+export function setup(project: TestProject): void {
+  project.provide('missingTools', provideTools(thisMachine()))
+}
