@@ -1,0 +1,66 @@
+import type { placement } from '@robust/proto'
+import { describe, expect, test } from 'vitest'
+import { MetadataCache } from './metadata-cache.ts'
+
+const shard = (number: number, more: Partial<placement.Shard> = {}): placement.Shard => ({
+  shard: number,
+  epoch: 5,
+  owner: 'b1',
+  ownerEpoch: 3,
+  opened: true,
+  ...more,
+})
+
+const node = (nodeId: string, nodeEpoch: number): placement.Node => ({
+  nodeId,
+  nodeEpoch,
+  incarnation: 'x',
+  state: 1,
+  grpcAddress: `${nodeId}:1`,
+  endpoints: [],
+  version: '',
+})
+
+const change = (more: Partial<placement.Change>): placement.Change => ({
+  nodesChanged: [],
+  nodesRemoved: [],
+  shardsChanged: [],
+  ...more,
+})
+
+function loaded(): MetadataCache {
+  const cache = new MetadataCache('b1')
+  const nodes = [node('b1', 3), node('b2', 4)]
+  cache.replace(10, { clusterId: 'c', shardCount: 2, nodes, shards: [shard(0), shard(1)] })
+  return cache
+}
+
+describe('MetadataCache', () => {
+  test('owner is unknown until the shard has been opened', () => {
+    const cache = loaded()
+    expect(cache.owner(0)).toEqual({ node: 'b1', epoch: 5 })
+    cache.apply(11, change({ shardsChanged: [shard(0, { epoch: 11, opened: false })] }))
+    expect(cache.owner(0)).toBeUndefined()
+  })
+
+  test('apply and replace ignore what is older', () => {
+    const cache = loaded()
+    cache.apply(10, change({ nodesRemoved: ['b2'] }))
+    cache.replace(9, { clusterId: 'c', shardCount: 2, nodes: [], shards: [] })
+    expect(cache.peers()).toEqual(['b2'])
+  })
+
+  test('granted names the shards of this registration only', () => {
+    const cache = loaded()
+    cache.apply(11, change({ shardsChanged: [shard(1, { ownerEpoch: 2 })] }))
+    expect(cache.granted(3).map((granted) => granted.shard)).toEqual([0])
+  })
+
+  test('isMember tells incarnations apart', () => {
+    const cache = loaded()
+    expect(cache.isMember('b2', 4)).toBe(true)
+    expect(cache.isMember('b2', 5)).toBe(false)
+    cache.apply(11, change({ nodesRemoved: ['b2'] }))
+    expect(cache.isMember('b2', 4)).toBe(false)
+  })
+})
