@@ -10,6 +10,7 @@ const MODULES_MIN = 150
 const CONFIG = join(ROOT, '.dependency-cruiser.mjs')
 const CRUISER = join(ROOT, 'node_modules/dependency-cruiser/bin/dependency-cruise.mjs')
 const OUTPUT_BYTES_MAX = 64 * 1024 * 1024
+const CRUISE_TIMEOUT_MS = 60_000
 
 interface Violation {
   readonly from: string
@@ -44,12 +45,16 @@ function isOurs(source: string): boolean {
 }
 
 describe('import rules', () => {
-  it('hold for every file of the tree', async () => {
-    const { modules, summary } = await cruise(ROOT, CODE_FOLDERS)
-    const found = summary.violations.map(({ from, to, rule }) => `${rule.name}: ${from} -> ${to}`)
-    expect(found).toEqual([])
-    expect(modules.filter(({ source }) => isOurs(source)).length).toBeGreaterThan(MODULES_MIN)
-  })
+  it(
+    'hold for every file of the tree',
+    async () => {
+      const { modules, summary } = await cruise(ROOT, CODE_FOLDERS)
+      const found = summary.violations.map(({ from, to, rule }) => `${rule.name}: ${from} -> ${to}`)
+      expect(found).toEqual([])
+      expect(modules.filter(({ source }) => isOurs(source)).length).toBeGreaterThan(MODULES_MIN)
+    },
+    CRUISE_TIMEOUT_MS,
+  )
 })
 
 describe('import rule canaries', () => {
@@ -69,7 +74,7 @@ describe('import rule canaries', () => {
       const rule = /^\/\/ breaks: (\S+)\n/.exec(text)?.[1]
       if (rule !== undefined) planted.set(file, rule)
     }
-  })
+  }, CRUISE_TIMEOUT_MS)
 
   afterAll(() => tree.remove())
 

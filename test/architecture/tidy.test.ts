@@ -11,7 +11,10 @@ import { ROOT } from './canary-tree.ts'
 
 const run = promisify(execFile)
 
-const SKIPPED = new Set(['node_modules', 'dist', 'gen', 'canaries', 'coverage', '.git', '.cache'])
+const SKIPPED = new Set([
+  ...['node_modules', 'dist', 'gen', 'canaries', 'coverage'],
+  ...['.git', '.cache', '.robust'],
+])
 const TEXT = /\.(ts|mts|mjs|js|c|proto|md|json|ya?ml|sh)$|^\.ci\/|Dockerfile/
 const CODE = /\.(ts|mts|mjs|js)$/
 const FILES_MIN = 200

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
@@ -53,6 +53,15 @@ function occupy(port: number): Promise<void> {
   })
 }
 
+/** A process that has ended but was not collected by its parent does not count. */
+function isRunning(pid: number): boolean {
+  try {
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
 async function freePort(): Promise<number> {
   const server = createServer()
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', () => done()))
@@ -79,8 +88,8 @@ describe('robust cluster up and down', () => {
     const pids = (await started.status()).nodes.flatMap(({ pid }) => (pid ? [pid] : []))
     expect(pids).toHaveLength(4)
     expect((await started.robust('cluster', 'down', '--purge')).code).toBe(0)
-    for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH')
-    expect(readdirSync(join(started.home, 'clusters'))).toEqual([])
+    expect(pids.filter(isRunning)).toEqual([])
+    expect(existsSync(join(started.home, 'clusters', 'local'))).toBe(false)
     await started.purge()
   })
 
@@ -115,7 +124,7 @@ describe('robust cluster up and down', () => {
       ...['--mqtt-port', String(mqttPort), '--grpc-port', String(grpcPort)],
     )
     const shards = async () =>
-      (await started.status()).nodes.find(({ name }) => name === 'by-hand')?.shardsOpen ?? 0
+      (await started.status()).nodes.find(({ name }) => name === 'by-hand')?.shards?.open ?? 0
     await expect.poll(shards, { timeout: 15_000 }).toBeGreaterThan(10)
     const sub = await connect(mqttPort)
     await sub.mqtt.subscribeAsync('hand', { qos: 1 })

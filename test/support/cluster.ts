@@ -25,10 +25,12 @@ export interface TestCluster {
 }
 
 export interface ClusterStatus {
-  readonly healthy: boolean
-  readonly quorum: boolean
-  readonly leader: string
-  readonly term: number
+  readonly health: string
+  readonly placement: {
+    readonly leader: string | null
+    readonly term: number
+    readonly quorum: boolean
+  }
   readonly nodes: readonly ClusterNode[]
 }
 
@@ -36,10 +38,8 @@ export interface ClusterNode {
   readonly name: string
   readonly role: string
   readonly state: string
-  readonly pid?: number
-  readonly epoch?: number
-  readonly shardsOwned?: number
-  readonly shardsOpen?: number
+  readonly pid: number | null
+  readonly shards: { readonly owned: number; readonly open: number } | null
 }
 
 export interface ClusterEvent {
@@ -89,7 +89,7 @@ function testCluster(home: string, offset: number): TestCluster {
     mqttPort: (node) => 1883 + 100 * (node - 1) + offset,
     robust,
     status: async () => JSON.parse((await robust('cluster', 'status', '-o', 'json')).stdout),
-    events: async () => JSON.parse((await robust('cluster', 'events', '-o', 'json')).stdout).events,
+    events: async () => JSON.parse((await robust('cluster', 'events', '-o', 'json')).stdout),
     purge: async () => {
       await robust('cluster', 'down', '--purge')
       rmSync(home, { recursive: true, force: true })

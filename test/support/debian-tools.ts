@@ -1,18 +1,10 @@
 // Set-up of the end-to-end tests: the foreign programs they drive are on the PATH, or are installed
-// (as root on Debian), or the run says loudly what is missing; with CI=true it fails then. Tests ask
-// `inject('missingTools')` before they use one.
+// (as root on Debian), or the run says loudly what is missing before the tests that need it fail; with
+// CI=true nothing is run then.
 
 import { execFileSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import type { TestProject } from 'vitest/node'
-
-declare module 'vitest' {
-  interface ProvidedContext {
-    /** The commands that this machine lacks. */
-    missingTools: readonly string[]
-  }
-}
 
 interface Tool {
   readonly command: string
@@ -46,7 +38,7 @@ export function provideTools(machine: Machine, tools: readonly Tool[] = TOOLS): 
   const packages = missing.flatMap((tool) => tool.packages)
   const advice = `MISSING: ${commands.join(', ')}. Install: apt-get install ${packages.join(' ')}`
   if (machine.ci) throw new Error(advice)
-  machine.say(`${advice}; the tests that need it are skipped.`)
+  machine.say(`${advice}; the tests that need it will fail.`)
   return commands
 }
 
@@ -93,6 +85,6 @@ function isOnPath(command: string): boolean {
 }
 
 /** vitest calls this once, before the first end-to-end file. */
-export function setup(project: TestProject): void {
-  project.provide('missingTools', provideTools(thisMachine()))
+export function setup(): void {
+  provideTools(thisMachine())
 }

@@ -66,7 +66,9 @@ export function startMosquittoSub(
   port: number,
   ...args: string[]
 ): Promise<{ lines: () => string[]; stop: () => void }> {
-  const child = spawn('mosquitto_sub', ['-d', '-v', '-h', '127.0.0.1', '-p', String(port), ...args])
+  // Without stdbuf a pipe gets nothing before 4 KiB.
+  const command = ['-oL', 'mosquitto_sub', '-d', '-v', '-h', '127.0.0.1', '-p', String(port)]
+  const child = spawn('stdbuf', [...command, ...args])
   let output = ''
   return new Promise((resolve, reject) => {
     child.on('error', reject)
