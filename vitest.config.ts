@@ -10,8 +10,14 @@ export default defineConfig({
         ...source,
         test: {
           name: 'unit',
-          include: ['*/src/**/*.test.ts', 'test/architecture/*.test.ts'],
+          include: [
+            '*/src/**/*.test.ts',
+            'test/architecture/*.test.ts',
+            'test/performance/*.test.ts',
+            'test/support/*.test.ts',
+          ],
           testTimeout: 20_000,
+          hookTimeout: 30_000,
         },
       },
       {
@@ -19,6 +25,7 @@ export default defineConfig({
         test: {
           name: 'end-to-end',
           include: ['test/end-to-end/**/*.test.ts', 'test/cluster/**/*.test.ts'],
+          globalSetup: ['test/support/debian-tools.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,

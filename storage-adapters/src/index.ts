@@ -5,6 +5,7 @@ export { StorageError, type StorageErrorCode } from './errors.ts'
 export { compareKeys, prefixEnd } from './key-order.ts'
 export { type LevelDbStorageOptions, openLevelDbStorage } from './leveldb/leveldb-adapter.ts'
 export { nameBytesMax } from './limits.ts'
+export { storageMain } from './main.ts'
 export { createMemoryStorage, type MemoryStorageOptions } from './memory/memory-adapter.ts'
 export { type OpenStorageOptions, openStorage } from './open-storage.ts'
 export {

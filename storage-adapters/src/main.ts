@@ -3,6 +3,7 @@
  * stderr. Exit codes: 0 drained after a signal, 64 usage, 65 stored data is damaged, 70 the storage
  * failed, 73 the port or the directory is in use.
  */
+import { pathToFileURL } from 'node:url'
 import { pino } from 'pino'
 import { parseStorageConfig, UsageError, usage } from './config.ts'
 import { StorageError } from './errors.ts'
@@ -34,10 +35,15 @@ function describeFailure(error: unknown, address: string): never {
   )
 }
 
-async function main(): Promise<void> {
+/** Runs until SIGTERM or SIGINT; resolves when the node serves. */
+export async function storageMain(args: readonly string[]): Promise<void> {
+  if (args.includes('--help')) {
+    process.stdout.write(`${usage.replace('storage', 'robust storage start')}\n`)
+    return
+  }
   let address = ''
   try {
-    const config = parseStorageConfig(process.argv.slice(2))
+    const config = parseStorageConfig(args)
     address = `${config.host}:${config.port}`
     const node = await startStorageNode(config, {
       logger,
@@ -59,4 +65,5 @@ async function main(): Promise<void> {
   }
 }
 
-await main()
+const isProgram = import.meta.url === pathToFileURL(process.argv[1] ?? '').href
+if (isProgram) await storageMain(process.argv.slice(2))

@@ -131,6 +131,9 @@ export interface SnapshotPart {
     /** the first part only */
     { $case: "header"; value: SnapshotHeader }
     | { $case: "chunk"; value: Uint8Array }
+    | //
+    /** the last part: a stream that ends without it was cut off */
+    { $case: "end"; value: boolean }
     | undefined;
 }
 
@@ -1256,6 +1259,9 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
       case "chunk":
         writer.uint32(18).bytes(message.kind.value);
         break;
+      case "end":
+        writer.uint32(24).bool(message.kind.value);
+        break;
     }
     return writer;
   },
@@ -1289,6 +1295,14 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
             message.kind = { $case: "chunk", value: reader.bytes() };
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.kind = { $case: "end", value: reader.bool() };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1316,6 +1330,12 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
       case "chunk": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "chunk", value: object.kind.value };
+        }
+        break;
+      }
+      case "end": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "end", value: object.kind.value };
         }
         break;
       }

@@ -1,0 +1,178 @@
+/** Which nodes a cluster has, with which ports and arguments. Pure: plans, and starts nothing. */
+import { join } from 'node:path'
+import { usageError } from '../errors.ts'
+import type { PortUse } from './ports.ts'
+import type { ClusterState, NodeRecord, Role } from './state.ts'
+
+export const standardPorts = { mqtt: 1883, brokerGrpc: 9981, placement: 1228, storage: 1778 }
+
+export const portStep = 100
+
+const PORT_MAX = 65_535
+
+/** All that a node is planned from. */
+export type ClusterPlan = Omit<ClusterState, 'nodes' | 'version' | 'createdAt'>
+
+export interface Setting {
+  readonly role: Role
+  readonly flag: string
+  readonly value: string
+  /** Only this node. */
+  readonly node?: string
+}
+
+/**
+ * `ROLE.FLAG=VALUE[@NODE]`, for example `broker.packet-bytes-max=1048576@broker-2`. The value is empty for
+ * a flag that takes none.
+ */
+export function parseSetting(text: string): Setting {
+  const match = /^(placement|storage|broker)\.([a-z][a-z-]*)=(.*?)(?:@([a-z]+-\d+))?$/.exec(text)
+  const [, role, flag, value, node] = match ?? []
+  if (role === undefined || flag === undefined || value === undefined) {
+    throw usageError(
+      `--set ${text} is not ROLE.FLAG=VALUE[@NODE]`,
+      '--set broker.packet-bytes-max=1048576',
+    )
+  }
+  if (flagsOfPlan[role as Role].includes(flag)) {
+    throw usageError(`--set ${role}.${flag}: robust cluster up decides this one itself`)
+  }
+  return { role: role as Role, flag, value, ...(node !== undefined && { node }) }
+}
+
+const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
+  placement: ['node-id', 'listen', 'peers', 'data', 'cluster-id', 'shards', 'preset'],
+  storage: ['url', 'listen'],
+  broker: ['placement', 'storage', 'node-id', 'data', 'host', 'mqtt-port', 'grpc-port'],
+}
+
+export interface Counts {
+  readonly placement: number
+  readonly brokers: number
+}
+
+/** Storage first, then the Placement Center, then brokers. */
+export function planNodes(plan: ClusterPlan, { placement, brokers }: Counts): NodeRecord[] {
+  const numbers = (count: number) => Array.from({ length: count }, (_, at) => at + 1)
+  const inPlacement = plan.externalPlacement.length === 0 ? numbers(placement) : []
+  return [
+    ...(isRemote(plan.storageUrl) ? [] : [storageNode(plan)]),
+    ...inPlacement.map((number) => placementNode(plan, { number, of: placement })),
+    ...numbers(brokers).map((number) => brokerNode(plan, { number, placement })),
+  ]
+}
+
+export function placementNode(
+  plan: ClusterPlan,
+  { number, of }: { number: number; of: number },
+): NodeRecord {
+  const name = `placement-${number}`
+  const port = portOf(plan, standardPorts.placement, number)
+  const peers = Array.from(
+    { length: of },
+    (_, at) => `placement-${at + 1}=${placementAddress(plan, at + 1)}`,
+  )
+  const flags = {
+    'node-id': name,
+    listen: `${plan.host}:${port}`,
+    peers: peers.join(','),
+    data: join(plan.dataDir, name),
+    'cluster-id': plan.clusterId,
+    shards: String(plan.shards),
+    preset: plan.preset,
+  }
+  return node(plan, { name, role: 'placement', ports: { grpc: port }, flags })
+}
+
+export function brokerNode(
+  plan: ClusterPlan,
+  { number, placement }: { number: number; placement: number },
+): NodeRecord {
+  const name = `broker-${number}`
+  const ports = {
+    mqtt: portOf(plan, standardPorts.mqtt, number),
+    grpc: portOf(plan, standardPorts.brokerGrpc, number),
+  }
+  const flags = {
+    'node-id': name,
+    placement: placementAddresses(plan, placement).join(','),
+    storage: storageFor(plan),
+    data: join(plan.dataDir, name),
+    host: plan.host,
+    'mqtt-port': String(ports.mqtt),
+    'grpc-port': String(ports.grpc),
+  }
+  return node(plan, { name, role: 'broker', ports, flags })
+}
+
+export function placementAddresses(plan: ClusterPlan, count: number): readonly string[] {
+  if (plan.externalPlacement.length > 0) return plan.externalPlacement
+  return Array.from({ length: count }, (_, at) => placementAddress(plan, at + 1))
+}
+
+/** Where the brokers find storage. */
+export function storageFor(plan: ClusterPlan): string {
+  if (isRemote(plan.storageUrl)) return plan.storageUrl
+  return `robust://${plan.host}:${portOf(plan, standardPorts.storage, 1)}`
+}
+
+export function isRemote(storageUrl: string): boolean {
+  return storageUrl.startsWith('robust:')
+}
+
+export function portUses(host: string, nodes: readonly NodeRecord[]): PortUse[] {
+  return nodes.flatMap(({ name, ports }) =>
+    Object.entries(ports).map(([protocol, port]) => ({ node: name, protocol, host, port })),
+  )
+}
+
+/** Of `broker-12`, 12. */
+export function numberOf(name: string): number {
+  return Number(name.slice(name.lastIndexOf('-') + 1))
+}
+
+function storageNode(plan: ClusterPlan): NodeRecord {
+  const name = 'storage-1'
+  const port = portOf(plan, standardPorts.storage, 1)
+  const flags = { listen: `${plan.host}:${port}`, url: plan.storageUrl }
+  const [, path] = /^leveldb:(.+)$/.exec(plan.storageUrl) ?? []
+  const parts = { name, role: 'storage', ports: { grpc: port }, flags } as const
+  return node(plan, path === undefined ? parts : { ...parts, dataDir: path })
+}
+
+function placementAddress(plan: ClusterPlan, number: number): string {
+  return `${plan.host}:${portOf(plan, standardPorts.placement, number)}`
+}
+
+function portOf(plan: ClusterPlan, standard: number, number: number): number {
+  const port = standard + portStep * (number - 1) + plan.portOffset
+  if (port > PORT_MAX) throw usageError(`node ${number} would need port ${port}: no such port`)
+  return port
+}
+
+function node(
+  plan: ClusterPlan,
+  parts: Pick<NodeRecord, 'name' | 'role' | 'ports'> & {
+    flags: Readonly<Record<string, string>>
+    dataDir?: string
+  },
+): NodeRecord {
+  const { name, role, ports } = parts
+  const flags: Record<string, string> = { ...parts.flags }
+  for (const setting of plan.settings.map(parseSetting)) {
+    const meant = setting.role === role && (setting.node ?? name) === name
+    if (meant) flags[setting.flag] = setting.value
+  }
+  return {
+    name,
+    role,
+    pid: null,
+    startTime: null,
+    ports,
+    args: Object.entries(flags).flatMap(([flag, value]) =>
+      value === '' ? [`--${flag}`] : [`--${flag}`, value],
+    ),
+    logFile: join(plan.logDir, `${name}.log`),
+    dataDir: parts.dataDir ?? join(plan.dataDir, name),
+  }
+}

@@ -1,0 +1,75 @@
+/** `robust placement|broker|storage start`: one role. Its own program reads the arguments and sets the exit code. */
+import { isPortFree } from '../cluster/ports.ts'
+import type { Role, StateStore } from '../cluster/state.ts'
+import { portStep, standardPorts } from '../cluster/topology.ts'
+import { CliError } from '../errors.ts'
+import { exitCodes } from '../exit-codes.ts'
+
+export interface RoleContext {
+  readonly store: StateStore
+  readonly stderr: (text: string) => void
+}
+
+const SLOTS = 100
+const HOST = '127.0.0.1'
+
+export async function startRole(
+  role: Role,
+  args: readonly string[],
+  context: RoleContext,
+): Promise<void> {
+  if (role === 'placement') {
+    const { placementMain } = await import('@robust/placement')
+    await placementMain(args)
+  } else if (role === 'storage') {
+    const { storageMain } = await import('@robust/storage-adapters')
+    await storageMain(args)
+  } else {
+    const more = await portFlags(args, context)
+    const { brokerMain } = await import('@robust/broker')
+    await brokerMain([...args, ...more])
+  }
+}
+
+/** A broker that is given no port takes the first place where nobody is, nor a cluster of ours belongs. */
+async function portFlags(
+  args: readonly string[],
+  { store, stderr }: RoleContext,
+): Promise<readonly string[]> {
+  const names = new Set(args.map((arg) => arg.replace(/=.*/, '')))
+  if (['--mqtt-port', '--grpc-port', '--help'].some((flag) => names.has(flag))) return []
+  const host = flagValue(args, '--host') ?? HOST
+  const { mqtt, grpc } = await freeSlot(host, takenPorts(store))
+  stderr(`no port was given; free are mqtt ${host}:${mqtt}, grpc ${host}:${grpc}\n`)
+  return ['--mqtt-port', String(mqtt), '--grpc-port', String(grpc)]
+}
+
+/** Throws PORT_IN_USE when every place is taken. */
+export async function freeSlot(
+  host: string,
+  taken: ReadonlySet<number>,
+): Promise<{ mqtt: number; grpc: number }> {
+  for (let slot = 0; slot < SLOTS; slot++) {
+    const mqtt = standardPorts.mqtt + portStep * slot
+    const grpc = standardPorts.brokerGrpc + portStep * slot
+    if (taken.has(mqtt) || taken.has(grpc)) continue
+    if ((await isPortFree(host, mqtt)) && (await isPortFree(host, grpc))) return { mqtt, grpc }
+  }
+  throw new CliError('PORT_IN_USE', {
+    message: `none of the ${SLOTS} pairs of ports from ${standardPorts.mqtt} and ${standardPorts.brokerGrpc} on is free`,
+    hint: 'robust broker start --mqtt-port PORT --grpc-port PORT ...',
+    exit: exitCodes.cannotCreate,
+  })
+}
+
+/** Ports of our clusters' nodes, also of those that are stopped: they will want them again. */
+function takenPorts(store: StateStore): ReadonlySet<number> {
+  const nodes = store.list().flatMap((name) => store.read(name)?.nodes ?? [])
+  return new Set(nodes.flatMap(({ ports }) => Object.values(ports)))
+}
+
+function flagValue(args: readonly string[], flag: string): string | undefined {
+  const at = args.indexOf(flag)
+  if (at >= 0) return args[at + 1]
+  return args.find((arg) => arg.startsWith(`${flag}=`))?.slice(flag.length + 1)
+}

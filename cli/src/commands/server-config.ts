@@ -1,0 +1,149 @@
+/** `robust server start`: its flags, and the settings of the three roles that come from them. */
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { BrokerConfig } from '@robust/broker'
+import type { PlacementConfig, PlacementPreset } from '@robust/placement'
+import type { PortUse } from '../cluster/ports.ts'
+import { standardPorts } from '../cluster/topology.ts'
+import { usageError } from '../errors.ts'
+
+export interface ServerConfig {
+  readonly dataDir: string
+  readonly storageUrl: string
+  readonly host: string
+  readonly advertiseHost: string
+  readonly ports: Readonly<Record<keyof typeof standardPorts, number>>
+  readonly logLevel: string
+}
+
+export const SERVER_USAGE = `robust server start [options]
+
+One process with all roles: Placement Center, storage and broker.
+
+  --data DIR             where everything is kept (.robust/server)
+  --storage URL          leveldb:PATH, memory: or robust://HOST:PORT (leveldb in the data folder)
+  --host HOST            interface to listen on (127.0.0.1)
+  --advertise-host HOST  host told to peers and clients
+  --mqtt-port PORT       (1883)
+  --port-offset K        added to every standard port (0)
+  --log-level LEVEL      debug, info, warn or error (warn)`
+
+const PORT_MAX = 65_535
+const PACKET_BYTES_MAX = 8 * 1024 * 1024
+const SHARDS = 64
+
+/** Throws USAGE, saying which flag is wrong. */
+export function parseServerConfig(args: readonly string[]): ServerConfig {
+  const flags = parseFlags(args)
+  const offset = integer('--port-offset', flags['port-offset'] ?? '0')
+  const shifted = (port: number): number => inRange('--port-offset', port + offset)
+  const dataDir = resolve(flags.data ?? join('.robust', 'server'))
+  const host = flags.host ?? '127.0.0.1'
+  return {
+    dataDir,
+    storageUrl: flags.storage ?? `leveldb:${join(dataDir, 'storage')}`,
+    host,
+    advertiseHost: flags['advertise-host'] ?? host,
+    ports: {
+      mqtt:
+        flags['mqtt-port'] === undefined
+          ? shifted(standardPorts.mqtt)
+          : inRange('--mqtt-port', integer('--mqtt-port', flags['mqtt-port'])),
+      brokerGrpc: shifted(standardPorts.brokerGrpc),
+      placement: shifted(standardPorts.placement),
+      storage: shifted(standardPorts.storage),
+    },
+    logLevel: parseLevel(flags['log-level'] ?? 'warn'),
+  }
+}
+
+/** Whether storage is opened in this process, and so served to brokers that join. */
+export function isStorageEmbedded({ storageUrl }: ServerConfig): boolean {
+  return !storageUrl.startsWith('robust:')
+}
+
+export function serverPorts(config: ServerConfig): readonly PortUse[] {
+  const { host, ports } = config
+  const uses = [
+    { node: 'the broker', protocol: 'mqtt', host, port: ports.mqtt },
+    { node: 'the broker', protocol: 'grpc', host, port: ports.brokerGrpc },
+    { node: 'the Placement Center', protocol: 'grpc', host, port: ports.placement },
+    { node: 'storage', protocol: 'grpc', host, port: ports.storage },
+  ]
+  return isStorageEmbedded(config) ? uses : uses.slice(0, -1)
+}
+
+export function placementConfig(config: ServerConfig, preset: PlacementPreset): PlacementConfig {
+  return {
+    nodeId: 'placement-1',
+    clusterId: undefined,
+    host: config.host,
+    port: config.ports.placement,
+    members: [],
+    dataDir: join(config.dataDir, 'placement'),
+    shardCount: SHARDS,
+    preset,
+    logLevel: config.logLevel,
+  }
+}
+
+export function brokerConfig(config: ServerConfig): BrokerConfig {
+  const { host, advertiseHost, ports } = config
+  return {
+    nodeId: 'broker-1',
+    dataDir: join(config.dataDir, 'broker'),
+    placement: [`${loopbackOf(host)}:${ports.placement}`],
+    storageUrl: config.storageUrl,
+    host,
+    advertiseHost,
+    mqttPort: ports.mqtt,
+    grpcPort: ports.brokerGrpc,
+    packetBytesMax: PACKET_BYTES_MAX,
+    startupTimeoutSeconds: 0,
+    logLevel: config.logLevel,
+  }
+}
+
+/** An address that reaches a listener of this process. */
+function loopbackOf(host: string): string {
+  return host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host
+}
+
+const text = { type: 'string' } as const
+
+function parseFlags(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      options: {
+        data: text,
+        storage: text,
+        host: text,
+        'advertise-host': text,
+        'mqtt-port': text,
+        'port-offset': text,
+        'log-level': text,
+      },
+    }).values
+  } catch (error) {
+    throw usageError(
+      error instanceof Error ? error.message : String(error),
+      'robust server start --help',
+    )
+  }
+}
+
+function integer(flag: string, value: string): number {
+  if (/^\d{1,5}$/.test(value)) return Number(value)
+  throw usageError(`${flag} ${value} is not a whole number up to ${PORT_MAX}`)
+}
+
+function inRange(flag: string, port: number): number {
+  if (port > 0 && port <= PORT_MAX) return port
+  throw usageError(`${flag} makes port ${port}: no such port`)
+}
+
+function parseLevel(level: string): string {
+  if (['debug', 'info', 'warn', 'error'].includes(level)) return level
+  throw usageError(`--log-level ${level} is not debug, info, warn or error`)
+}

@@ -1,0 +1,237 @@
+import { describe, expect, it } from 'vitest'
+import { applyCommand } from '../metadata/apply.ts'
+import type { Command } from '../metadata/commands.ts'
+import { emptyState, type NodeEntry, type ShardEntry } from '../metadata/state.ts'
+import type { Decision } from '../replication/proposer.ts'
+import { QUIET } from '../testing/loopback.ts'
+import type { BrokerControl } from './broker-control.ts'
+import { ASSIGNMENT_LIMITS, ShardAssignment } from './shard-assignment.ts'
+
+interface Call {
+  readonly order: 'acquire' | 'release'
+  readonly nodeId: string
+  readonly shards: readonly number[]
+}
+
+/** A cluster without wires: proposals are applied at once, brokers obey in `settle`. */
+class World {
+  readonly state = emptyState()
+  readonly calls: Call[] = []
+  readonly deaf = new Set<string>()
+  /** Take orders and do nothing. */
+  readonly idle = new Set<string>()
+  #owed: Decision[] = []
+  nowMs = 0
+  readonly assignment: ShardAssignment
+
+  constructor(shardCount = 12) {
+    this.commit({ kind: 'bootstrap', clusterId: 'c', shardCount })
+    const control: BrokerControl = {
+      acquire: (node, shards) => this.#order('acquire', node, shards),
+      release: (node, { shards }) => this.#order('release', node, shards),
+      keepOnly: () => {},
+      stop: () => {},
+    }
+    this.assignment = new ShardAssignment({
+      state: () => this.state,
+      propose: async (decision) => this.commit(decision),
+      control,
+      nowMs: () => this.nowMs,
+      log: QUIET,
+    })
+  }
+
+  commit(decision: Decision) {
+    const command = { ...decision, timeMs: 0 } as Command
+    return applyCommand(this.state, command, this.state.index + 1).result
+  }
+
+  join(nodeId: string): number {
+    const node = { nodeId, incarnation: nodeId, version: '', grpcAddress: '', endpoints: [] }
+    this.commit({ kind: 'register-node', node })
+    return this.state.index
+  }
+
+  remove(nodeId: string): void {
+    const nodeEpoch = this.state.nodes.get(nodeId)?.nodeEpoch ?? 0
+    this.commit({ kind: 'remove-node', nodeId, nodeEpoch, cause: 'time-out', reason: '' })
+  }
+
+  drain(nodeId: string): void {
+    const nodeEpoch = this.state.nodes.get(nodeId)?.nodeEpoch ?? 0
+    this.commit({ kind: 'set-draining', nodeId, nodeEpoch, reason: '' })
+  }
+
+  /** Time passes in ticks; brokers do what they were told. */
+  async pass(ms: number): Promise<void> {
+    for (let passed = 0; passed < ms; passed += 50) {
+      this.nowMs += 50
+      this.assignment.step()
+      for (let turn = 0; turn < 10; turn += 1) await Promise.resolve()
+      const owed = this.#owed
+      this.#owed = []
+      for (const decision of owed) this.commit(decision)
+    }
+  }
+
+  loads(...nodes: string[]): number[] {
+    return nodes.map((id) => this.state.shards.filter(({ owner }) => owner?.nodeId === id).length)
+  }
+
+  get opened(): number {
+    return this.state.shards.filter(({ opened }) => opened).length
+  }
+
+  events(kind: string) {
+    return this.state.events.after(0).filter((event) => event.kind === kind)
+  }
+
+  async #order(
+    order: Call['order'],
+    node: NodeEntry,
+    shards: readonly ShardEntry[],
+  ): Promise<void> {
+    const { nodeId, nodeEpoch } = node
+    this.calls.push({ order, nodeId, shards: shards.map(({ shard }) => shard) })
+    if (this.deaf.has(nodeId)) throw new Error('no answer')
+    if (this.idle.has(nodeId)) return
+    const common = { storageIncarnation: 's', commitNumber: 0 }
+    const reports = shards.map(({ shard, epoch }) => ({ shard, epoch, ...common }))
+    const kind = order === 'acquire' ? 'open-shards' : 'release-shards'
+    this.#owed.push({ kind, nodeId, nodeEpoch, shards: reports })
+  }
+}
+
+describe('ShardAssignment', () => {
+  it('waits a moment for the first nodes, then grants evenly and orders at once', async () => {
+    const world = new World()
+    world.join('a')
+    await world.pass(200)
+    world.join('b')
+    await world.pass(200)
+    expect(world.calls).toEqual([])
+    await world.pass(300)
+    expect(world.loads('a', 'b')).toEqual([6, 6])
+    expect(world.opened).toBe(12)
+    expect(world.events('ShardsGranted').map(({ reason }) => reason)).toEqual([
+      'first grant',
+      'first grant',
+    ])
+    expect(world.calls.every(({ order }) => order === 'acquire')).toBe(true)
+  })
+
+  it('does not wait for ever while nodes keep coming', async () => {
+    const world = new World()
+    for (let count = 0; count < 6; count += 1) {
+      world.join(`n${count}`)
+      await world.pass(200)
+    }
+    expect(world.state.shards.every(({ owner }) => owner !== undefined)).toBe(true)
+  })
+
+  it('moves a share to a node that joins, through release and grant', async () => {
+    const world = new World()
+    world.join('a')
+    await world.pass(600)
+    world.join('b')
+    await world.pass(1_500)
+    expect(world.loads('a', 'b')).toEqual([6, 6])
+    expect(world.opened).toBe(12)
+    const moved = world.events('ShardsReleased').flatMap(({ shards }) => shards)
+    expect(moved).toHaveLength(6)
+    const reasons = world.events('ShardsGranted').map(({ reason }) => reason)
+    expect(reasons.at(-1)).toBe('moved from a, for balance')
+  })
+
+  it('grants the shards of a removed node at once, and moves nothing else', async () => {
+    const world = new World()
+    for (const id of ['a', 'b', 'c']) world.join(id)
+    await world.pass(600)
+    world.remove('c')
+    await world.pass(150)
+    expect(world.loads('a', 'b')).toEqual([6, 6])
+    expect(world.opened).toBe(12)
+    expect(world.events('ShardsReleased')).toEqual([])
+    expect(world.events('ShardsGranted').at(-1)?.reason).toBe('c was removed')
+  })
+
+  it('empties a draining node', async () => {
+    const world = new World()
+    for (const id of ['a', 'b', 'c']) world.join(id)
+    await world.pass(600)
+    world.drain('b')
+    await world.pass(1_000)
+    expect(world.loads('a', 'b', 'c')).toEqual([6, 0, 6])
+    expect(world.events('NodeDrained')).toHaveLength(1)
+  })
+
+  it('repeats an order until the broker takes it', async () => {
+    const world = new World()
+    world.deaf.add('a')
+    world.join('a')
+    await world.pass(1_000)
+    expect(world.opened).toBe(0)
+    const tries = world.calls.length
+    expect(tries).toBeGreaterThan(1)
+    expect(tries).toBeLessThan(6)
+    world.deaf.clear()
+    await world.pass(500)
+    expect(world.opened).toBe(12)
+  })
+
+  it('says once that a node does not open what it took, and tells it again', async () => {
+    const world = new World()
+    world.idle.add('a')
+    world.join('a')
+    await world.pass(ASSIGNMENT_LIMITS.openTimeoutMs * 2 + 1_000)
+    expect(world.events('ShardsNotOpened')).toHaveLength(1)
+    expect(world.calls.length).toBeGreaterThan(1)
+    world.idle.clear()
+    await world.pass(ASSIGNMENT_LIMITS.openTimeoutMs)
+    expect(world.opened).toBe(12)
+  })
+
+  it('grants on without consent what is not released in time', async () => {
+    const world = new World()
+    world.join('a')
+    world.join('b')
+    await world.pass(600)
+    world.idle.add('a')
+    world.drain('a')
+    await world.pass(ASSIGNMENT_LIMITS.releaseTimeoutMs + 1_000)
+    expect(world.loads('a', 'b')).toEqual([0, 12])
+    expect(world.events('ShardsNotReleased')).toHaveLength(1)
+  })
+
+  it('gives nothing back to a node that returns its shards unasked', async () => {
+    const world = new World()
+    const nodeEpoch = world.join('a')
+    world.join('b')
+    await world.pass(600)
+    const mine = world.state.shards.filter(({ owner }) => owner?.nodeId === 'a')
+    const numbers = mine.map(({ shard }) => shard)
+    world.assignment.releasing('a', numbers)
+    const shards = mine.map(({ shard, epoch }) => ({ shard, epoch, commitNumber: 1 }))
+    world.commit({ kind: 'release-shards', nodeId: 'a', nodeEpoch, shards })
+    await world.pass(500)
+    expect(world.loads('a', 'b')).toEqual([0, 12])
+    expect(world.events('ShardsGranted').at(-1)?.reason).toBe('a gave it back')
+  })
+
+  it('bounds the moves while nodes come and go', async () => {
+    const world = new World(64)
+    world.join('a')
+    world.join('b')
+    await world.pass(600)
+    for (let round = 0; round < 10; round += 1) {
+      world.join('flapping')
+      await world.pass(200)
+      world.remove('flapping')
+      await world.pass(200)
+      expect(world.assignment.movesUnderWay).toBeLessThanOrEqual(ASSIGNMENT_LIMITS.movesMax)
+      expect(world.state.shards.every(({ owner }) => owner !== undefined)).toBe(true)
+    }
+    // It never stays long enough to be worth a move.
+    expect(world.events('ShardsMoving')).toEqual([])
+  })
+})

@@ -1,0 +1,309 @@
+/**
+ * Gives every shard an owner and keeps the owners balanced. Level-triggered: each step looks at the metadata
+ * as it is and does what is missing, so nothing is lost with a failed call or a change of leaders.
+ * Commits a grant first and orders the broker after; asks an owner for a shard, and grants it on only when
+ * the release is committed.
+ */
+import type { Logger } from '../logger.ts'
+import type { ApplyResult } from '../metadata/apply.ts'
+import type { GrantShards, RecordEvent } from '../metadata/commands.ts'
+import {
+  isOwnedBy,
+  type MetadataState,
+  type NodeEntry,
+  nodeAt,
+  type ShardEntry,
+} from '../metadata/state.ts'
+import { type Plan, planAssignment } from './assignment-plan.ts'
+import type { BrokerControl } from './broker-control.ts'
+import { Orders, type StandingOrder } from './orders.ts'
+
+export interface AssignmentOptions {
+  readonly state: () => MetadataState
+  readonly propose: (
+    decision: Omit<GrantShards, 'timeMs'> | Omit<RecordEvent, 'timeMs'>,
+  ) => Promise<ApplyResult>
+  readonly control: BrokerControl
+  /** Monotonic. */
+  readonly nowMs: () => number
+  readonly log: Logger
+  readonly limits?: Partial<AssignmentLimits>
+}
+
+export interface AssignmentLimits {
+  /** A first grant, and moves for balance, wait until no node has come or gone for so long. */
+  readonly settleMs: number
+  /** But a first grant waits no longer than this. */
+  readonly settleMaxMs: number
+  /** Shards that are between two owners at once, for balance or a drain. */
+  readonly movesMax: number
+  readonly openTimeoutMs: number
+  readonly releaseTimeoutMs: number
+  readonly retryMs: number
+  /** A node that gives shards back unasked is about to leave; it gets none for so long. */
+  readonly leavingMs: number
+}
+
+export const ASSIGNMENT_LIMITS: AssignmentLimits = {
+  settleMs: 300,
+  settleMaxMs: 1_000,
+  movesMax: 8,
+  openTimeoutMs: 5_000,
+  releaseTimeoutMs: 10_000,
+  retryMs: 250,
+  leavingMs: 5_000,
+}
+
+export class ShardAssignment {
+  readonly #options: AssignmentOptions
+  readonly #limits: AssignmentLimits
+  readonly #acquiring: Orders
+  readonly #releasing: Orders
+  /** By node id: until when it counts as leaving. */
+  readonly #leaving = new Map<string, number>()
+  #membership = ''
+  #membersChangedMs: number
+  #firstMemberMs: number | undefined
+  /** Owners as last seen, and why shards have none any more: for the reasons of grants. */
+  readonly #owners = new Map<number, NodeEntry>()
+  readonly #freed = new Map<number, string>()
+  #isProposing = false
+  #isStopped = false
+
+  constructor(options: AssignmentOptions) {
+    this.#options = options
+    this.#limits = { ...ASSIGNMENT_LIMITS, ...options.limits }
+    const { nowMs, control, log } = options
+    const { retryMs, openTimeoutMs, releaseTimeoutMs } = this.#limits
+    this.#membersChangedMs = nowMs()
+    const onFailure = (node: NodeEntry, error: unknown): void => {
+      log.debug({ err: error, node: node.nodeId }, 'a broker did not take an order')
+    }
+    this.#acquiring = new Orders({
+      nowMs,
+      retryMs,
+      timeoutMs: openTimeoutMs,
+      give: (node, shards) => control.acquire(node, shards),
+      onFailure,
+    })
+    this.#releasing = new Orders({
+      nowMs,
+      retryMs,
+      timeoutMs: releaseTimeoutMs,
+      give: (node, shards) => control.release(node, { shards, reason: moveReason(node) }),
+      onFailure,
+    })
+  }
+
+  /** Shards that their owners were asked for and still have. */
+  get movesUnderWay(): number {
+    return this.#releasing.shards.size
+  }
+
+  /** Call before a release is proposed. */
+  releasing(nodeId: string, shards: readonly number[]): void {
+    if (shards.every((shard) => this.#releasing.has(shard))) return
+    this.#leaving.set(nodeId, this.#options.nowMs() + this.#limits.leavingMs)
+  }
+
+  stop(): void {
+    this.#isStopped = true
+  }
+
+  /** One look, and what follows from it. Call on every change of the metadata, and regularly. */
+  step(): void {
+    if (this.#isStopped) return
+    this.#noteMembers()
+    this.#noteFreed()
+    this.#reconcileOrders()
+    this.#reportOverdue()
+    if (!this.#isProposing) this.#carryOut(this.#plan())
+    this.#acquiring.giveDue()
+    this.#releasing.giveDue()
+  }
+
+  #nodes(): readonly NodeEntry[] {
+    const nodes = [...this.#options.state().nodes.values()]
+    return nodes.sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
+  }
+
+  #noteMembers(): void {
+    const { control, nowMs } = this.#options
+    const nodes = this.#nodes()
+    const membership = nodes.map((node) => `${node.nodeId}@${node.nodeEpoch}`).join(' ')
+    if (membership !== this.#membership) {
+      this.#membership = membership
+      this.#membersChangedMs = nowMs()
+      control.keepOnly(nodes)
+      for (const nodeId of this.#leaving.keys()) {
+        if (!nodes.some((node) => node.nodeId === nodeId)) this.#leaving.delete(nodeId)
+      }
+    }
+    if (nodes.length === 0) this.#firstMemberMs = undefined
+    else this.#firstMemberMs ??= nowMs()
+  }
+
+  /** Before the orders are reconciled: one that was carried out is still there. */
+  #noteFreed(): void {
+    const state = this.#options.state()
+    for (const { shard, owner } of state.shards) {
+      const node = owner && nodeAt(state, owner.nodeId, owner.nodeEpoch)
+      if (node !== undefined) {
+        this.#owners.set(shard, node)
+        this.#freed.delete(shard)
+        continue
+      }
+      const before = this.#owners.get(shard)
+      if (before === undefined) continue
+      this.#owners.delete(shard)
+      const { nodeId, nodeEpoch } = before
+      if (this.#releasing.has(shard)) {
+        this.#freed.set(shard, `moved from ${nodeId}, ${moveReason(before)}`)
+      } else if (nodeAt(state, nodeId, nodeEpoch) === undefined) {
+        this.#freed.set(shard, `${nodeId} was removed`)
+      } else {
+        this.#freed.set(shard, `${nodeId} gave it back`)
+      }
+    }
+  }
+
+  #reconcileOrders(): void {
+    const state = this.#options.state()
+    const isCurrent = ({ shard, node }: StandingOrder): boolean =>
+      state.shards[shard.shard]?.epoch === shard.epoch &&
+      state.shards[shard.shard]?.owner !== undefined &&
+      nodeAt(state, node.nodeId, node.nodeEpoch) !== undefined
+    this.#acquiring.keepIf(
+      (order) => isCurrent(order) && state.shards[order.shard.shard]?.opened === false,
+    )
+    this.#releasing.keepIf(isCurrent)
+    for (const shard of state.shards) {
+      const { owner, opened } = shard
+      const node = owner && nodeAt(state, owner.nodeId, owner.nodeEpoch)
+      if (node !== undefined && !opened) this.#acquiring.stand(shard, node)
+    }
+  }
+
+  #plan(): Plan {
+    const { nowMs, state } = this.#options
+    const { shards } = state()
+    const nodes = this.#nodes()
+    const quietMs = nowMs() - this.#membersChangedMs
+    const isSettled = quietMs >= this.#limits.settleMs
+    const isServed = nodes.some((node) => shards.some((shard) => isOwnedBy(shard, node)))
+    const waitedMs = nowMs() - (this.#firstMemberMs ?? nowMs())
+    // When nobody owns anything the cluster is coming up: whoever starts a moment later gets a share too.
+    if (!isServed && !isSettled && waitedMs < this.#limits.settleMaxMs) {
+      return { grants: [], moves: [] }
+    }
+    const stuck = this.#stuck()
+    return planAssignment({
+      nodes,
+      shards,
+      leaving: this.#leavingNow(),
+      moving: new Set([...this.#releasing.shards].filter((shard) => !stuck.has(shard))),
+      stuck,
+      movesMax: this.#limits.movesMax,
+      rebalance: isSettled,
+    })
+  }
+
+  #leavingNow(): ReadonlySet<string> {
+    const nowMs = this.#options.nowMs()
+    for (const [nodeId, untilMs] of this.#leaving) {
+      if (untilMs <= nowMs) this.#leaving.delete(nodeId)
+    }
+    return new Set(this.#leaving.keys())
+  }
+
+  /** A higher epoch fences the owner as well as its consent does, so in the end it is done without. */
+  #stuck(): ReadonlySet<number> {
+    const { nodes } = this.#options.state()
+    const unopened = this.#acquiring
+      .overdue()
+      .filter(({ node }) => nodes.get(node.nodeId)?.draining === true)
+    const unreleased = this.#releasing.overdue()
+    return new Set([...unopened, ...unreleased].map(({ shard }) => shard.shard))
+  }
+
+  #carryOut({ grants, moves }: Plan): void {
+    if (grants.length > 0) {
+      void this.#proposeAlone({
+        kind: 'grant-shards',
+        grants: grants.map(({ shard, to }) => ({
+          shard: shard.shard,
+          nodeId: to.nodeId,
+          nodeEpoch: to.nodeEpoch,
+          prevEpoch: shard.epoch,
+          reason: this.#grantReason(shard),
+        })),
+      })
+    }
+    if (moves.length === 0) return
+    const byNode = new Map<NodeEntry, ShardEntry[]>()
+    for (const { shard, from } of moves) {
+      this.#releasing.stand(shard, from)
+      byNode.set(from, [...(byNode.get(from) ?? []), shard])
+    }
+    for (const [node, shards] of byNode) {
+      this.#record('ShardsMoving', { node, reason: moveReason(node), shards })
+    }
+  }
+
+  #grantReason({ shard, epoch, owner }: ShardEntry): string {
+    if (epoch === 0) return 'first grant'
+    if (owner !== undefined) return `${owner.nodeId} does not do what it was told`
+    return this.#freed.get(shard) ?? 'nobody owned it'
+  }
+
+  #reportOverdue(): void {
+    this.#report(this.#acquiring.overdue(), 'ShardsNotOpened')
+    this.#report(this.#releasing.overdue(), 'ShardsNotReleased')
+  }
+
+  /** The node lives, but does not do what it was told: said once, tried on. */
+  #report(orders: readonly StandingOrder[], kind: string): void {
+    const byNode = new Map<NodeEntry, ShardEntry[]>()
+    for (const order of orders) {
+      if (order.isReported) continue
+      order.isReported = true
+      byNode.set(order.node, [...(byNode.get(order.node) ?? []), order.shard])
+    }
+    for (const [node, shards] of byNode) {
+      const reason = `${node.nodeId} was told and has not done it; it is told again`
+      this.#options.log.warn(
+        { errId: kind, node: node.nodeId, shards: shards.map(({ shard }) => shard) },
+        reason,
+      )
+      this.#record(kind, { node, reason, shards })
+    }
+  }
+
+  #record(
+    kind: string,
+    story: { node: NodeEntry; reason: string; shards: readonly ShardEntry[] },
+  ): void {
+    const { node, reason } = story
+    const shards = story.shards.map(({ shard }) => shard)
+    const event = { kind, subject: node.nodeId, reason, shards }
+    // An event that cannot be logged is no reason to stop; the leadership is lost in that case.
+    this.#options.propose({ kind: 'record-event', event }).catch(() => undefined)
+  }
+
+  /** While a grant is on its way the metadata does not show it: nothing else is planned. */
+  async #proposeAlone(decision: Omit<GrantShards, 'timeMs'>): Promise<void> {
+    this.#isProposing = true
+    try {
+      await this.#options.propose(decision)
+      this.#isProposing = false
+      this.step()
+    } catch (error) {
+      this.#isProposing = false
+      this.#options.log.debug({ err: error }, 'a grant was not committed')
+    }
+  }
+}
+
+function moveReason(node: NodeEntry): string {
+  return node.draining ? 'which is draining' : 'for balance'
+}

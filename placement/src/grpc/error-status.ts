@@ -1,0 +1,27 @@
+/** Errors as gRPC statuses. A known leader goes along in the trailer `leader-address`. */
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { PlacementError, type PlacementErrorCode } from '../errors.ts'
+
+const STATUS: Readonly<Record<PlacementErrorCode, status>> = {
+  NOT_LEADER: status.FAILED_PRECONDITION,
+  NO_LEADER: status.UNAVAILABLE,
+  DUPLICATE_NODE: status.ALREADY_EXISTS,
+  UNKNOWN_NODE: status.NOT_FOUND,
+  WRONG_CLUSTER: status.INVALID_ARGUMENT,
+  INVALID: status.INVALID_ARGUMENT,
+  OVERLOADED: status.RESOURCE_EXHAUSTED,
+  OUTCOME_UNKNOWN: status.UNAVAILABLE,
+  SLOW_WATCHER: status.RESOURCE_EXHAUSTED,
+}
+
+export const LEADER_ADDRESS_KEY = 'leader-address'
+
+export type StatusError = Pick<ServiceError, 'code' | 'details' | 'metadata'>
+
+/** Undefined for what is no operating error. */
+export function toStatus(error: unknown): StatusError | undefined {
+  if (!(error instanceof PlacementError)) return undefined
+  const metadata = new Metadata()
+  if (error.leaderAddress !== undefined) metadata.set(LEADER_ADDRESS_KEY, error.leaderAddress)
+  return { code: STATUS[error.code], details: error.message, metadata }
+}

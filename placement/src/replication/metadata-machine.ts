@@ -1,0 +1,44 @@
+/** The metadata as raft-ts drives it: commands in log order, snapshots, and news of each change. */
+import type { CommittedCommand, StateMachine } from 'raft-ts'
+import { type ApplyResult, applyCommand } from '../metadata/apply.ts'
+import { decodeCommand } from '../metadata/commands.ts'
+import { decodeSnapshot, encodeSnapshot } from '../metadata/snapshot.ts'
+import { emptyState, type MetadataChange, type MetadataState } from '../metadata/state.ts'
+
+export interface MetadataListener {
+  /** After each command that changed nodes or shards, in log order. Must not throw. */
+  changed(change: MetadataChange): void
+  /** The whole state was replaced by that of a snapshot. Must not throw. */
+  restored(): void
+}
+
+export class MetadataMachine implements StateMachine {
+  readonly #listeners: MetadataListener[] = []
+  #state: MetadataState = emptyState()
+
+  /** As of the newest command applied on this member. Not to be changed. */
+  get state(): MetadataState {
+    return this.#state
+  }
+
+  observe(listener: MetadataListener): void {
+    this.#listeners.push(listener)
+  }
+
+  apply(entries: readonly CommittedCommand[]): ApplyResult[] {
+    return entries.map(({ command, index }) => {
+      const { result, change } = applyCommand(this.#state, decodeCommand(command), index)
+      if (change !== undefined) for (const listener of this.#listeners) listener.changed(change)
+      return result
+    })
+  }
+
+  snapshot(): Uint8Array {
+    return encodeSnapshot(this.#state)
+  }
+
+  restore(snapshot: Uint8Array): void {
+    this.#state = decodeSnapshot(snapshot)
+    for (const listener of this.#listeners) listener.restored()
+  }
+}
