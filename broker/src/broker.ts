@@ -20,7 +20,11 @@ import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
 import { MqttServer } from './protocols/mqtt/server.ts'
-import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
+import type {
+  ListeningEndpoint,
+  ProtocolCounters,
+  ProtocolServer,
+} from './protocols/shared/protocol-server.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -125,7 +129,8 @@ function assemble(parts: Parts): Node {
     stop: async () => {
       grpc?.setServing(false)
       await Promise.all(protocols.map((protocol) => protocol.stop()))
-      await shards.drain()
+      // Without a Placement Center nobody takes the shards back: they move by time-out then.
+      await Promise.race([shards.drain(), pause(DRAIN_MS)])
       await placement.deregister('shut down')
       shards.stop()
       messaging.stop()
@@ -155,17 +160,11 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const hosted = new HostedShards()
   const router = new Router(metadata)
   const protocols: ProtocolServer[] = []
-  const runtime = createRuntimeReport({
-    connections: () => total(protocols, 'connections'),
-    sessions: () => [...hosted.all()].reduce((sum, shard) => sum + shard.sessions.size, 0),
-    subscriptions: () => router.liveSubscriptions,
-    totals: () => ({
-      messagesIn: total(protocols, 'messagesIn'),
-      messagesOut: total(protocols, 'messagesOut'),
-      bytesIn: total(protocols, 'bytesIn'),
-      bytesOut: total(protocols, 'bytesOut'),
-    }),
-  })
+  const runtime = createRuntimeReport(() => ({
+    ...countersOf(protocols),
+    sessions: [...hosted.all()].reduce((sum, shard) => sum + shard.sessions.size, 0),
+    subscriptions: router.liveSubscriptions,
+  }))
   const placement = new PlacementClient({
     addresses: config.placement,
     registration: registrationOf(config, nodeId, incarnation),
@@ -178,10 +177,10 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
       mesh.restart()
       shards.reconcile()
     },
-    onTrouble: (address, error) => {
+    onTrouble: seldom((address, error) => {
       const fields = { errId: 'PLACEMENT_UNREACHABLE', address, reason: error.message }
-      log.warn(fields, `Placement Center node ${address} does not answer`)
-    },
+      log.warn(fields, `Placement Center node ${address} does not answer, retrying`)
+    }),
   })
   const mesh: PeerMesh = new PeerMesh({
     clusterId: () => metadata.clusterId,
@@ -226,6 +225,21 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   return { metadata, placement, mesh, shards, messaging, runtime, protocols, register }
 }
 
+const TROUBLE_REPEAT_MS = 10_000
+
+/** The first trouble with each address, and then one every ten seconds. */
+function seldom(
+  tell: (address: string, error: Error) => void,
+): (address: string, error: Error) => void {
+  const toldAtMs = new Map<string, number>()
+  return (address, error) => {
+    const now = performance.now()
+    if (now - (toldAtMs.get(address) ?? Number.NEGATIVE_INFINITY) < TROUBLE_REPEAT_MS) return
+    toldAtMs.set(address, now)
+    tell(address, error)
+  }
+}
+
 /** Sessions are pushed to here, or to the peer that has the socket. */
 function connectionsOf(parts: {
   nodeId: string
@@ -268,11 +282,8 @@ function inspect(
   known: { nodeId: string; storage: StorageAdapter },
 ): control.InspectReply {
   const { metadata, placement, shards, messaging, protocols } = cluster
-  const counters: Record<string, number> = { ...messaging.counts }
-  for (const protocol of protocols) {
-    const { more, ...counts } = protocol.counters()
-    for (const [name, value] of Object.entries({ ...counts, ...more })) counters[name] = value
-  }
+  const protocolCounters = countersOf(protocols)
+  const counters: Record<string, number> = { ...messaging.counts, ...protocolCounters }
   return {
     nodeId: known.nodeId,
     incarnation: '',
@@ -284,18 +295,31 @@ function inspect(
     storagePromise: known.storage.capabilities.promise,
     metadataIndex: metadata.index,
     shards: shards.states(),
-    connections: total(protocols, 'connections'),
+    connections: protocolCounters.connections,
     sessions: messaging.counts.sessions,
     memoryBytes: process.memoryUsage.rss(),
     counters,
   }
 }
 
-function total(
-  protocols: readonly ProtocolServer[],
-  name: 'connections' | 'messagesIn' | 'messagesOut' | 'bytesIn' | 'bytesOut',
-): number {
-  return protocols.reduce((sum, protocol) => sum + protocol.counters()[name], 0)
+type Counters = Omit<ProtocolCounters, 'more'> & Record<string, number>
+
+/** Of all protocols together. */
+function countersOf(protocols: readonly ProtocolServer[]): Counters {
+  const sum: Counters = { connections: 0, messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 }
+  for (const protocol of protocols) {
+    const { more, ...counters } = protocol.counters()
+    for (const [name, value] of Object.entries({ ...counters, ...more })) {
+      sum[name] = (sum[name] ?? 0) + value
+    }
+  }
+  return sum
+}
+
+const DRAIN_MS = 5_000
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref())
 }
 
 function freePort(host: string): Promise<number> {

@@ -57,7 +57,7 @@ export function asCliError(error: unknown): CliError {
 }
 
 export function interrupted(reason: unknown): CliError {
-  const exit = reason === 'SIGTERM' ? exitCodes.terminated : exitCodes.interrupted
+  const exit = reason === 'SIGINT' ? exitCodes.interrupted : exitCodes.terminated
   return new CliError('INTERRUPTED', { message: `interrupted by ${String(reason)}`, exit })
 }
 

@@ -9,7 +9,7 @@ const [args, aborted] = [process.argv.slice(2), new AbortController()]
 // A role's own program has its own signals; a second signal ends a command that does not come to its end.
 const isRole = args[1] === 'start' && args[0] !== 'server'
 if (!isRole) {
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (aborted.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143)
       aborted.abort(signal)

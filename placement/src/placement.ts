@@ -118,7 +118,9 @@ async function startNode(given: PlacementOptions, identity: Identity): Promise<R
     await raft.stop()
     await server.stop()
   }
-  return await begin({ server, raft, log, stop })
+  const node = await begin({ server, raft, log, stop })
+  warnOfOtherMembers(raft.status().members, { members, log })
+  return node
 }
 
 async function begin(parts: {
@@ -137,6 +139,17 @@ async function begin(parts: {
   server.setServing(true)
   log.info({ port: server.port, members: raft.status().members }, 'listening')
   return { port: server.port, stop }
+}
+
+/** The log decides who votes; a member that is only in one of both lists is not reached. */
+function warnOfOtherMembers(
+  voting: readonly RaftMember[],
+  { members, log }: { readonly members: readonly RaftMember[]; readonly log: Logger },
+): void {
+  const ids = (list: readonly RaftMember[]): string[] => list.map(({ id }) => id).sort()
+  const [kept, given] = [ids(voting), ids(members)]
+  if (kept.join() === given.join()) return
+  log.warn({ errId: 'PEERS_DIFFER', kept, given }, '--peers names other members than the log')
 }
 
 function freePort(host: string): Promise<number> {

@@ -23,7 +23,7 @@ export const DEFAULT_TIMINGS: RaftTimings = {
   electionMaxMs: 2_000,
   bootstrapElectionMinMs: 50,
   bootstrapElectionMaxMs: 300,
-  tickMs: 10,
+  tickMs: 50,
   storageStallMs: 5_000,
 }
 

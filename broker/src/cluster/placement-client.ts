@@ -21,6 +21,8 @@ export interface PlacementClientOptions {
 const NO_METADATA = new Metadata()
 const CALL_TIMEOUT_MS = 2_000
 const RETRY_MS = 200
+/** The leader says something on the watch every second; after this silence the stream is dead. */
+const WATCH_SILENCE_MS = 4_000
 /** Of the lease, for clocks that run at different speeds; plus a fixed part for the scheduler. */
 const DRIFT_FRACTION = 0.05
 const MARGIN_MS = 500
@@ -36,6 +38,7 @@ export class PlacementClient {
   #renewedAtMs = 0
   #term = 0
   #watch: { cancel(): void } | undefined
+  #watchHeardMs = 0
   #beat: NodeJS.Timeout | undefined
   #watchRetry: NodeJS.Timeout | undefined
   #stopped = false
@@ -140,6 +143,8 @@ export class PlacementClient {
 
   async #heartbeat(): Promise<void> {
     const { registration, metadata, report } = this.#options
+    // Ends the stream with an error, which begins another one.
+    if (performance.now() - this.#watchHeardMs > WATCH_SILENCE_MS) this.#watch?.cancel()
     const sentAt = performance.now()
     const request = {
       nodeId: registration.nodeId,
@@ -172,6 +177,7 @@ export class PlacementClient {
     const client = this.#client(this.#addresses[0] as string)
     const stream = client.watch({ nodeId: metadata.self, afterIndex: metadata.index })
     this.#watch = stream
+    this.#watchHeardMs = performance.now()
     let over = false
     const again = (error?: Error): void => {
       if (over || this.#stopped) return
@@ -181,6 +187,7 @@ export class PlacementClient {
       this.#watchRetry = setTimeout(() => this.#follow(), RETRY_MS)
     }
     stream.on('data', (event: placement.WatchEvent) => {
+      this.#watchHeardMs = performance.now()
       if (!over) this.#event(event)
     })
     stream.on('error', again)

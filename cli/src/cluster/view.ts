@@ -94,7 +94,7 @@ export function viewCluster(answers: Answers): ClusterView {
     ...state.nodes.map((node) => viewNode(answers, best, node)),
     ...strangers(answers, best),
   ]
-  const shards = countShards(best?.metadata?.shards ?? [], state.shards, nodes)
+  const shards = countShards(answers, best, nodes)
   const promise = [...answers.brokers.values()].find(({ storagePromise }) => storagePromise !== '')
   const view = {
     placement: viewPlacement(answers, best),
@@ -269,18 +269,31 @@ function viewLoad(reported: placement.NodeReport | undefined): Load | null {
   }
 }
 
-/** A shard is open when its owner serves it; the metadata notices an owner's death only after the time-out. */
 function countShards(
-  shards: readonly placement.Shard[],
-  planned: number,
+  answers: Answers,
+  best: placement.StatusReply | undefined,
   nodes: readonly NodeView[],
 ): ClusterView['shards'] {
-  const alive = new Set(nodes.filter(({ state }) => serves.has(state)).map(({ name }) => name))
   return {
-    total: shards.length || planned,
-    open: shards.filter(({ owner, opened }) => opened && alive.has(owner)).length,
+    total: best?.metadata?.shards.length || answers.state.shards,
+    open: best === undefined ? openByBrokers(answers) : openByMetadata(best, nodes),
     dataLoss: nodes.reduce((sum, node) => sum + (node.shards?.dataLoss ?? 0), 0),
   }
+}
+
+/** The metadata notices an owner's death only after the time-out; here it counts at once. */
+function openByMetadata(best: placement.StatusReply, nodes: readonly NodeView[]): number {
+  const alive = new Set(nodes.filter(({ state }) => serves.has(state)).map(({ name }) => name))
+  const shards = best.metadata?.shards ?? []
+  return shards.filter(({ owner, opened }) => opened && alive.has(owner)).length
+}
+
+/** Without the Placement Center owners go on until their leases end. */
+function openByBrokers({ brokers }: Answers): number {
+  const open = [...brokers.values()]
+    .filter(({ leaseValid }) => leaseValid)
+    .flatMap(({ shards }) => shards.filter(({ state }) => state === 'open'))
+  return new Set(open.map(({ shard }) => shard)).size
 }
 
 const serves: ReadonlySet<NodeState> = new Set(['running', 'draining'])

@@ -45,7 +45,7 @@ function setUp(...nodes: NodeEntry[]) {
 describe('Liveness', () => {
   it('gives every node a full time-out after an election', async () => {
     const { removed, pass } = setUp(node('a'), node('b'))
-    await pass(TTL_MS)
+    await pass(TTL_MS + TICK_MS)
     expect(removed).toEqual([])
     await pass(TICK_MS)
     expect(removed).toEqual(['a', 'b'])
@@ -60,8 +60,19 @@ describe('Liveness', () => {
 
   it('does not count a contact of another registration', async () => {
     const { removed, pass } = setUp(node('a', 2))
-    await pass(TTL_MS + TICK_MS, [node('a', 1)])
+    await pass(TTL_MS + 2 * TICK_MS, [node('a', 1)])
     expect(removed).toEqual(['a'])
+  })
+
+  it('gives a node that registers later a full time-out too', async () => {
+    const a = node('a')
+    const { members, removed, pass } = setUp(a)
+    await pass(10 * TTL_MS, [a])
+    members.set('b', node('b'))
+    await pass(TTL_MS + TICK_MS, [a])
+    expect(removed).toEqual([])
+    await pass(TICK_MS, [a])
+    expect(removed).toEqual(['b'])
   })
 
   it('removes nobody for a pause of its own process', async () => {
@@ -77,7 +88,7 @@ describe('Liveness', () => {
   it('asks once while a removal is on its way, and again when it failed', async () => {
     const { removed, failures, pass } = setUp(node('a'))
     failures.left = 1
-    await pass(TTL_MS + TICK_MS)
+    await pass(TTL_MS + 2 * TICK_MS)
     expect(removed).toEqual(['a'])
     await pass(5 * TICK_MS)
     expect(removed).toEqual(['a', 'a'])

@@ -21,7 +21,7 @@ interface Contact {
 }
 
 /** A tick that comes later than this many intervals was held up by a pause of this process. */
-const LATE_TICKS = 4
+const LATE_TICKS = 10
 
 export class Liveness {
   readonly #options: LivenessOptions
@@ -41,7 +41,11 @@ export class Liveness {
 
   /** Anything that proves that the node lives: a heartbeat, or its registration. */
   contact(nodeId: string, nodeEpoch: number): void {
-    this.#contacts.set(nodeId, { nodeEpoch, atMs: this.#observe() })
+    const atMs = this.#observe()
+    const known = this.#contacts.get(nodeId)
+    if (known === undefined || known.nodeEpoch <= nodeEpoch) {
+      this.#contacts.set(nodeId, { nodeEpoch, atMs })
+    }
   }
 
   tick(): void {
@@ -50,8 +54,12 @@ export class Liveness {
     for (const node of this.#options.nodes()) {
       members.add(node.nodeId)
       const contact = this.#contacts.get(node.nodeId)
-      const sinceMs = contact?.nodeEpoch === node.nodeEpoch ? contact.atMs : 0
-      const silenceMs = nowMs - sinceMs
+      if (contact?.nodeEpoch !== node.nodeEpoch) {
+        // Seen for the first time, by a new leader or after its registration: a full time-out from here.
+        this.#contacts.set(node.nodeId, { nodeEpoch: node.nodeEpoch, atMs: nowMs })
+        continue
+      }
+      const silenceMs = nowMs - contact.atMs
       if (silenceMs > this.#options.ttlMs) this.#expire(node, silenceMs)
     }
     for (const nodeId of this.#contacts.keys()) {

@@ -21,6 +21,8 @@ export class MqttConnection implements Transport {
   readonly #options: ConnectionOptions
   #keepAliveMs = CONNECT_TIMEOUT_MS
   #activeAtMs: number
+  /** Something has arrived since the last check. */
+  #active = false
   #bytesRead = 0
   #closed = false
   #linger: NodeJS.Timeout | undefined
@@ -50,7 +52,11 @@ export class MqttConnection implements Transport {
       this.#socket.pause()
       return
     }
-    this.#guard(() => this.#reader.resume(this.session))
+    try {
+      this.#reader.resume(this.session)
+    } catch (error) {
+      this.#unreadable(error)
+    }
     if (!this.#reader.paused) this.#socket.resume()
   }
 
@@ -62,6 +68,11 @@ export class MqttConnection implements Transport {
 
   /** Called about every second. */
   checkKeepAlive(nowMs: number): void {
+    if (this.#active) {
+      this.#active = false
+      this.#activeAtMs = nowMs
+      return
+    }
     if (this.#keepAliveMs === 0 || nowMs - this.#activeAtMs <= this.#keepAliveMs) return
     // Nothing is read while the broker holds the client back, so its silence says nothing.
     if (this.session.state === 'connecting' || this.#reader.paused) return
@@ -85,19 +96,19 @@ export class MqttConnection implements Transport {
 
   #receive(chunk: Buffer): void {
     this.#bytesRead += chunk.length
-    this.#activeAtMs = this.#options.services.clock.nowMs()
-    this.#guard(() => this.#reader.push(chunk, this.session))
+    this.#active = true
+    try {
+      this.#reader.push(chunk, this.session)
+    } catch (error) {
+      this.#unreadable(error)
+    }
   }
 
-  #guard(read: () => void): void {
-    try {
-      read()
-    } catch (error) {
-      // The version is known as soon as CONNECT has been looked at, even if it is refused.
-      if (this.session.state === 'waiting') this.session.version = this.#reader.version
-      if (error instanceof MqttError) this.session.violated(error)
-      else this.session.failed(error)
-    }
+  #unreadable(error: unknown): void {
+    // The version is known as soon as CONNECT has been looked at, even if it is refused.
+    if (this.session.state === 'waiting') this.session.version = this.#reader.version
+    if (error instanceof MqttError) this.session.violated(error)
+    else this.session.failed(error)
   }
 
   #lost(): void {

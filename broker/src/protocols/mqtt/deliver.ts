@@ -103,12 +103,6 @@ function encoded(message: Message, options: DeliveryOptions): Encoded {
   return frame
 }
 
-/** The last message fanned out would otherwise hold its read buffer. */
-export function forgetEncodings(): void {
-  fanned = undefined
-  fannedFrames.fill(undefined)
-}
-
 function encode(message: Message, options: DeliveryOptions): Encoded {
   const { version, guarantee, identifiers, nowMs } = options
   const head = {

@@ -31,6 +31,15 @@ class Arena {
 const answers = new Arena()
 const packets = new Arena()
 
+interface Piece {
+  readonly bytes: Buffer
+  readonly start: number
+  end: number
+}
+
+/** Stands for no pieces; never written to. */
+const NO_PIECES: Piece[] = []
+
 const dirty: Outbox[] = []
 let scheduled = false
 
@@ -43,9 +52,11 @@ function flushAll(): void {
 
 export class Outbox {
   readonly #socket: Socket
-  #buffers: Buffer[] = []
-  #starts: number[] = []
-  #ends: number[] = []
+  /** The first piece apart: most turns of most connections have no other. */
+  #bytes: Buffer | undefined
+  #start = 0
+  #end = 0
+  #more: Piece[] = NO_PIECES
   #queued = 0
   #dirty = false
   #closed = false
@@ -63,16 +74,26 @@ export class Outbox {
 
   /** Sends bytes[start, end). They must not be changed any more. */
   slice(bytes: Buffer, start: number, end: number): void {
-    const last = this.#buffers.length - 1
-    if (last >= 0 && this.#buffers[last] === bytes && this.#ends[last] === start) {
-      this.#ends[last] = end
-    } else {
-      this.#buffers.push(bytes)
-      this.#starts.push(start)
-      this.#ends.push(end)
-    }
     this.#queued += end - start
-    if (!this.#dirty) this.#mark()
+    if (this.#bytes === undefined) {
+      this.#bytes = bytes
+      this.#start = start
+      this.#end = end
+      if (!this.#dirty) this.#mark()
+      return
+    }
+    const more = this.#more
+    if (more.length === 0) {
+      if (this.#bytes === bytes && this.#end === start) {
+        this.#end = end
+        return
+      }
+      this.#more = [{ bytes, start, end }]
+      return
+    }
+    const last = more[more.length - 1] as Piece
+    if (last.bytes === bytes && last.end === start) last.end = end
+    else more.push({ bytes, start, end })
   }
 
   /** Room for a packet of `length` bytes: fill `buffer` from `at` on, now. */
@@ -106,42 +127,30 @@ export class Outbox {
 
   flush(): void {
     this.#dirty = false
-    const count = this.#buffers.length
-    if (count === 0) return
+    const first = this.#bytes
+    if (first === undefined) return
     if (this.#closed || this.#socket.destroyed) {
       this.#clear()
       return
     }
     this.bytesWritten += this.#queued
-    if (count === 1) {
-      this.#socket.write(this.#piece(0))
-    } else if (this.#queued <= JOIN_BYTES_MAX) {
-      this.#socket.write(this.#joined())
-    } else {
+    const head = first.subarray(this.#start, this.#end)
+    const more = this.#more
+    const queued = this.#queued
+    this.#clear()
+    if (more.length === 0) this.#socket.write(head)
+    else if (queued <= JOIN_BYTES_MAX) this.#socket.write(joined(head, more, queued))
+    else {
       this.#socket.cork()
-      for (let i = 0; i < count; i++) this.#socket.write(this.#piece(i))
+      this.#socket.write(head)
+      for (const { bytes, start, end } of more) this.#socket.write(bytes.subarray(start, end))
       this.#socket.uncork()
     }
-    this.#clear()
-  }
-
-  #piece(index: number): Buffer {
-    return (this.#buffers[index] as Buffer).subarray(this.#starts[index], this.#ends[index])
-  }
-
-  #joined(): Buffer {
-    const joined = Buffer.allocUnsafe(this.#queued)
-    let at = 0
-    for (let i = 0; i < this.#buffers.length; i++) {
-      at += (this.#buffers[i] as Buffer).copy(joined, at, this.#starts[i], this.#ends[i])
-    }
-    return joined
   }
 
   #clear(): void {
-    this.#buffers = []
-    this.#starts = []
-    this.#ends = []
+    this.#bytes = undefined
+    this.#more = NO_PIECES
     this.#queued = 0
   }
 
@@ -152,4 +161,11 @@ export class Outbox {
     scheduled = true
     setImmediate(flushAll)
   }
+}
+
+function joined(head: Buffer, more: readonly Piece[], length: number): Buffer {
+  const all = Buffer.allocUnsafe(length)
+  let at = head.copy(all, 0)
+  for (const { bytes, start, end } of more) at += bytes.copy(all, at, start, end)
+  return all
 }

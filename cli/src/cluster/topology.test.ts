@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest'
+import {
+  type ClusterPlan,
+  numberOf,
+  parseSetting,
+  placementAddresses,
+  planNodes,
+  portUses,
+} from './topology.ts'
+
+const plan: ClusterPlan = {
+  name: 'local',
+  clusterId: 'local-1',
+  host: '127.0.0.1',
+  dataDir: '/d',
+  logDir: '/l',
+  portOffset: 0,
+  preset: 'dev',
+  shards: 64,
+  storageUrl: 'leveldb:/d/storage-1',
+  externalPlacement: [],
+  settings: [],
+}
+
+function argsOf(name: string, changes: Partial<ClusterPlan> = {}): readonly string[] {
+  const nodes = planNodes({ ...plan, ...changes }, { placement: 3, brokers: 3 })
+  return nodes.find((node) => node.name === name)?.args ?? []
+}
+
+describe('planNodes', () => {
+  test('planNodes gives node i the standard port + 100·(i−1) + offset', () => {
+    const nodes = planNodes({ ...plan, portOffset: 20_000 }, { placement: 3, brokers: 3 })
+    const uses = portUses('127.0.0.1', nodes).map(
+      ({ node, protocol, port }) => `${node} ${protocol} ${port}`,
+    )
+    expect(uses).toEqual([
+      'storage-1 grpc 21778',
+      'placement-1 grpc 21228',
+      'placement-2 grpc 21328',
+      'placement-3 grpc 21428',
+      'broker-1 mqtt 21883',
+      'broker-1 grpc 29981',
+      'broker-2 mqtt 21983',
+      'broker-2 grpc 30081',
+      'broker-3 mqtt 22083',
+      'broker-3 grpc 30181',
+    ])
+  })
+
+  test('planNodes tells each Placement Center node all its peers', () => {
+    const peers = 'placement-1=127.0.0.1:1228,placement-2=127.0.0.1:1328,placement-3=127.0.0.1:1428'
+    expect(argsOf('placement-2')).toEqual([
+      ...['--node-id', 'placement-2', '--listen', '127.0.0.1:1328', '--peers', peers],
+      ...['--data', '/d/placement-2', '--cluster-id', 'local-1', '--shards', '64'],
+      ...['--preset', 'dev'],
+    ])
+  })
+
+  test('planNodes gives brokers the storage node, or the storage elsewhere and starts none', () => {
+    expect(argsOf('broker-1')).toContain('robust://127.0.0.1:1778')
+    const remote = { storageUrl: 'robust://10.0.0.1:1778' }
+    expect(argsOf('broker-1', remote)).toContain('robust://10.0.0.1:1778')
+    expect(argsOf('storage-1', remote)).toEqual([])
+  })
+
+  test('planNodes starts no Placement Center where one is given', () => {
+    const externalPlacement = ['10.0.0.1:1228', '10.0.0.2:1228']
+    expect(argsOf('placement-1', { externalPlacement })).toEqual([])
+    expect(argsOf('broker-1', { externalPlacement })).toContain(externalPlacement.join(','))
+    expect(placementAddresses({ ...plan, externalPlacement }, 0)).toEqual(externalPlacement)
+  })
+
+  test('planNodes refuses a port that does not exist', () => {
+    const high = { ...plan, portOffset: 60_000 }
+    expect(() => planNodes(high, { placement: 1, brokers: 1 })).toThrow('no such port')
+  })
+
+  test('planNodes adds settings to the nodes that they are for', () => {
+    const settings = ['broker.log-level=debug', 'broker.log-level=error@broker-2']
+    expect(argsOf('broker-1', { settings })).toEqual(expect.arrayContaining(['debug']))
+    expect(argsOf('broker-2', { settings })).toEqual(expect.arrayContaining(['error']))
+    expect(argsOf('placement-1', { settings })).not.toContain('--log-level')
+    const flag = argsOf('storage-1', { settings: ['storage.accept-data-loss='] })
+    expect(flag.at(-1)).toBe('--accept-data-loss')
+  })
+})
+
+describe('parseSetting', () => {
+  test('parseSetting reads role, flag, value and node', () => {
+    expect(parseSetting('broker.packet-bytes-max=1024@broker-2')).toEqual({
+      role: 'broker',
+      flag: 'packet-bytes-max',
+      value: '1024',
+      node: 'broker-2',
+    })
+    expect(parseSetting('placement.log-level=a=b')).toMatchObject({ value: 'a=b' })
+  })
+
+  test.each(['x=1', 'broker=1', 'broker.x', 'client.x=1', 'broker.mqtt-port=1'])(
+    'parseSetting refuses %s',
+    (text) => {
+      expect(() => parseSetting(text)).toThrow('--set')
+    },
+  )
+
+  test('numberOf reads the number of a name', () => {
+    expect(numberOf('broker-12')).toBe(12)
+  })
+})
