@@ -1,0 +1,60 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { describe, expect, test } from 'vitest'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+
+function source(...folders: string[]): string {
+  const files = folders.flatMap((folder) => {
+    const src = resolve(ROOT, folder, 'src')
+    return readdirSync(src, { recursive: true, encoding: 'utf8' }).map((file) => join(src, file))
+  })
+  return files
+    .filter((file) => file.endsWith('.ts') && !/\.test\.ts$|\/testing\//.test(file))
+    .map((file) => readFileSync(file, 'utf8'))
+    .join('\n')
+}
+
+function found(text: string, pattern: RegExp): string[] {
+  return [...new Set([...text.matchAll(pattern)].map((match) => match[1] as string))].sort()
+}
+
+const errors = readFileSync(resolve(ROOT, 'docs/errors.md'), 'utf8')
+const [inLogs = '', onStderr = ''] = errors.split('## On stderr')
+
+describe('docs/errors.md', () => {
+  test('lists the ids of the log, and no others', () => {
+    const code = source('broker', 'placement', 'storage-adapters', 'raft', 'cli')
+    const ids = found(code, /errId: '([A-Z_]+)'/g)
+    expect(ids.length).toBeGreaterThan(10)
+    expect(found(inLogs, /^\| `([A-Z_]+)`/gm)).toEqual(ids)
+  })
+
+  test('lists the ids on stderr, and no others', () => {
+    const code = source('broker', 'placement', 'storage-adapters', 'cli')
+    const ids = [
+      ...found(code, /error\[([A-Z_]+)\]/g),
+      ...found(code, /CliError\(\s*'([A-Z_]+)'/g),
+      ...found(code, /(?:fail|exit)\(\s*[^,()]+,\s*'([A-Z_]+)'/g),
+      ...found(code, /isInUse \? '[A-Z_]+' : '([A-Z_]+)'/g),
+    ]
+    expect(found(onStderr, /^\| `([A-Z_]+)`/gm)).toEqual([...new Set(ids)].sort())
+  })
+})
+
+describe('broker/src/protocols/mqtt/README.md', () => {
+  test('names the limits of the code', () => {
+    const readme = readFileSync(resolve(ROOT, 'broker/src/protocols/mqtt/README.md'), 'utf8')
+    const limits = readFileSync(resolve(ROOT, 'broker/src/protocols/mqtt/limits.ts'), 'utf8')
+    const limit = (name: string): number => {
+      const text = new RegExp(`${name} = ([\\d_ *]+)`).exec(limits)?.[1] ?? '0'
+      return text
+        .split('*')
+        .reduce((product, part) => product * Number(part.replaceAll('_', '')), 1)
+    }
+    expect(readme).toContain(`topic alias from clients (${limit('TOPIC_ALIAS_MAXIMUM')})`)
+    expect(readme).toContain(`receive maximum (${limit('RECEIVE_MAXIMUM').toLocaleString('en')})`)
+    expect(readme).toContain(`more than ${limit('SOCKET_BYTES_HIGH') / 1024 ** 2} MiB unsent`)
+    expect(readme).toContain(`up to ${limit('WAITING_BYTES_MAX') / 1024 ** 2} MiB`)
+  })
+})
