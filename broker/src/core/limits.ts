@@ -21,8 +21,11 @@ export const COMMIT_OPERATIONS_MAX = 10_000
 /** Bytes in one commit, well below every adapter's limit. */
 export const COMMIT_BYTES_MAX = 8 * 1024 * 1024
 
-/** Tokens of exactly-once messages remembered for each session to recognise a retry. */
-export const TOKENS_REMEMBERED_MAX = 1_024
+/**
+ * Tokens of exactly-once messages remembered for each session to recognise a retry: as many as all brokers
+ * of a small cluster can have under way to it. They are written with the session's cursor.
+ */
+export const TOKENS_REMEMBERED_MAX = 256
 
 /** The largest packet id span of a session (16 bits in every dialect that has packet ids). */
 export const INFLIGHT_SPAN_MAX = 65_535

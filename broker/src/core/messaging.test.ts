@@ -258,6 +258,23 @@ describe('Messaging', () => {
     expect(client.inbox).toEqual(['once'])
   })
 
+  test('an exactly-once message that is sent again to a new owner reaches an inbox once', async () => {
+    const name = nameOwnedBy('b')
+    const { attached, client } = await connect(a, name)
+    await attached.subscribe([wanting('x', { guarantee: 2 })])
+    publish(a, 'x', 'acknowledged', { guarantee: 2, token: 't-1' })
+    await cluster.clock.advance(1_000)
+    client.acknowledge = undefined
+    publish(a, 'x', 'waiting', { guarantee: 2, token: 't-2' })
+    await cluster.clock.advance(1_000)
+    await cluster.own(cluster.shardOfSession(name), 'a')
+    publish(b, 'x', 'acknowledged', { guarantee: 2, token: 't-1' })
+    publish(b, 'x', 'waiting', { guarantee: 2, token: 't-2' })
+    publish(b, 'x', 'new', { guarantee: 2, token: 't-3' })
+    await cluster.clock.advance(1_000)
+    expect(client.inbox).toEqual(['acknowledged', 'waiting', 'new'])
+  })
+
   test('an expired message is not delivered', async () => {
     const name = nameOwnedBy('a')
     const { attached } = await connect(a, name)

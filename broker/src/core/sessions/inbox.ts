@@ -39,6 +39,8 @@ interface StoredCursor {
   done: number[]
   released: number[]
   sent: number
+  /** Of exactly-once messages, so that a retry is recognised by the next owner too. */
+  tokens: string[]
 }
 
 const PUSH_MESSAGES_MAX = 256
@@ -85,6 +87,31 @@ export class Inbox {
     this.#sent = cursor.sent
     for (const offset of cursor.done) this.#done.add(offset)
     for (const offset of cursor.released) this.#released.add(offset)
+    for (const token of cursor.tokens) this.#remember(token)
+  }
+
+  /**
+   * Reads the tokens of what is not acknowledged. Records go only in a commit that writes the cursor, so the
+   * two together name every exactly-once message that a publisher may still send again.
+   */
+  async recoverTokens(): Promise<void> {
+    const { storage, writer } = this.#options
+    let fromOffset = this.#acknowledged
+    while (fromOffset < this.#committed) {
+      const request = {
+        shard: writer.shard,
+        log: this.#log,
+        fromOffset,
+        bytesMax: INBOX_READ_BYTES,
+      }
+      const { batches } = await storage.read(request)
+      if (batches.length === 0) return
+      for (const record of batches.flatMap((batch) => decodeRecordBatch(batch))) {
+        const { token } = fromRecord(record).message
+        if (token !== '') this.#remember(token)
+        fromOffset = Math.max(fromOffset, record.offset + 1)
+      }
+    }
   }
 
   /** Offsets whose release is owed to the client. */
@@ -293,6 +320,7 @@ export class Inbox {
       done: [...this.#done],
       released: [...this.#released],
       sent: this.#sent,
+      tokens: [...this.#tokens],
     }
     writer.put(cursorKey(session), encodeJson(cursor))
     const empty = this.#acknowledged === writer.endOf(this.#log)

@@ -117,6 +117,9 @@ export class SessionShard {
       if (session.expirySeconds !== EXPIRES_AT_ONCE) {
         session.inbox = this.#newInbox(session)
         if (entry.cursor !== undefined) session.inbox.restore(entry.cursor)
+        if (entry.subscriptions.some(({ guarantee }) => guarantee === 2)) {
+          await session.inbox.recoverTokens()
+        }
       }
       this.#sessions.set(name, session)
     }
