@@ -24,6 +24,7 @@ export default defineConfig({
         ...source,
         test: {
           name: 'end-to-end',
+          expect: { poll: { timeout: 10_000 } },
           include: ['test/end-to-end/**/*.test.ts', 'test/cluster/**/*.test.ts'],
           globalSetup: ['test/support/debian-tools.ts'],
           testTimeout: 60_000,

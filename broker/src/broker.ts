@@ -129,6 +129,7 @@ function assemble(parts: Parts): Node {
     stop: async () => {
       grpc?.setServing(false)
       await Promise.all(protocols.map((protocol) => protocol.stop()))
+      mesh.sayLeaving()
       // Without a Placement Center nobody takes the shards back: they move by time-out then.
       await Promise.race([shards.drain(), pause(DRAIN_MS)])
       await placement.deregister('shut down')
@@ -172,11 +173,15 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     report: () => runtime.report(),
     onReregistered: () => {
       log.warn({ errId: 'LEASE_LOST' }, 'removed from the cluster; registered again')
-      shards.dropAll()
+      // Connections first: nothing that came by them may be acknowledged by what was known before.
       for (const protocol of protocols) protocol.disconnectAll('the broker lost its lease')
+      shards.dropAll()
+      router.forgetShards()
       mesh.restart()
+      messaging.restarted(mesh.synced())
       shards.reconcile()
     },
+    onRenewed: () => messaging.renewed(),
     onTrouble: seldom((address, error) => {
       const fields = { errId: 'PLACEMENT_UNREACHABLE', address, reason: error.message }
       log.warn(fields, `Placement Center node ${address} does not answer, retrying`)
@@ -188,6 +193,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     nodeEpoch: () => placement.nodeEpoch,
     metadata,
     router,
+    clock: systemClock,
     hostedFilters: () => shards.filters(),
     handlers: {
       publish: (item, reply) => messaging.receive(item, reply),
@@ -207,6 +213,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     clock: systemClock,
     router,
     nodeEpoch: () => placement.nodeEpoch,
+    mayAcknowledge: () => placement.mayAcknowledge,
   })
   const shards: ShardHost = new ShardHost({
     metadata,

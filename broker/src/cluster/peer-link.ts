@@ -23,6 +23,8 @@ export interface PeerLinkEvents {
 /** Items that wait while the stream is full; past it only what somebody waits for is taken. */
 const QUEUE_ITEMS_MAX = 20_000
 const FRAME_ITEMS_MAX = 2_000
+/** A frame ends with the item that reaches this, far below what gRPC takes in one message. */
+const FRAME_BYTES = 4 * 1024 * 1024
 
 export class PeerLink {
   readonly #stream: PeerStream
@@ -96,11 +98,21 @@ export class PeerLink {
 
   #flush(): void {
     while (!this.#full && !this.#closed && this.#queue.length > 0) {
-      const items =
-        this.#queue.length > FRAME_ITEMS_MAX ? this.#queue.splice(0, FRAME_ITEMS_MAX) : this.#queue
-      if (items === this.#queue) this.#queue = []
-      if (!this.#stream.write({ items })) this.#full = true
+      if (!this.#stream.write({ items: this.#takeFrame() })) this.#full = true
     }
+  }
+
+  #takeFrame(): broker.PeerItem[] {
+    const queue = this.#queue
+    let count = 0
+    let bytes = 0
+    while (count < queue.length && count < FRAME_ITEMS_MAX && bytes < FRAME_BYTES) {
+      bytes += payloadBytes((queue[count] as broker.PeerItem).kind)
+      count++
+    }
+    if (count < queue.length) return queue.splice(0, count)
+    this.#queue = []
+    return queue
   }
 
   #receive(frame: broker.PeerFrame): void {
@@ -115,4 +127,22 @@ export class PeerLink {
       reply?.(item.kind)
     }
   }
+}
+
+/** What may be large in an item. */
+function payloadBytes(kind: broker.PeerItem['kind']): number {
+  switch (kind?.$case) {
+    case 'publish':
+      return kind.value.message?.payload.byteLength ?? 0
+    case 'sessionPush':
+      return kind.value.messages.reduce((sum, { message }) => sum + sizeOf(message), 0)
+    case 'shardReply':
+      return kind.value.retained.reduce((sum, message) => sum + sizeOf(message), 0)
+    default:
+      return 0
+  }
+}
+
+function sizeOf(message: broker.Message | undefined): number {
+  return message?.payload.byteLength ?? 0
 }

@@ -4,6 +4,7 @@
  */
 import { type ClientOptions, credentials } from '@grpc/grpc-js'
 import { broker } from '@robust/proto'
+import type { Clock } from '../core/ports/clock.ts'
 import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
 import type { Peers, PublishItem, PublishReply } from '../core/ports/peers.ts'
 import type { FilterChange, Router } from '../core/router.ts'
@@ -43,6 +44,7 @@ export interface PeerMeshOptions {
   readonly nodeEpoch: () => number
   readonly metadata: MetadataCache
   readonly router: Router
+  readonly clock: Clock
   /** Shards served here, with their filters, for a peer that has just been reached. */
   readonly hostedFilters: () => { shard: number; epoch: number; filters: readonly string[] }[]
   readonly handlers: PeerHandlers
@@ -74,21 +76,29 @@ interface Peer {
 export class PeerMesh implements Peers {
   readonly #options: PeerMeshOptions
   readonly #peers = new Map<string, Peer>()
-  readonly #announcements = new Announcements()
+  readonly #announcements: Announcements
   /** Streams accepted from brokers that this one has not heard of yet. */
   readonly #early = new Set<PeerLink>()
   readonly #dialled = new Map<PeerLink, Peer>()
   #syncWaiters: (() => void)[] = []
   #stopped = false
 
+  /** Peers that have said that they leave, by registration. */
+  readonly #leaving = new Map<string, number>()
+
   constructor(options: PeerMeshOptions) {
     this.#options = options
+    this.#announcements = new Announcements(options.clock)
   }
 
   /** The members have changed. */
   changed(): void {
     if (this.#stopped) return
     const members = this.#options.metadata.peerNodes()
+    for (const { nodeId, nodeEpoch } of members) {
+      // It is back under another registration, and may acknowledge again.
+      if ((this.#leaving.get(nodeId) ?? nodeEpoch) < nodeEpoch) this.#leaving.delete(nodeId)
+    }
     for (const peer of [...this.#peers.values()]) {
       const member = members.find((node) => node.nodeId === peer.node)
       if (member === undefined || member.nodeEpoch !== peer.nodeEpoch) this.#drop(peer)
@@ -106,7 +116,7 @@ export class PeerMesh implements Peers {
       this.#peers.set(nodeId, peer)
       if (this.#options.metadata.self < nodeId) this.#dial(peer)
     }
-    this.#announcements.members([...this.#peers.keys()])
+    this.#announcements.members([...this.#peers.keys()], (name) => this.#leaving.has(name))
     for (const link of [...this.#early]) if (link.hello) this.#greeted(link, link.hello)
     this.#checkSynced()
   }
@@ -197,6 +207,11 @@ export class PeerMesh implements Peers {
       this.#announce(() => ({ $case: 'shardFilters', value }))
     }
     return this.#announcements.settled()
+  }
+
+  /** This broker has closed its clients' connections, and acknowledges nothing from now on. */
+  sayLeaving(): void {
+    for (const { link } of this.#peers.values()) link?.send({ $case: 'leaving', value: {} })
   }
 
   stop(): void {
@@ -346,6 +361,9 @@ export class PeerMesh implements Peers {
       case 'shardFilters':
         router.changeShardFilters(kind.value.shard, kind.value.epoch, kind.value)
         break
+      case 'leaving':
+        this.#leaving.set(peer.node, peer.nodeEpoch)
+        return
       case 'sessionEvict':
         handlers.evict(fromWireAddress(kind.value))
         break

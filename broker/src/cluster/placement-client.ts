@@ -4,6 +4,7 @@
  */
 import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { placement } from '@robust/proto'
+import { ACKNOWLEDGE_GRACE_MS } from '../core/limits.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import { CHANNEL_OPTIONS } from './peer-mesh.ts'
 
@@ -15,6 +16,8 @@ export interface PlacementClientOptions {
   readonly report: () => placement.RuntimeReport
   /** The Placement Center does not know this registration any more; a new one has been made. */
   readonly onReregistered: () => void
+  /** A heartbeat was answered: the registration holds, and has held all the time. */
+  readonly onRenewed: () => void
   readonly onTrouble: (address: string, error: Error) => void
 }
 
@@ -65,6 +68,15 @@ export class PlacementClient {
   /** Counted from the send of the last answered heartbeat. */
   get leaseValid(): boolean {
     const usable = this.#leaseTtlMs * (1 - DRIFT_FRACTION) - MARGIN_MS
+    return this.#nodeEpoch !== 0 && performance.now() - this.#renewedAtMs < usable
+  }
+
+  /**
+   * Whether this broker may acknowledge by what it knows: nobody has told a subscriber yet that this broker
+   * need not be waited for. Asked at the moment of the acknowledgement, since the process may have been paused.
+   */
+  get mayAcknowledge(): boolean {
+    const usable = (this.#leaseTtlMs + ACKNOWLEDGE_GRACE_MS) * (1 - DRIFT_FRACTION) - MARGIN_MS
     return this.#nodeEpoch !== 0 && performance.now() - this.#renewedAtMs < usable
   }
 
@@ -164,6 +176,7 @@ export class PlacementClient {
       } else {
         this.#leaseTtlMs = reply.leaseTtlMs
         this.#renewedAtMs = sentAt
+        this.#options.onRenewed()
       }
       this.#scheduleBeat(Math.max(0, this.#heartbeatMs - (performance.now() - sentAt)))
     } catch {

@@ -108,8 +108,10 @@ function toWireKind(request: ShardRequest): WireRequest {
       )
       return { $case: 'enqueue', value: { ...toWireAddress(request.to), messages } }
     }
-    case 'retained':
-      return { $case: 'retained', value: { shards: [...request.shards], filter: request.filter } }
+    case 'retained': {
+      const { shards, filter, after } = request
+      return { $case: 'retained', value: { shards: [...shards], filter, after } }
+    }
     default:
       return request satisfies never
   }
@@ -153,7 +155,7 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
       return { kind: 'enqueue', to: fromWireAddress(kind.value), messages }
     }
     case 'retained':
-      return { kind: 'retained', shards: kind.value.shards, filter: kind.value.filter }
+      return { kind: 'retained', ...kind.value }
     case undefined:
       return undefined
     default:
@@ -177,6 +179,8 @@ export function toWireReply(reply: ShardReply): broker.ShardReply {
     attached: ok?.attached && toWireAttached(ok.attached),
     retained: (ok?.retained ?? []).map((message) => toWireMessage(message)),
     existed: [...(ok?.existed ?? [])],
+    nextShards: [...(ok?.next?.shards ?? [])],
+    nextAfter: ok?.next?.after ?? '',
   }
 }
 
@@ -187,6 +191,9 @@ export function fromWireReply(wire: broker.ShardReply): ShardReply {
         status: 'ok' as const,
         existed: wire.existed,
         retained: wire.retained.map((message) => fromWireMessage(message)),
+        ...(wire.nextShards.length === 0
+          ? {}
+          : { next: { shards: wire.nextShards, after: wire.nextAfter } }),
       }
       return wire.attached ? { ...reply, attached: fromWireAttached(wire.attached) } : reply
     }
@@ -205,6 +212,7 @@ function toWireAttached(attached: Attached): broker.SessionAttached {
   return {
     attachment: { epoch: attached.attachment.epoch, counter: attached.attachment.counter },
     present: attached.present,
+    durable: attached.durable,
     subscriptions: [...attached.subscriptions],
     incoming: [...attached.incoming].map(([packetId, token]) => ({ packetId, token })),
   }
@@ -214,6 +222,7 @@ function fromWireAttached(wire: broker.SessionAttached): Attached {
   return {
     attachment: wire.attachment ?? { epoch: 0, counter: 0 },
     present: wire.present,
+    durable: wire.durable,
     subscriptions: wire.subscriptions.map((subscription) => fromWireSubscription(subscription)),
     incoming: new Map(wire.incoming.map(({ packetId, token }) => [packetId, token])),
   }

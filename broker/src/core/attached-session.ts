@@ -6,7 +6,7 @@ import { BrokerError } from './errors.ts'
 import { effectiveGuarantee, type Message, type Subscriber, type Subscription } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Attachment, Delivery, SessionAddress } from './ports/connections.ts'
-import { EXPIRES_AT_ONCE, type Will } from './sessions/session.ts'
+import type { Will } from './sessions/session.ts'
 import type { Attached } from './sessions/session-shard.ts'
 import type { Answered, ShardClient } from './shard-client.ts'
 import type { Enqueued, ShardRequest } from './shard-requests.ts'
@@ -80,7 +80,7 @@ export class AttachedSession implements Subscriber {
     this.#events = more.events
     this.name = options.session
     this.shard = more.context.shard
-    this.durable = options.expirySeconds !== EXPIRES_AT_ONCE
+    this.durable = attached.durable
     this.present = attached.present
     this.attachment = attached.attachment
     this.incoming = attached.incoming

@@ -1,5 +1,6 @@
 /** A shard that this broker owns: its writer and what lives on it, opened, served and closed together. */
 import { BrokerError } from './errors.ts'
+import { REPLY_BYTES } from './limits.ts'
 import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { RetainedShard } from './retained-shard.ts'
@@ -108,10 +109,22 @@ async function findRetained(
   nowMs: number,
 ): Promise<ShardReply> {
   const retained: Message[] = []
-  for (const shard of request.shards) {
+  let bytesMax = REPLY_BYTES
+  let after = request.after
+  for (const [index, shard] of request.shards.entries()) {
     const target = hosted.get(shard)
     if (target === undefined || target.writer.lost) return { status: 'not-owner' }
-    retained.push(...(await target.retained.find(request.filter, nowMs)))
+    const found = await target.retained.find(request.filter, { after, bytesMax, nowMs })
+    retained.push(...found.messages)
+    bytesMax -= found.bytes
+    const shards = request.shards.slice(index)
+    if (found.next !== undefined)
+      return { status: 'ok', retained, next: { shards, after: found.next } }
+    after = ''
+    const rest = shards.slice(1)
+    if (bytesMax <= 0 && rest.length > 0) {
+      return { status: 'ok', retained, next: { shards: rest, after } }
+    }
   }
   return { status: 'ok', retained }
 }

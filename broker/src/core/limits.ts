@@ -35,3 +35,13 @@ export const SHARD_WAIT_MS = 15_000
 
 /** Time between two tries of a request to a shard, ms. */
 export const SHARD_RETRY_MS = 100
+
+/** Bytes of messages in one answer or one push between brokers, and one message more. */
+export const REPLY_BYTES = 2 * 1024 * 1024
+
+/**
+ * A broker may acknowledge this long after the Placement Center could have removed it, so that a change of the
+ * Placement Center's leader holds nobody up; the others wait as long before they tell a subscriber that every
+ * broker knows, ms.
+ */
+export const ACKNOWLEDGE_GRACE_MS = 2_000

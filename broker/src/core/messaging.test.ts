@@ -199,6 +199,26 @@ describe('Messaging', () => {
     expect(watcher.client.live).toEqual([])
   })
 
+  test('a session that is resumed for this connection only gets what waits for it', async () => {
+    const name = nameOwnedBy('b')
+    const { attached } = await connect(a, name)
+    await attached.subscribe([wanting('x')])
+    await attached.detach({ publishWill: false, expirySeconds: undefined })
+    publish(a, 'x', 'waiting')
+    await settle()
+    const resumed = await connect(a, name, { expirySeconds: 0 })
+    await settle()
+    expect(resumed.client.inbox).toEqual(['waiting'])
+    resumed.client.acknowledge = undefined
+    publish(b, 'x', 'more')
+    await settle()
+    await cluster.own(cluster.shardOfSession(name), 'a')
+    await cluster.clock.advance(500)
+    expect(resumed.client.inbox).toEqual(['waiting', 'more'])
+    await resumed.attached.detach({ publishWill: false, expirySeconds: undefined })
+    expect((await connect(b, name)).attached.present).toBe(false)
+  })
+
   test('a session expires, and its subscriptions with it', async () => {
     const { attached } = await connect(a, 'short', { expirySeconds: 10 })
     await attached.subscribe([wanting('x')])
@@ -222,6 +242,15 @@ describe('Messaging', () => {
       'r/1',
     ])
     expect(await a.messaging.retained('r/3')).toEqual([])
+  })
+
+  test('more retained messages than fit in one answer are found, each once', async () => {
+    const large = 'x'.repeat(200_000)
+    const addresses = Array.from({ length: 60 }, (_, i) => `big/${i}`)
+    for (const address of addresses) publish(a, address, large, { retain: true })
+    await settle()
+    const found = await b.messaging.retained('big/+')
+    expect(found.map(({ address }) => address).sort()).toEqual(addresses.sort())
   })
 
   test('a durable session whose shard moves keeps its connection and gets nothing twice', async () => {
@@ -273,6 +302,30 @@ describe('Messaging', () => {
     publish(b, 'x', 'new', { guarantee: 2, token: 't-3' })
     await cluster.clock.advance(1_000)
     expect(client.inbox).toEqual(['acknowledged', 'waiting', 'new'])
+  })
+
+  test('a broker that may have been removed delivers, but acknowledges nothing, until it is renewed', async () => {
+    const { client, attached } = await connect(a, 'live', { expirySeconds: 0 })
+    await attached.subscribe([wanting('x')])
+    const sleeper = await connect(a, nameOwnedBy('b'))
+    await sleeper.attached.subscribe([wanting('y')])
+    cluster.stale.add('a')
+    const states = [publish(a, 'x', '1'), publish(a, 'y', '2'), publish(a, 'x', '3')]
+    await cluster.clock.advance(1_000)
+    expect(client.live).toEqual(['1', '3'])
+    expect(states.map(({ settled }) => settled)).toEqual([false, false, false])
+    cluster.stale.delete('a')
+    a.messaging.renewed()
+    expect(states.map(({ settled }) => settled)).toEqual([true, true, true])
+  })
+
+  test('what was withheld under a lost registration is never acknowledged', async () => {
+    cluster.stale.add('a')
+    const state = publish(a, 'x', '1')
+    a.messaging.restarted(Promise.resolve())
+    cluster.stale.delete('a')
+    a.messaging.renewed()
+    expect(state.settled).toBe(false)
   })
 
   test('an expired message is not delivered', async () => {

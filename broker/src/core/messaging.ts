@@ -10,6 +10,7 @@ import { appendTo, type HostedShards } from './hosted-shard.ts'
 import {
   grantsFor,
   type Message,
+  type PublishOutcome,
   type Receipt,
   type Subscriber,
   type Subscription,
@@ -20,8 +21,9 @@ import { sameAttachment } from './ports/connections.ts'
 import type { Directory } from './ports/directory.ts'
 import type { Peers, PublishItem, PublishReply } from './ports/peers.ts'
 import type { LiveTarget, Router } from './router.ts'
-import { ShardClient } from './shard-client.ts'
+import { type Answered, ShardClient } from './shard-client.ts'
 import { shardOf } from './shard-hash.ts'
+import type { RetainedPosition } from './shard-requests.ts'
 
 export interface MessagingOptions {
   readonly directory: Directory
@@ -31,6 +33,8 @@ export interface MessagingOptions {
   readonly router: Router
   /** The epoch of this broker's registration. */
   readonly nodeEpoch: () => number
+  /** Whether what this broker knows of subscribers is certainly enough to acknowledge by. */
+  readonly mayAcknowledge: () => boolean
 }
 
 export class Messaging {
@@ -41,6 +45,10 @@ export class Messaging {
   readonly #sessions = new Map<string, AttachedSession>()
   /** Shard epochs at whose owner this broker's sessions are known. */
   readonly #epochs = new Map<number, number>()
+  /** Runs in order once this broker may acknowledge again. */
+  #withheld: (() => void)[] = []
+  /** Resolves when this broker knows the filters of all others, under its present registration. */
+  #synced: Promise<void> = Promise.resolve()
 
   constructor(options: MessagingOptions) {
     this.#options = options
@@ -58,10 +66,17 @@ export class Messaging {
     deliverLive(message, route.targets)
     const { peers, shards } = route
     const alone = peers.length === 0 && (message.guarantee === 0 || shards.length === 0)
-    if (alone && !message.retain) return true
+    if (alone && !message.retain) {
+      if (message.guarantee === 0 || this.#options.mayAcknowledge()) return true
+      this.#whenAllowed(() => receipt?.settle('accepted'))
+      return false
+    }
     const { shardCount } = this.#options.directory
     const retainedShard = message.retain ? shardOf('retained', message.address, shardCount) : -1
-    this.#forwarder.forward(message, route, { receipt, retainedShard })
+    const gated = receipt && {
+      settle: (outcome: PublishOutcome) => this.#whenAllowed(() => receipt.settle(outcome)),
+    }
+    this.#forwarder.forward(message, route, { receipt: gated, retainedShard })
     return false
   }
 
@@ -76,9 +91,34 @@ export class Messaging {
     })
   }
 
+  /** The registration holds: what was withheld is acknowledged. */
+  renewed(): void {
+    if (this.#withheld.length === 0 || !this.#options.mayAcknowledge()) return
+    const withheld = this.#withheld
+    this.#withheld = []
+    for (const run of withheld) run()
+  }
+
+  /**
+   * The registration was lost, and the connections of its time are closed: nothing withheld is acknowledged.
+   * Nobody connects before `synced`.
+   */
+  restarted(synced: Promise<void>): void {
+    this.#withheld = []
+    this.#synced = synced
+  }
+
+  /** In the order of the calls. A pause of the process between the check and the run does no harm: what was
+   * known at the check was known to be enough. */
+  #whenAllowed(run: () => void): void {
+    if (this.#withheld.length === 0 && this.#options.mayAcknowledge()) run()
+    else this.#withheld.push(run)
+  }
+
   /** Takes over the session from any other connection in the cluster, or begins it. */
   async attach(options: AttachOptions, events: SessionEvents): Promise<AttachedSession> {
     const { directory, clock, nodeEpoch } = this.#options
+    await this.#synced
     const node = directory.self
     const shard = shardOf('session', options.session, directory.shardCount)
     const attach = { ...options, node, nodeEpoch: nodeEpoch() }
@@ -116,8 +156,7 @@ export class Messaging {
     const { directory } = this.#options
     if (!hasWildcard(filter)) {
       const shard = shardOf('retained', filter, directory.shardCount)
-      const reply = await this.#client.call(shard, { kind: 'retained', shards: [shard], filter })
-      return [...(reply.retained ?? [])]
+      return this.#retainedOfShard(shard, filter)
     }
     const byOwner = new Map<string, number[]>()
     for (let shard = 0; shard < directory.shardCount; shard++) {
@@ -134,22 +173,37 @@ export class Messaging {
 
   /** Asks for a group of shards at once; when ownership changes under way, for each by itself. */
   async #retainedOf(shards: readonly number[], filter: string): Promise<readonly Message[]> {
-    const [first] = shards
-    if (first === undefined) return []
     if (shards.length > 1) {
       try {
-        const reply = await this.#client.call(first, { kind: 'retained', shards, filter }, 0)
-        return reply.retained ?? []
+        return await this.#searchRetained({ shards, after: '' }, filter, 0)
       } catch (error) {
         if (!(error instanceof BrokerError) || error.code !== 'UNAVAILABLE') throw error
       }
     }
-    const replies = await Promise.all(
-      shards.map((shard) =>
-        this.#client.call(shard, { kind: 'retained', shards: [shard], filter }),
-      ),
-    )
-    return replies.flatMap((reply) => reply.retained ?? [])
+    const found = await Promise.all(shards.map((shard) => this.#retainedOfShard(shard, filter)))
+    return found.flat()
+  }
+
+  #retainedOfShard(shard: number, filter: string): Promise<Message[]> {
+    return this.#searchRetained({ shards: [shard], after: '' }, filter)
+  }
+
+  async #searchRetained(
+    from: RetainedPosition,
+    filter: string,
+    waitMs?: number,
+  ): Promise<Message[]> {
+    const found: Message[] = []
+    let position: RetainedPosition | undefined = from
+    while (position !== undefined) {
+      const [first] = position.shards
+      if (first === undefined) break
+      const request = { kind: 'retained' as const, filter, ...position }
+      const reply: Answered = await this.#client.call(first, request, waitMs)
+      for (const message of reply.retained ?? []) found.push(message)
+      position = reply.next
+    }
+    return found
   }
 
   /** Ownership or membership has changed. */
@@ -238,6 +292,7 @@ export class Messaging {
     // Another subscriber's announcement of the same filter may still be under way: wait for it as well.
     const added = this.#router.subscribe(subscriber, subscription) ? [subscription.filter] : []
     await this.#options.peers.announceLive({ reset: false, added, removed: [] })
+    await new Promise<void>((resolve) => this.#whenAllowed(resolve))
   }
 
   #unsubscribeLive(subscriber: Subscriber, filter: string): void {

@@ -45,25 +45,50 @@ export class RetainedShard {
     this.#writer.onCommit(done)
   }
 
-  /** Messages whose address the filter matches and that have not expired, marked as retained. */
-  async find(filter: string, nowMs: number): Promise<Message[]> {
-    const found: Message[] = []
+  /**
+   * Messages whose address the filter matches and that have not expired, marked as retained, in order of their
+   * addresses; `next` is set when there are more than fit in `bytesMax`.
+   */
+  async find(filter: string, options: FindOptions): Promise<Found> {
+    const messages: Message[] = []
+    let bytes = 0
     // What is staged belongs to publishers that may have been told already that it is kept.
     await new Promise<void>((resolve) => this.#writer.onCommit(() => resolve()))
     for (const address of this.#candidates(filter)) {
+      if (address <= options.after) continue
+      if (bytes >= options.bytesMax) return { messages, bytes, next: lastAddress(messages) }
       const value = await this.#storage.get(this.#writer.shard, retainedKey(address))
       const record = value && decodeRecordBatch(value)[0]
-      if (record === undefined) continue
+      if (value === undefined || record === undefined) continue
       const { message } = fromRecord(record)
-      if (message.expiresAtMs === 0 || message.expiresAtMs > nowMs) {
-        found.push({ ...message, retain: true })
-      }
+      if (message.expiresAtMs !== 0 && message.expiresAtMs <= options.nowMs) continue
+      messages.push({ ...message, retain: true })
+      bytes += value.byteLength
     }
-    return found
+    return { messages, bytes, next: undefined }
   }
 
   #candidates(filter: string): string[] {
     if (!hasWildcard(filter)) return this.#addresses.has(filter) ? [filter] : []
-    return [...this.#addresses].filter((address) => filterMatches(filter, address))
+    return [...this.#addresses].filter((address) => filterMatches(filter, address)).sort()
   }
+}
+
+export interface FindOptions {
+  /** Only addresses that sort after this one. */
+  readonly after: string
+  readonly bytesMax: number
+  /** Wall clock. */
+  readonly nowMs: number
+}
+
+export interface Found {
+  readonly messages: readonly Message[]
+  readonly bytes: number
+  /** The last address that was looked at, when there are more. */
+  readonly next: string | undefined
+}
+
+function lastAddress(messages: readonly Message[]): string {
+  return messages[messages.length - 1]?.address ?? ''
 }

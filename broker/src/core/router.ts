@@ -127,6 +127,11 @@ export class Router {
     return true
   }
 
+  /** Nothing that was heard counts any more: every shard is asked about everything until it is heard again. */
+  forgetShards(): void {
+    for (const shard of [...this.#shardFilters.keys()]) this.#forgetShard(shard)
+  }
+
   #forgetShard(shard: number): void {
     for (const filter of this.#shardFilters.get(shard)?.filters ?? []) {
       this.#shards.remove(filter, String(shard))

@@ -36,7 +36,7 @@ export type ShardRequest =
       readonly to: SessionAddress
       readonly messages: readonly Enqueued[]
     }
-  | { readonly kind: 'retained'; readonly shards: readonly number[]; readonly filter: string }
+  | ({ readonly kind: 'retained'; readonly filter: string } & RetainedPosition)
 
 export type ShardReply =
   | {
@@ -44,6 +44,8 @@ export type ShardReply =
       readonly attached?: Attached
       readonly existed?: readonly boolean[]
       readonly retained?: readonly Message[]
+      /** There are more retained messages than fit in one answer. */
+      readonly next?: RetainedPosition
     }
   /** Ask the owner; nothing was done. */
   | { readonly status: 'not-owner' }
@@ -55,4 +57,11 @@ export type ShardReply =
 export interface Enqueued {
   readonly message: Message
   readonly identifiers: readonly number[]
+}
+
+/** Where a search for retained messages stands. */
+export interface RetainedPosition {
+  readonly shards: readonly number[]
+  /** In the first shard: only addresses that sort after this one. */
+  readonly after: string
 }

@@ -30,6 +30,8 @@ export class CoreCluster {
   readonly clock = new VirtualClock()
   readonly shardCount: number
   readonly nodes = new Map<string, CoreNode>()
+  /** Nodes whose registration may be gone. */
+  readonly stale = new Set<string>()
   readonly #storage: StorageAdapter
   readonly #owners = new Map<number, ShardOwner>()
   readonly #cuts = new Set<string>()
@@ -52,6 +54,7 @@ export class CoreCluster {
       clock: this.clock,
       router,
       nodeEpoch: () => nodeEpoch,
+      mayAcknowledge: () => !this.stale.has(name),
     })
     const node: CoreNode = { name, nodeEpoch, messaging, hosted, router, errors: [] }
     this.nodes.set(name, node)

@@ -116,6 +116,7 @@ async function waitForCluster(
     placement,
     storage: nodesOf(state, 'storage').map(({ ports }) => `${state.host}:${ports['grpc']}`),
     brokers: nodesOf(state, 'broker'),
+    members: nodesOf(state, 'placement'),
     host: state.host,
   }
   const missing = await waitUntilReady(target, { timeoutMs, check })

@@ -1,13 +1,14 @@
 /** One command at a time changes a cluster. The lock of a command that was killed is taken over. */
-import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { makeFolder } from './folders.ts'
 import { identify, type ProcessIdentity, processState } from './process-table.ts'
 
 /** Throws CLUSTER_BUSY (try again) while another command holds it. The returned function lets go of it. */
 export function lockCluster(folder: string): () => void {
-  mkdirSync(folder, { recursive: true })
+  makeFolder(folder, 'folder of the cluster')
   const path = join(folder, 'lock')
   for (let attempt = 0; attempt < 2; attempt++) {
     if (create(path)) return () => release(folder, path)

@@ -3,12 +3,13 @@
  * are those of the state file.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
+import { closeSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { makeFolder } from './folders.ts'
 import { identify, type ProcessState, processState, sendSignal } from './process-table.ts'
 import { type NodeRecord, processOf } from './state.ts'
 
@@ -89,7 +90,7 @@ function watchExit(child: ChildProcess): StartedNode['exit'] {
 
 function openLog(node: NodeRecord): number {
   try {
-    mkdirSync(dirname(node.logFile), { recursive: true })
+    makeFolder(dirname(node.logFile), 'log folder')
     return openSync(node.logFile, 'a')
   } catch (error) {
     throw cannotStart(node, error instanceof Error ? error.message : String(error))

@@ -13,6 +13,8 @@ export interface Readiness {
   /** `host:port` of storage nodes of ours. */
   readonly storage: readonly string[]
   readonly brokers: readonly NodeRecord[]
+  /** Placement Center nodes of ours; each must answer, not only enough of them. */
+  readonly members: readonly NodeRecord[]
   readonly host: string
 }
 
@@ -32,7 +34,7 @@ export async function waitUntilReady(
   target: Readiness,
   options: WaitOptions,
 ): Promise<readonly Missing[]> {
-  const { host, brokers } = target
+  const { host, brokers, members } = target
   const results = await Promise.all([
     ...target.storage.map((address) =>
       until(options, async () =>
@@ -45,6 +47,13 @@ export async function waitUntilReady(
       missingIn(
         await leaderStatus(target.placement),
         brokers.map(({ name }) => name),
+      ),
+    ),
+    ...members.map(({ name, ports }) =>
+      until(options, async () =>
+        (await placementStatus(`${host}:${ports['grpc']}`, probeMs)) === undefined
+          ? [{ what: `${name} does not answer`, node: name }]
+          : [],
       ),
     ),
     ...brokers.map(({ name, ports }) =>

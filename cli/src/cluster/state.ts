@@ -2,18 +2,11 @@
  * What this machine knows about its clusters: one state file each, and which one is current. Written whole
  * and renamed into place, so that a reader never sees half of it. No secrets are in it.
  */
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { readdirSync, readFileSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { makeFolder } from './folders.ts'
 import type { ProcessIdentity } from './process-table.ts'
 
 export type Role = 'placement' | 'storage' | 'broker'
@@ -139,9 +132,8 @@ function badFile(path: string, cause: string): CliError {
 }
 
 function writeWhole(path: string, value: unknown): void {
-  const folder = join(path, '..')
+  makeFolder(join(path, '..'), 'state folder')
   try {
-    mkdirSync(folder, { recursive: true })
     const draft = `${path}.${process.pid}.new`
     writeFileSync(draft, `${JSON.stringify(value, undefined, 2)}\n`)
     renameSync(draft, path)

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { ClusterState } from '../cluster/state.ts'
 import { type AskedCluster, planCluster } from './cluster-plan.ts'
 
-const place = { name: 'local', folder: '/home/clusters/local' }
+const place = { name: 'local', folder: '/srv/clusters/local' }
 
 function planNew(asked: AskedCluster): ClusterState {
   return planCluster(asked, { ...place, known: undefined }).state
@@ -18,7 +18,7 @@ describe('planCluster', () => {
     expect(names(state)).toBe(
       'storage-1 placement-1 placement-2 placement-3 broker-1 broker-2 broker-3',
     )
-    expect(state.storageUrl).toBe('leveldb:/home/clusters/local/data/storage-1')
+    expect(state.storageUrl).toBe('leveldb:/srv/clusters/local/data/storage-1')
     expect(state.nodes.every(({ pid }) => pid === null)).toBe(true)
   })
 

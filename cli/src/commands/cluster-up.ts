@@ -1,10 +1,10 @@
 /** `robust cluster up`: makes the cluster be as asked, whatever is there already. */
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
+import { makeFolder } from '../cluster/folders.ts'
 import { launch } from '../cluster/launch.ts'
 import { nodeState, signalNode } from '../cluster/nodes.ts'
 import type { ClusterState } from '../cluster/state.ts'
 import { type Context, clusterName, whileLocked } from '../context.ts'
-import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { type AskedCluster, planCluster } from './cluster-plan.ts'
 import { printSummary } from './cluster-summary.ts'
@@ -41,7 +41,7 @@ async function bringUp(context: Context, name: string, options: UpOptions): Prom
     const launched = await launch(context, state, {
       nodes,
       timeoutMs: options.timeout * 1000,
-      prepare: () => makeFolder(state.dataDir),
+      prepare: () => makeFolder(state.dataDir, 'data folder'),
     })
     store.write(launched)
     store.select(name)
@@ -53,17 +53,5 @@ async function bringUp(context: Context, name: string, options: UpOptions): Prom
       if (isDataNew) rmSync(state.dataDir, { recursive: true, force: true })
     }
     throw error
-  }
-}
-
-function makeFolder(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true })
-  } catch (error) {
-    throw new CliError('CANNOT_WRITE', {
-      message: `the data folder ${path} cannot be made`,
-      cause: error instanceof Error ? error.message : String(error),
-      exit: exitCodes.cannotCreate,
-    })
   }
 }

@@ -2,7 +2,6 @@
  * `robust server start`: storage, a Placement Center of one and a broker in this process, composed from their
  * public parts. Others can join it: all three listen as they would alone.
  */
-import { mkdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type BrokerLog, createLog, startBroker } from '@robust/broker'
 import { createPlacement, PLACEMENT_PRESETS } from '@robust/placement'
@@ -12,6 +11,7 @@ import {
   type StorageAdapter,
   StorageError,
 } from '@robust/storage-adapters'
+import { makeFolder } from '../cluster/folders.ts'
 import { busyPorts, findPortOwner } from '../cluster/ports.ts'
 import { leaderStatus } from '../cluster/readiness.ts'
 import { CliError } from '../errors.ts'
@@ -132,15 +132,7 @@ function openAdapter(
   config: ServerConfig,
   { log, onFatal }: { log: BrokerLog; onFatal: (error: Error) => void },
 ): Promise<StorageAdapter> {
-  try {
-    mkdirSync(config.dataDir, { recursive: true })
-  } catch (error) {
-    throw new CliError('CANNOT_WRITE', {
-      message: `the data folder ${config.dataDir} cannot be made`,
-      cause: error instanceof Error ? error.message : String(error),
-      exit: exitCodes.cannotCreate,
-    })
-  }
+  makeFolder(config.dataDir, 'data folder')
   return openStorage(config.storageUrl, { logger: log, onFatal })
 }
 

@@ -65,6 +65,7 @@ export interface PeerItem {
     | //
     /** answers live_filters, shard_filters, session_evict */
     { $case: "done"; value: Done }
+    | { $case: "leaving"; value: Leaving }
     | undefined;
 }
 
@@ -151,6 +152,9 @@ export interface ShardReply {
   retained: Message[];
   /** per filter of subscribe and unsubscribe */
   existed: boolean[];
+  /** There are more retained messages than fit in one answer: ask again with these. */
+  nextShards: number[];
+  nextAfter: string;
 }
 
 /** Where a session is connected. Ids of one session only grow: (shard epoch, counter). */
@@ -181,6 +185,8 @@ export interface SessionAttached {
   present: boolean;
   subscriptions: Subscription[];
   incoming: IncomingMessage[];
+  /** The session has an inbox, whatever becomes of it when this connection ends. */
+  durable: boolean;
 }
 
 export interface IncomingMessage {
@@ -261,6 +267,8 @@ export interface RetainedQuery {
   /** all of them served by the asked broker */
   shards: number[];
   filter: string;
+  /** in the first shard: only addresses that sort after this one */
+  after: string;
 }
 
 /** Owner to the broker that has the socket. */
@@ -294,6 +302,10 @@ export interface SessionAcknowledge {
 }
 
 export interface Done {
+}
+
+/** The sender has closed its clients' connections and leaves the cluster: it will acknowledge nothing more. */
+export interface Leaving {
 }
 
 function createBasePeerFrame(): PeerFrame {
@@ -396,6 +408,9 @@ export const PeerItem: MessageFns<PeerItem> = {
         break;
       case "done":
         Done.encode(message.kind.value, writer.uint32(106).fork()).join();
+        break;
+      case "leaving":
+        Leaving.encode(message.kind.value, writer.uint32(114).fork()).join();
         break;
     }
     return writer;
@@ -518,6 +533,14 @@ export const PeerItem: MessageFns<PeerItem> = {
             message.kind = { $case: "done", value: Done.decode(reader, reader.uint32()) };
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.kind = { $case: "leaving", value: Leaving.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -601,6 +624,12 @@ export const PeerItem: MessageFns<PeerItem> = {
       case "done": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "done", value: Done.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "leaving": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "leaving", value: Leaving.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1457,7 +1486,7 @@ export const ShardRequest: MessageFns<ShardRequest> = {
 };
 
 function createBaseShardReply(): ShardReply {
-  return { status: 0, detail: "", attached: undefined, retained: [], existed: [] };
+  return { status: 0, detail: "", attached: undefined, retained: [], existed: [], nextShards: [], nextAfter: "" };
 }
 
 export const ShardReply: MessageFns<ShardReply> = {
@@ -1480,6 +1509,16 @@ export const ShardReply: MessageFns<ShardReply> = {
         writer.bool(v);
       }
       writer.join();
+    }
+    if (message.nextShards.length !== 0) {
+      writer.uint32(50).fork();
+      for (const v of message.nextShards) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.nextAfter !== "") {
+      writer.uint32(58).string(message.nextAfter);
     }
     return writer;
   },
@@ -1547,6 +1586,32 @@ export const ShardReply: MessageFns<ShardReply> = {
 
             break;
           }
+          case 6: {
+            if (tag === 48) {
+              message.nextShards.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 50) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.nextShards.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.nextAfter = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1571,6 +1636,8 @@ export const ShardReply: MessageFns<ShardReply> = {
       : undefined;
     message.retained = object.retained?.map((e) => Message.fromPartial(e)) || [];
     message.existed = object.existed?.map((e) => e) || [];
+    message.nextShards = object.nextShards?.map((e) => e) || [];
+    message.nextAfter = object.nextAfter ?? "";
     return message;
   },
 };
@@ -1839,7 +1906,7 @@ export const SessionAttach: MessageFns<SessionAttach> = {
 };
 
 function createBaseSessionAttached(): SessionAttached {
-  return { attachment: undefined, present: false, subscriptions: [], incoming: [] };
+  return { attachment: undefined, present: false, subscriptions: [], incoming: [], durable: false };
 }
 
 export const SessionAttached: MessageFns<SessionAttached> = {
@@ -1855,6 +1922,9 @@ export const SessionAttached: MessageFns<SessionAttached> = {
     }
     for (const v of message.incoming) {
       IncomingMessage.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.durable !== false) {
+      writer.uint32(40).bool(message.durable);
     }
     return writer;
   },
@@ -1904,6 +1974,14 @@ export const SessionAttached: MessageFns<SessionAttached> = {
             message.incoming.push(IncomingMessage.decode(reader, reader.uint32()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.durable = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1927,6 +2005,7 @@ export const SessionAttached: MessageFns<SessionAttached> = {
     message.present = object.present ?? false;
     message.subscriptions = object.subscriptions?.map((e) => Subscription.fromPartial(e)) || [];
     message.incoming = object.incoming?.map((e) => IncomingMessage.fromPartial(e)) || [];
+    message.durable = object.durable ?? false;
     return message;
   },
 };
@@ -2765,7 +2844,7 @@ export const SessionEnqueue: MessageFns<SessionEnqueue> = {
 };
 
 function createBaseRetainedQuery(): RetainedQuery {
-  return { shards: [], filter: "" };
+  return { shards: [], filter: "", after: "" };
 }
 
 export const RetainedQuery: MessageFns<RetainedQuery> = {
@@ -2779,6 +2858,9 @@ export const RetainedQuery: MessageFns<RetainedQuery> = {
     }
     if (message.filter !== "") {
       writer.uint32(18).string(message.filter);
+    }
+    if (message.after !== "") {
+      writer.uint32(26).string(message.after);
     }
     return writer;
   },
@@ -2822,6 +2904,14 @@ export const RetainedQuery: MessageFns<RetainedQuery> = {
             message.filter = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2841,6 +2931,7 @@ export const RetainedQuery: MessageFns<RetainedQuery> = {
     const message = createBaseRetainedQuery();
     message.shards = object.shards?.map((e) => e) || [];
     message.filter = object.filter ?? "";
+    message.after = object.after ?? "";
     return message;
   },
 };
@@ -3248,6 +3339,49 @@ export const Done: MessageFns<Done> = {
   },
   fromPartial(_: DeepPartial<Done>): Done {
     const message = createBaseDone();
+    return message;
+  },
+};
+
+function createBaseLeaving(): Leaving {
+  return {};
+}
+
+export const Leaving: MessageFns<Leaving> = {
+  encode(_: Leaving, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Leaving {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaving();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Leaving>): Leaving {
+    return Leaving.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<Leaving>): Leaving {
+    const message = createBaseLeaving();
     return message;
   },
 };

@@ -15,6 +15,7 @@ import {
   INBOX_READ_BYTES,
   INBOX_TRIM_RECORDS,
   INFLIGHT_SPAN_MAX,
+  REPLY_BYTES,
   TOKENS_REMEMBERED_MAX,
 } from '../limits.ts'
 import { type Message, ownCopy } from '../message.ts'
@@ -231,7 +232,8 @@ export class Inbox {
   #pump(): void {
     if (!this.#ready || this.#reading) return
     const deliveries: Delivery[] = []
-    while (this.#mayPush(deliveries.length)) {
+    let bytes = 0
+    while (this.#mayPush(deliveries.length) && bytes < REPLY_BYTES) {
       const offset = this.#next
       if (this.#done.has(offset) || this.#released.has(offset)) {
         this.#next++
@@ -254,6 +256,7 @@ export class Inbox {
         continue
       }
       this.#inFlight++
+      bytes += entry.message.payload.byteLength
       deliveries.push({ ...entry, redelivered, released: false })
     }
     while (this.#done.delete(this.#acknowledged)) this.#acknowledged++

@@ -71,6 +71,8 @@ export interface AttachRequest {
 export interface Attached {
   readonly attachment: Attachment
   readonly present: boolean
+  /** The session has an inbox, whatever becomes of it when this connection ends. */
+  readonly durable: boolean
   readonly subscriptions: readonly Subscription[]
   readonly incoming: ReadonlyMap<number, string>
 }
@@ -111,10 +113,10 @@ export class SessionShard {
     const { writer, storage } = this.#options
     const stored = await loadSessions(storage, writer.shard)
     for (const [name, entry] of stored) {
-      const session = decodeSession(name, entry.session)
+      const { session, hasInbox } = decodeSession(name, entry.session)
       for (const subscription of entry.subscriptions) this.#subscriptions.add(session, subscription)
       for (const [packetId, token] of entry.incoming) session.incoming.set(packetId, token)
-      if (session.expirySeconds !== EXPIRES_AT_ONCE) {
+      if (hasInbox) {
         session.inbox = this.#newInbox(session)
         if (entry.cursor !== undefined) session.inbox.restore(entry.cursor)
         if (entry.subscriptions.some(({ guarantee }) => guarantee === 2)) {
@@ -187,6 +189,7 @@ export class SessionShard {
     return {
       attachment: connected,
       present,
+      durable: session.inbox !== undefined,
       subscriptions: [...session.subscriptions.values()],
       incoming: session.incoming,
     }
@@ -340,7 +343,7 @@ export class SessionShard {
 
   /** Only what must outlive this broker is stored: durable sessions and wills. */
   async #store(session: Session): Promise<void> {
-    const wanted = session.expirySeconds !== EXPIRES_AT_ONCE || session.will !== undefined
+    const wanted = session.inbox !== undefined || session.will !== undefined
     if (!wanted && !session.stored) return
     const { writer } = this.#options
     if (wanted) writer.put(sessionKey(session.name), encodeSession(session))

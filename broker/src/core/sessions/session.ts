@@ -54,6 +54,7 @@ export function newSession(name: string): Session {
 }
 
 interface StoredSession {
+  hasInbox: boolean
   expirySeconds: number
   connected: Connected | undefined
   detachedAtMs: number
@@ -68,6 +69,7 @@ type StoredMessage = Omit<Message, 'payload' | 'properties'> & {
 export function encodeSession(session: Session): Uint8Array {
   const { expirySeconds, connected, detachedAtMs, will } = session
   const stored: StoredSession = {
+    hasInbox: session.inbox !== undefined,
     expirySeconds,
     connected,
     detachedAtMs,
@@ -76,9 +78,13 @@ export function encodeSession(session: Session): Uint8Array {
   return encodeJson(stored)
 }
 
-export function decodeSession(name: string, value: Uint8Array): Session {
+/** Without its inbox, which is made by who has the shard. */
+export function decodeSession(
+  name: string,
+  value: Uint8Array,
+): { session: Session; hasInbox: boolean } {
   const stored = decodeJson<StoredSession>(value)
-  return {
+  const session = {
     ...newSession(name),
     expirySeconds: stored.expirySeconds,
     connected: stored.connected,
@@ -89,6 +95,7 @@ export function decodeSession(name: string, value: Uint8Array): Session {
     },
     stored: true,
   }
+  return { session, hasInbox: stored.hasInbox }
 }
 
 function encodeMessage(message: Message): StoredMessage {
