@@ -1,4 +1,5 @@
 /** The broker as a process: flags in, signals and exit codes out. */
+import { StorageError } from '@robust/storage-adapters'
 import { type Broker, startBroker } from './broker.ts'
 import { BROKER_USAGE, ConfigError, parseBrokerConfig } from './config.ts'
 import { IdentityError } from './node-identity.ts'
@@ -70,6 +71,10 @@ function fail(error: unknown): void {
   if (error instanceof IdentityError) {
     process.stderr.write(`error[WRONG_DATA_FOLDER] ${message}\n`)
     process.exit(78)
+  }
+  if (error instanceof StorageError && error.code === 'INVALID') {
+    process.stderr.write(`error[USAGE] --storage: ${message}\n\n${BROKER_USAGE}\n`)
+    process.exit(64)
   }
   const inUse = error instanceof ListenError && error.code === 'EADDRINUSE'
   if (inUse || message.includes('EADDRINUSE')) {

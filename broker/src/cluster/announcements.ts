@@ -42,7 +42,7 @@ export class Announcements {
       this.#confirmed.delete(name)
       if (left(name)) continue
       this.#lastGhostMs = this.#clock.nowMs() + ACKNOWLEDGE_GRACE_MS
-      this.#clock.after(ACKNOWLEDGE_GRACE_MS, () => this.#settle())
+      this.#awaitGhosts()
     }
     for (const name of names) if (!this.#confirmed.has(name)) this.#confirmed.set(name, 0)
     this.#settle()
@@ -60,6 +60,13 @@ export class Announcements {
     const sequence = this.#sequence
     if (this.#settledThrough() >= sequence) return Promise.resolve()
     return new Promise((resolve) => this.#waiters.push({ sequence, resolve }))
+  }
+
+  /** Timers may run a little early, so the clock has the last word. */
+  #awaitGhosts(): void {
+    const rest = this.#lastGhostMs - this.#clock.nowMs()
+    if (rest > 0) this.#clock.after(rest, () => this.#awaitGhosts())
+    else this.#settle()
   }
 
   #settledThrough(): number {

@@ -46,6 +46,7 @@ const requests: ShardRequest[] = [
   { kind: 'unsubscribe', to, filters: ['a', 'b'] },
   { kind: 'incoming', to, packetId: 3, token: 't' },
   { kind: 'incoming', to, packetId: 3, token: undefined },
+  { kind: 'start', to },
   { kind: 'release', to, offset: 2 ** 33 },
   { kind: 'enqueue', to, messages: [{ message, identifiers: [1, 2] }] },
   { kind: 'retained', shards: [1, 2], filter: '#', after: 'x' },

@@ -100,6 +100,8 @@ function toWireKind(request: ShardRequest): WireRequest {
       }
       return { $case: 'incoming', value }
     }
+    case 'start':
+      return { $case: 'start', value: toWireAddress(request.to) }
     case 'release':
       return { $case: 'release', value: { ...toWireAddress(request.to), offset: request.offset } }
     case 'enqueue': {
@@ -148,6 +150,8 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
       const to = fromWireAddress(kind.value)
       return { kind: 'incoming', to, packetId, token: forget ? undefined : token }
     }
+    case 'start':
+      return { kind: 'start', to: fromWireAddress(kind.value) }
     case 'release':
       return { kind: 'release', to: fromWireAddress(kind.value), offset: kind.value.offset }
     case 'enqueue': {

@@ -39,7 +39,6 @@ export interface SessionContext {
   readonly client: ShardClient
   readonly clock: Clock
   readonly acknowledge: (to: SessionAddress, offsets: readonly number[]) => void
-  readonly start: (to: SessionAddress) => void
   /** Live registration; resolves when every peer knows. */
   readonly subscribeLive: (subscriber: Subscriber, subscription: Subscription) => Promise<void>
   readonly unsubscribeLive: (subscriber: Subscriber, filter: string) => void
@@ -98,7 +97,13 @@ export class AttachedSession implements Subscriber {
   /** The client knows that it is connected: deliveries may begin. */
   start(): void {
     this.#started = true
-    if (this.durable) this.#context.start(this.#address())
+    this.#askStart()
+  }
+
+  /** Answered, since another connection may have taken the session before this broker knew of its own. */
+  #askStart(): void {
+    // An owner that cannot be found now is told again when there is one.
+    this.#call((to) => ({ kind: 'start', to })).catch(() => undefined)
   }
 
   deliver(message: Message, grants: readonly Subscription[]): void {
@@ -202,7 +207,7 @@ export class AttachedSession implements Subscriber {
     const reattach = { session: name, node, nodeEpoch, attachment, expirySeconds, window, will }
     try {
       await client.call(this.shard, { kind: 'reattach', reattach })
-      if (!this.#closed && this.#started && this.durable) this.#context.start(this.#address())
+      if (!this.#closed && this.#started) this.#askStart()
     } catch (error) {
       if (error instanceof BrokerError && error.code === 'TAKEN_OVER') this.evict()
     }

@@ -80,6 +80,9 @@ async function dispatch(
       return { status: 'ok', attached: await sessions.attach(request.attach) }
     case 'reattach':
       return { status: (await sessions.reattach(request.reattach)) ? 'ok' : 'taken-over' }
+    case 'start':
+      sessions.start(request.to)
+      return { status: 'ok' }
     case 'detach':
       await sessions.detach(request.detach)
       return { status: 'ok' }

@@ -86,6 +86,21 @@ describe('Messaging', () => {
     })
   })
 
+  test('of many connections that begin at once exactly one has the session', async () => {
+    const name = nameOwnedBy('b')
+    const attempts = Array.from({ length: 9 }, (_, i) => connect(i % 2 === 0 ? a : b, name))
+    const settled = await Promise.allSettled(attempts)
+    await cluster.clock.advance(1_000)
+    const connected = settled.flatMap((attempt) =>
+      attempt.status === 'fulfilled' && attempt.value.client.evictions === 0 ? [attempt.value] : [],
+    )
+    expect(connected).toHaveLength(1)
+    await connected[0]?.attached.subscribe([wanting('x')])
+    publish(a, 'x', 'here')
+    await settle()
+    expect(connected[0]?.client.inbox).toEqual(['here'])
+  })
+
   test('a shard without an owner holds messages and loses none', async () => {
     const name = nameOwnedBy('b')
     const { attached, client } = await connect(a, name)

@@ -17,7 +17,7 @@ import {
 } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Delivery, SessionAddress } from './ports/connections.ts'
-import { sameAttachment } from './ports/connections.ts'
+import { isNewer, sameAttachment } from './ports/connections.ts'
 import type { Directory } from './ports/directory.ts'
 import type { Peers, PublishItem, PublishReply } from './ports/peers.ts'
 import type { LiveTarget, Router } from './router.ts'
@@ -132,7 +132,6 @@ export class Messaging {
       clock,
       acknowledge: (to: SessionAddress, offsets: readonly number[]) =>
         this.#acknowledge(shard, to, offsets),
-      start: (to: SessionAddress) => this.#acknowledge(shard, to, []),
       subscribeLive: (subscriber: Subscriber, subscription: Subscription) =>
         this.#subscribeLive(subscriber, subscription),
       unsubscribeLive: (subscriber: Subscriber, filter: string) =>
@@ -142,7 +141,11 @@ export class Messaging {
       },
     }
     const session = new AttachedSession(options, attached, { context, events })
-    this.#sessions.get(session.name)?.evict()
+    const other = this.#sessions.get(session.name)
+    if (other !== undefined && isNewer(other.attachment, session.attachment)) {
+      throw new BrokerError('TAKEN_OVER', 'another connection has the session')
+    }
+    other?.evict()
     this.#sessions.set(session.name, session)
     await session.restore()
     // The shard may have moved while the answer was under way.
@@ -268,11 +271,9 @@ export class Messaging {
     if (session !== undefined && sameAttachment(session.attachment, to.attachment)) session.evict()
   }
 
-  /** The connection's broker acknowledges to the owner here; no offsets: deliveries may begin. */
+  /** The connection's broker acknowledges to the owner here. */
   acknowledged(shard: number, to: SessionAddress, offsets: readonly number[]): void {
-    const sessions = this.#options.hosted.get(shard)?.sessions
-    if (offsets.length === 0) sessions?.start(to)
-    else sessions?.acknowledge(to, offsets)
+    this.#options.hosted.get(shard)?.sessions.acknowledge(to, offsets)
   }
 
   get counts(): { sessions: number; subscriptions: number; held: number; dropped: number } {

@@ -11,6 +11,8 @@ import type {
 export type ShardRequest =
   | { readonly kind: 'attach'; readonly attach: AttachRequest }
   | { readonly kind: 'reattach'; readonly reattach: ReattachRequest }
+  /** The client has been told that it is connected: deliveries may begin. */
+  | { readonly kind: 'start'; readonly to: SessionAddress }
   | { readonly kind: 'detach'; readonly detach: DetachRequest }
   | {
       readonly kind: 'subscribe'

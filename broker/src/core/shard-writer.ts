@@ -226,7 +226,8 @@ export class ShardWriter {
     const error = cause instanceof Error ? cause : new Error(String(cause))
     const code = error instanceof StorageError ? error.code : 'UNAVAILABLE'
     if (code === 'UNAVAILABLE' || code === 'FULL' || code === 'NOT_OPEN') {
-      this.#options.onStorage?.(false, error)
+      // A storage node that has come back only wants the shard opened again.
+      if (code !== 'NOT_OPEN') this.#options.onStorage?.(false, error)
       return !this.#lost
     }
     if (this.#lost) return false

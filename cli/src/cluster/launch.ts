@@ -18,6 +18,8 @@ import { portUses } from './topology.ts'
 export interface LaunchOptions {
   readonly nodes: readonly NodeRecord[]
   readonly timeoutMs: number
+  /** Wait for these nodes only, whatever the others do; else for the whole cluster. */
+  readonly alone?: boolean
   /** Runs when nothing stands in the way any more. */
   readonly prepare?: () => void
 }
@@ -62,7 +64,12 @@ export async function launch(
     start(first)
     await waitUntilListening(state.host, first, check)
     start(rest)
-    await waitForCluster(context, current, { started, timeoutMs, check })
+    await waitForCluster(context, current, {
+      started,
+      timeoutMs,
+      check,
+      alone: options.alone === true,
+    })
     return current
   } catch (error) {
     await rollBack(context, current, started)
@@ -108,19 +115,24 @@ async function waitForCluster(
     readonly started: readonly StartedNode[]
     readonly timeoutMs: number
     readonly check: () => void
+    readonly alone: boolean
   },
 ): Promise<void> {
-  const { started, timeoutMs, check } = waiting
+  const { started, timeoutMs, check, alone } = waiting
   const placement = placementOf(state)
+  const names = new Set(started.map(({ node }) => node.name))
+  const waitedFor = (role: NodeRecord['role']): NodeRecord[] =>
+    nodesOf(state, role).filter(({ name }) => !alone || names.has(name))
   const target = {
     placement,
-    storage: nodesOf(state, 'storage').map(({ ports }) => `${state.host}:${ports['grpc']}`),
-    brokers: nodesOf(state, 'broker'),
-    members: nodesOf(state, 'placement'),
+    storage: waitedFor('storage').map(({ ports }) => `${state.host}:${ports['grpc']}`),
+    brokers: waitedFor('broker'),
+    members: waitedFor('placement'),
     host: state.host,
   }
   const missing = await waitUntilReady(target, { timeoutMs, check })
   if (missing.length > 0) throw notReady(missing, started, timeoutMs)
+  if (alone) return
   const shards = { timeoutMs: Math.min(SHARDS_MS, timeoutMs), check }
   if (await waitUntilShardsOpen(placement, shards)) return
   output.warn('some shards are not open yet; see robust cluster status')

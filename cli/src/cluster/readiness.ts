@@ -43,12 +43,16 @@ export async function waitUntilReady(
           : [{ what: `storage at ${address} does not serve`, node: 'storage-1' }],
       ),
     ),
-    until(options, async () =>
-      missingIn(
-        await leaderStatus(target.placement),
-        brokers.map(({ name }) => name),
-      ),
-    ),
+    ...(brokers.length === 0
+      ? []
+      : [
+          until(options, async () =>
+            missingIn(
+              await leaderStatus(target.placement),
+              brokers.map(({ name }) => name),
+            ),
+          ),
+        ]),
     ...members.map(({ name, ports }) =>
       until(options, async () =>
         (await placementStatus(`${host}:${ports['grpc']}`, probeMs)) === undefined

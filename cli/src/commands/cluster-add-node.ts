@@ -21,7 +21,7 @@ export async function addNode(
       const launched = await launch(
         context,
         { ...state, nodes: [...state.nodes, planned] },
-        { nodes: [planned], timeoutMs: options.timeout * 1000 },
+        { nodes: [planned], timeoutMs: options.timeout * 1000, alone: true },
       )
       return launched.nodes.find((each) => each.name === planned.name) ?? planned
     } catch (error) {

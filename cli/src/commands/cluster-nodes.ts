@@ -78,6 +78,7 @@ export async function restartNode(
       const launched = await launch(context, withNode(state, stopped), {
         nodes: [stopped],
         timeoutMs: options.timeout * 1000,
+        alone: true,
       })
       return {
         did: wasRunning ? 'restarted' : 'started',

@@ -142,6 +142,7 @@ export interface ShardRequest {
     | { $case: "retained"; value: RetainedQuery }
     | { $case: "release"; value: SessionRelease }
     | { $case: "enqueue"; value: SessionEnqueue }
+    | { $case: "start"; value: SessionStart }
     | undefined;
 }
 
@@ -212,6 +213,12 @@ export interface SessionReattach {
   window: number;
   expirySeconds: number;
   will: Will | undefined;
+}
+
+/** The client has been told that it is connected: deliveries may begin. */
+export interface SessionStart {
+  session: string;
+  attachment: Attachment | undefined;
 }
 
 export interface SessionDetach {
@@ -1310,6 +1317,9 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "enqueue":
         SessionEnqueue.encode(message.kind.value, writer.uint32(82).fork()).join();
         break;
+      case "start":
+        SessionStart.encode(message.kind.value, writer.uint32(90).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1407,6 +1417,14 @@ export const ShardRequest: MessageFns<ShardRequest> = {
             message.kind = { $case: "enqueue", value: SessionEnqueue.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kind = { $case: "start", value: SessionStart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1477,6 +1495,12 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "enqueue": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "enqueue", value: SessionEnqueue.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "start": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "start", value: SessionStart.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -2305,6 +2329,75 @@ export const SessionReattach: MessageFns<SessionReattach> = {
     message.window = object.window ?? 0;
     message.expirySeconds = object.expirySeconds ?? 0;
     message.will = (object.will !== undefined && object.will !== null) ? Will.fromPartial(object.will) : undefined;
+    return message;
+  },
+};
+
+function createBaseSessionStart(): SessionStart {
+  return { session: "", attachment: undefined };
+}
+
+export const SessionStart: MessageFns<SessionStart> = {
+  encode(message: SessionStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.attachment !== undefined) {
+      Attachment.encode(message.attachment, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionStart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionStart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.attachment = Attachment.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SessionStart>): SessionStart {
+    return SessionStart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SessionStart>): SessionStart {
+    const message = createBaseSessionStart();
+    message.session = object.session ?? "";
+    message.attachment = (object.attachment !== undefined && object.attachment !== null)
+      ? Attachment.fromPartial(object.attachment)
+      : undefined;
     return message;
   },
 };

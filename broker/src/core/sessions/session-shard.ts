@@ -226,7 +226,7 @@ export class SessionShard {
 
   /** The client of this connection has been told; messages may flow. */
   start(address: SessionAddress): void {
-    this.#current(address)?.inbox?.start()
+    this.#currentOrThrow(address).inbox?.start()
   }
 
   detach(request: DetachRequest): Promise<void> {
@@ -440,6 +440,11 @@ export class SessionShard {
   #currentOrThrow(address: SessionAddress): Session {
     const session = this.#current(address)
     if (session === undefined) {
+      // The shard has just moved here, and the broker of the client has not said yet that it is connected.
+      const unheard =
+        !this.#sessions.has(address.session) &&
+        address.attachment.epoch < this.#options.writer.epoch
+      if (unheard) throw new BrokerError('UNAVAILABLE', 'the session is not attached here yet')
       throw new BrokerError('TAKEN_OVER', `session ${address.session} has another connection`)
     }
     return session

@@ -10,6 +10,7 @@ import type {
   ProtocolLog,
   ProtocolServer,
 } from '../shared/protocol-server.ts'
+import { SeldomLog } from '../shared/seldom-log.ts'
 import { MqttConnection } from './connection.ts'
 import { ReasonCode } from './packets.ts'
 import type { MqttSession, SessionServices } from './session.ts'
@@ -51,7 +52,7 @@ export class MqttServer implements ProtocolServer {
     this.#services = {
       messaging,
       clock,
-      log,
+      log: new SeldomLog(log, clock),
       packetBytesMax,
       nextToken: () => `${prefix}-${tokens++}`,
       nextClientId: () => `auto-${randomUUID()}`,

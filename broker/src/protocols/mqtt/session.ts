@@ -13,7 +13,7 @@ import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
 import type { Outbox } from '../shared/outbox.ts'
-import type { ProtocolLog } from '../shared/protocol-server.ts'
+import type { SeldomLog } from '../shared/seldom-log.ts'
 import { encode } from './codec/encode.ts'
 import type { MqttError } from './codec/mqtt-error.ts'
 import { violation } from './codec/mqtt-error.ts'
@@ -47,7 +47,7 @@ export interface Transport {
 export interface SessionServices {
   readonly messaging: Messaging
   readonly clock: Clock
-  readonly log: ProtocolLog
+  readonly log: SeldomLog
   readonly nextToken: () => string
   readonly nextClientId: () => string
   readonly packetBytesMax: number
@@ -171,7 +171,7 @@ export class MqttSession implements PacketSink {
   /** The client broke a rule of the protocol. */
   violated(error: MqttError): void {
     const { reasonCode, message: reason } = error
-    this.services.log.info(
+    this.services.log.warn(
       {
         errId: 'MQTT_PROTOCOL_ERROR',
         client: this.clientId,

@@ -78,8 +78,9 @@ async function connect(
     attached.start()
     session.transport.setReading(true)
   } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
     session.services.log.warn(
-      { errId: 'MQTT_CONNECT_FAILED', client: clientId, err: error },
+      { errId: 'MQTT_CONNECT_FAILED', client: clientId, reason },
       'a client could not be connected',
     )
     session.refuse(reasonOf(error))
