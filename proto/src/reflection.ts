@@ -11,7 +11,9 @@ const PATHS = [
 
 type RawStream = ServerDuplexStream<Buffer, Buffer>
 
-export function serveReflection(server: Server): void {
+/** Lists the services named, and no others that the contracts have. */
+export function serveReflection(server: Server, services: readonly string[]): void {
+  let loading: Promise<ReadonlyMap<string, Method>> | undefined
   for (const path of PATHS) {
     const definition: ServiceDefinition = {
       serverReflectionInfo: {
@@ -25,7 +27,10 @@ export function serveReflection(server: Server): void {
       },
     }
     server.addService(definition, {
-      serverReflectionInfo: (stream: RawStream) => void answer(path, stream),
+      serverReflectionInfo: (stream: RawStream) => {
+        loading ??= load(services)
+        void answer(path, stream, loading)
+      },
     })
   }
 }
@@ -36,9 +41,11 @@ interface Method {
   readonly handle: (stream: unknown) => void
 }
 
-let loading: Promise<ReadonlyMap<string, Method>> | undefined
-
-async function answer(path: string, stream: RawStream): Promise<void> {
+async function answer(
+  path: string,
+  stream: RawStream,
+  loading: Promise<ReadonlyMap<string, Method>>,
+): Promise<void> {
   const waiting: Buffer[] = []
   let deliver = (bytes: Buffer): void => {
     waiting.push(bytes)
@@ -48,7 +55,6 @@ async function answer(path: string, stream: RawStream): Promise<void> {
   stream.on('end', () => {
     ended = true
   })
-  loading ??= load()
   const method = (await loading).get(path)
   if (method === undefined) {
     stream.end()
@@ -70,7 +76,7 @@ async function answer(path: string, stream: RawStream): Promise<void> {
   else stream.on('end', () => onEnd?.())
 }
 
-async function load(): Promise<ReadonlyMap<string, Method>> {
+async function load(services: readonly string[]): Promise<ReadonlyMap<string, Method>> {
   const [{ loadFileDescriptorSetFromBuffer }, { ReflectionService }, { descriptorSet }] =
     await Promise.all([
       import('@grpc/proto-loader'),
@@ -85,7 +91,9 @@ async function load(): Promise<ReadonlyMap<string, Method>> {
       methods.set(path, { requestDeserialize, responseSerialize, handle })
     }
   }
-  new ReflectionService(definition).addToServer({ addService: collect } as unknown as Server)
+  new ReflectionService(definition, { services: [...services] }).addToServer({
+    addService: collect,
+  } as unknown as Server)
   return methods
 }
 

@@ -40,7 +40,7 @@ export function serveHealthAndReflection(
     },
   }
   server.addService(HealthService, implementation)
-  serveReflection(server)
+  serveReflection(server, [...services, 'grpc.health.v1.Health'])
   return (status) => {
     if (current === Status[status]) return
     current = Status[status]

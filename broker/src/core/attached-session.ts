@@ -68,6 +68,7 @@ export class AttachedSession implements Subscriber {
   #toAcknowledge: number[] = []
   #started = false
   #closed = false
+  #ending: ShardRequest | undefined
 
   constructor(
     options: AttachOptions,
@@ -186,6 +187,7 @@ export class AttachedSession implements Subscriber {
     this.#end()
     const detach = { to: this.#address(), ...options }
     const request: ShardRequest = { kind: 'detach', detach }
+    this.#ending = request
     return this.#context.client.call(this.shard, request, DETACH_WAIT_MS).then(
       () => undefined,
       () => undefined,
@@ -205,12 +207,21 @@ export class AttachedSession implements Subscriber {
     const { expirySeconds, window, will } = this.#options
     const { attachment, name } = this
     const reattach = { session: name, node, nodeEpoch, attachment, expirySeconds, window, will }
-    try {
-      await client.call(this.shard, { kind: 'reattach', reattach })
-      if (!this.#closed && this.#started) this.#askStart()
-    } catch (error) {
-      if (error instanceof BrokerError && error.code === 'TAKEN_OVER') this.evict()
+    while (!this.#closed) {
+      try {
+        await client.call(this.shard, { kind: 'reattach', reattach })
+        break
+      } catch (error) {
+        if (!(error instanceof BrokerError) || error.code !== 'UNAVAILABLE') this.evict()
+      }
     }
+    if (!this.#closed) {
+      if (this.#started) this.#askStart()
+      return
+    }
+    // It ended meanwhile: the owner may have heard of the connection after its end.
+    if (this.#ending !== undefined)
+      await client.call(this.shard, this.#ending).catch(() => undefined)
   }
 
   #end(): void {

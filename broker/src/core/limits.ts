@@ -22,10 +22,10 @@ export const COMMIT_OPERATIONS_MAX = 10_000
 export const COMMIT_BYTES_MAX = 8 * 1024 * 1024
 
 /**
- * Tokens of exactly-once messages remembered for each session to recognise a retry: as many as all brokers
- * of a small cluster can have under way to it. They are written with the session's cursor.
+ * Tokens of exactly-once messages remembered for each session to recognise a retry, and records kept for it
+ * after they are acknowledged: what one publisher may have under way, and as many from others.
  */
-export const TOKENS_REMEMBERED_MAX = 256
+export const TOKENS_REMEMBERED_MAX = 2_048
 
 /** The largest packet id span of a session (16 bits in every dialect that has packet ids). */
 export const INFLIGHT_SPAN_MAX = 65_535
@@ -33,8 +33,9 @@ export const INFLIGHT_SPAN_MAX = 65_535
 /** How long a request to a shard waits for the shard to have an owner, ms. */
 export const SHARD_WAIT_MS = 15_000
 
-/** Time between two tries of a request to a shard, ms. */
+/** Time between two tries of a request to a shard, ms; it doubles up to the second one. */
 export const SHARD_RETRY_MS = 100
+export const SHARD_RETRY_MS_MAX = 2_000
 
 /** Bytes of messages in one answer or one push between brokers, and one message more. */
 export const REPLY_BYTES = 2 * 1024 * 1024

@@ -4,7 +4,7 @@
  */
 import { BrokerError } from './errors.ts'
 import { answer, type HostedShards } from './hosted-shard.ts'
-import { SHARD_RETRY_MS, SHARD_WAIT_MS } from './limits.ts'
+import { SHARD_RETRY_MS, SHARD_RETRY_MS_MAX, SHARD_WAIT_MS } from './limits.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Directory } from './ports/directory.ts'
 import type { Peers } from './ports/peers.ts'
@@ -38,6 +38,7 @@ export class ShardClient {
   async call(shard: number, request: ShardRequest, waitMs = SHARD_WAIT_MS): Promise<Answered> {
     const { clock } = this.#options
     const deadline = clock.nowMs() + waitMs
+    let pauseMs = SHARD_RETRY_MS
     for (;;) {
       const reply = await this.#try(shard, request)
       if (reply?.status === 'ok') return reply
@@ -49,7 +50,8 @@ export class ShardClient {
         const detail = reply?.status === 'failed' ? `: ${reply.detail}` : ''
         throw new BrokerError('UNAVAILABLE', `shard ${shard} does not answer${detail}`)
       }
-      await this.#pause()
+      await this.#pause(pauseMs)
+      pauseMs = Math.min(pauseMs * 2, SHARD_RETRY_MS_MAX)
     }
   }
 
@@ -61,9 +63,9 @@ export class ShardClient {
     return peers.request(owner.node, shard, request)
   }
 
-  #pause(): Promise<void> {
+  #pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = this.#options.clock.after(SHARD_RETRY_MS, resolve)
+      const timer = this.#options.clock.after(ms, resolve)
       this.#waiting.push(() => {
         timer.cancel()
         resolve()

@@ -72,7 +72,7 @@ describe('viewCluster', () => {
       reasons: [],
       placement: { leader: 'placement-1', term: 3, quorum: true, answering: 3, members: 3 },
       storage: { serving: true, promise: 'kept' },
-      shards: { total: 4, open: 4, dataLoss: 0 },
+      shards: { total: 4, open: 4, moving: 0, dataLoss: 0 },
     })
     expect(view.nodes.find(({ name }) => name === 'broker-1')).toMatchObject({
       state: 'running',
@@ -136,7 +136,7 @@ describe('viewCluster', () => {
       ['broker-2', inspected({ shards: [open(1), open(3, 'opening')] })],
     ])
     const view = viewCluster(answers({ placement: new Map(), brokers: replies }))
-    expect(view.shards).toEqual({ total: 4, open: 3, dataLoss: 0 })
+    expect(view.shards).toEqual({ total: 4, open: 3, moving: 0, dataLoss: 0 })
     expect(view.health).toBe('critical')
   })
 

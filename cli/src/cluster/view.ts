@@ -83,7 +83,13 @@ export interface ClusterView {
     readonly serving: boolean
     readonly promise: string | null
   }
-  readonly shards: { readonly total: number; readonly open: number; readonly dataLoss: number }
+  readonly shards: {
+    readonly total: number
+    readonly open: number
+    /** Granted to a broker that runs and has not opened them yet. */
+    readonly moving: number
+    readonly dataLoss: number
+  }
   readonly nodes: readonly NodeView[]
 }
 
@@ -122,14 +128,15 @@ export function assess(view: Pick<ClusterView, 'placement' | 'storage' | 'shards
     )
   }
   if (!storage.serving) critical.push('storage does not answer')
-  if (shards.open < shards.total) {
-    critical.push(`${shards.total - shards.open} of ${shards.total} shards have no open owner`)
-  }
+  const unowned = shards.total - shards.open - shards.moving
+  if (unowned > 0) critical.push(`${unowned} of ${shards.total} shards have no open owner`)
   if (shards.dataLoss > 0) critical.push(`${shards.dataLoss} shards report DATA LOSS`)
   const degraded = nodes.flatMap(({ name, state, storageAvailable }) => {
     if (state !== 'running') return [`${name} is ${state}`]
     return storageAvailable === false ? [`${name} cannot reach storage`] : []
   })
+  if (shards.moving > 0)
+    degraded.push(`${shards.moving} of ${shards.total} shards are being opened`)
   if (center.quorum && center.leader === null) {
     degraded.push('the Placement Center is electing a leader')
   }
@@ -276,16 +283,21 @@ function countShards(
 ): ClusterView['shards'] {
   return {
     total: best?.metadata?.shards.length || answers.state.shards,
-    open: best === undefined ? openByBrokers(answers) : openByMetadata(best, nodes),
+    open: best === undefined ? openByBrokers(answers) : grantedAlive(best, nodes, true),
+    moving: best === undefined ? 0 : grantedAlive(best, nodes, false),
     dataLoss: nodes.reduce((sum, node) => sum + (node.shards?.dataLoss ?? 0), 0),
   }
 }
 
 /** The metadata notices an owner's death only after the time-out; here it counts at once. */
-function openByMetadata(best: placement.StatusReply, nodes: readonly NodeView[]): number {
+function grantedAlive(
+  best: placement.StatusReply,
+  nodes: readonly NodeView[],
+  isOpen: boolean,
+): number {
   const alive = new Set(nodes.filter(({ state }) => serves.has(state)).map(({ name }) => name))
   const shards = best.metadata?.shards ?? []
-  return shards.filter(({ owner, opened }) => opened && alive.has(owner)).length
+  return shards.filter(({ owner, opened }) => opened === isOpen && alive.has(owner)).length
 }
 
 /** Without the Placement Center owners go on until their leases end. */

@@ -1,5 +1,6 @@
 /** `robust cluster kill|pause|resume|restart NODE`: what happens to one process of the cluster. */
 import { constants } from 'node:os'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { launch, placementOf } from '../cluster/launch.ts'
 import { isGone, nodeState, signalNode, stopNode } from '../cluster/nodes.ts'
 import { leaderStatus } from '../cluster/readiness.ts'
@@ -42,6 +43,8 @@ export async function pauseNode(
     ...options,
     change: async (_state, node) => {
       if (!signalNode(node, 'SIGSTOP')) throw notRunning(node)
+      const end = performance.now() + GONE_MS
+      while (nodeState(node) === 'running' && performance.now() < end) await sleep(10)
       return { did: 'paused', node }
     },
   })

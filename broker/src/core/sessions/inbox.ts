@@ -40,8 +40,6 @@ interface StoredCursor {
   done: number[]
   released: number[]
   sent: number
-  /** Of exactly-once messages, so that a retry is recognised by the next owner too. */
-  tokens: string[]
 }
 
 const PUSH_MESSAGES_MAX = 256
@@ -83,21 +81,20 @@ export class Inbox {
   restore(value: Uint8Array): void {
     const cursor = decodeJson<StoredCursor>(value)
     this.#acknowledged = cursor.acknowledged
-    this.#trimmed = cursor.acknowledged
+    this.#trimmed = Math.max(0, cursor.acknowledged - TOKENS_REMEMBERED_MAX)
     this.#next = cursor.acknowledged
     this.#sent = cursor.sent
     for (const offset of cursor.done) this.#done.add(offset)
     for (const offset of cursor.released) this.#released.add(offset)
-    for (const token of cursor.tokens) this.#remember(token)
   }
 
   /**
-   * Reads the tokens of what is not acknowledged. Records go only in a commit that writes the cursor, so the
-   * two together name every exactly-once message that a publisher may still send again.
+   * Reads the tokens of the records that are kept, acknowledged ones included: a publisher may still send
+   * such a message again.
    */
   async recoverTokens(): Promise<void> {
     const { storage, writer } = this.#options
-    let fromOffset = this.#acknowledged
+    let fromOffset = this.#trimmed
     while (fromOffset < this.#committed) {
       const request = {
         shard: writer.shard,
@@ -105,7 +102,8 @@ export class Inbox {
         fromOffset,
         bytesMax: INBOX_READ_BYTES,
       }
-      const { batches } = await storage.read(request)
+      const { batches, startOffset } = await storage.read(request)
+      this.#trimmed = Math.max(this.#trimmed, startOffset)
       if (batches.length === 0) return
       for (const record of batches.flatMap((batch) => decodeRecordBatch(batch))) {
         const { token } = fromRecord(record).message
@@ -169,7 +167,8 @@ export class Inbox {
   acknowledge(offsets: readonly number[]): void {
     let changed = false
     for (const offset of offsets) {
-      if (offset < this.#acknowledged || offset >= this.#sent || this.#done.has(offset)) continue
+      if (offset < this.#acknowledged || offset >= this.#committed || this.#done.has(offset))
+        continue
       const counted = offset < this.#next || this.#released.has(offset)
       this.#done.add(offset)
       this.#released.delete(offset)
@@ -184,7 +183,7 @@ export class Inbox {
 
   /** The client has the message of an exactly-once delivery; resolves when that is durable. */
   release(offset: number): Promise<CommitOutcome> {
-    if (offset >= this.#acknowledged && offset < this.#sent && !this.#done.has(offset)) {
+    if (offset >= this.#acknowledged && offset < this.#committed && !this.#done.has(offset)) {
       this.#released.add(offset)
       this.#writeCursor()
     }
@@ -299,8 +298,8 @@ export class Inbox {
       }
     } catch (error) {
       onError(error instanceof Error ? error : new Error(String(error)))
-      // Storage is away: try again, unless the connection or the shard has gone in the meantime.
-      if (generation === this.#generation) clock.after(500, () => this.#pump())
+      // Storage is away: try again, for whichever connection there is then.
+      clock.after(500, () => this.#pump())
       this.#reading = false
       return
     }
@@ -323,14 +322,20 @@ export class Inbox {
       done: [...this.#done],
       released: [...this.#released],
       sent: this.#sent,
-      tokens: [...this.#tokens],
     }
     writer.put(cursorKey(session), encodeJson(cursor))
-    const empty = this.#acknowledged === writer.endOf(this.#log)
-    const due = this.#acknowledged - this.#trimmed >= INBOX_TRIM_RECORDS
-    if (due || (empty && this.#acknowledged > this.#trimmed)) {
-      this.#trimmed = this.#acknowledged
-      writer.trim(this.#log, this.#acknowledged)
+    this.#trim()
+  }
+
+  /** Exactly-once messages stay a while after their acknowledgement, for the sake of their tokens. */
+  #trim(): void {
+    const { writer } = this.#options
+    const kept = this.#tokens.size > 0 ? TOKENS_REMEMBERED_MAX : 0
+    const before = this.#acknowledged - kept
+    const empty = kept === 0 && this.#acknowledged === writer.endOf(this.#log)
+    if (before - this.#trimmed >= INBOX_TRIM_RECORDS || (empty && before > this.#trimmed)) {
+      this.#trimmed = before
+      writer.trim(this.#log, before)
     }
   }
 }
