@@ -9,7 +9,10 @@ import { parseStorageConfig, UsageError, usage } from './config.ts'
 import { StorageError } from './errors.ts'
 import { startStorageNode } from './service/storage-node.ts'
 
-const logger = pino({ base: { role: 'storage' } })
+const logger = pino({
+  base: { node: 'storage', pid: process.pid },
+  timestamp: pino.stdTimeFunctions.isoTime,
+})
 
 function fail(exit: number, id: string, message: string): never {
   process.stderr.write(`error[${id}] ${message}\n`)
