@@ -15,7 +15,8 @@ export function admits(state: NodeState, envelope: Envelope): boolean {
 }
 
 function isKnown(state: NodeState, id: string): boolean {
-  if (state.members.some((member) => member.id === id)) return true
+  // A leader that removes itself leads until that is committed.
+  if (id === state.leaderId || state.members.some((member) => member.id === id)) return true
   if (state.role.kind === 'leader' && state.role.progress.has(id)) return true
   return state.members.length === 0 && state.initialMembers.some((member) => member.id === id)
 }

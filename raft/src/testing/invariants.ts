@@ -1,5 +1,6 @@
 /** The promises of Raft, checked over all members of a simulated world. (Raft figure 3) */
 import assert from 'node:assert'
+import { isVoter } from '../core/membership-rules.ts'
 import type { LogEntry } from '../core/messages.ts'
 import type { RaftNode } from '../core/node.ts'
 
@@ -37,6 +38,31 @@ export class Invariants {
       if (index < node.log.firstIndex) continue
       assert.equal(node.log.termAt(index), entry.term, `leader ${id} lacks committed ${index}`)
     }
+  }
+
+  /** A leader has one change on its way at most, of one vote; it is a voter, or removes itself. */
+  checkConfiguration(node: RaftNode, id: string): void {
+    const { log, configurationIndex, voters } = node
+    if (node.role !== 'leader') return
+    const isPending = configurationIndex > Math.max(log.commitIndex, 1)
+    if (!isPending) {
+      assert(voters.includes(id), `${id} leads and is no voter`)
+      return
+    }
+    const previousIndex = node.configurationIndexAt(configurationIndex - 1)
+    assert(
+      previousIndex <= this.#highestCommit,
+      `${id} has two changes on their way: ${previousIndex} and ${configurationIndex}`,
+    )
+    const before = node.membersAt(configurationIndex - 1).filter((member) => isVoter(member))
+    const idsBefore = before.map((member) => member.id)
+    const added = voters.filter((voter) => !idsBefore.includes(voter))
+    const removed = idsBefore.filter((voter) => !voters.includes(voter))
+    assert(
+      added.length + removed.length <= 1,
+      `more than one vote changed at ${configurationIndex}`,
+    )
+    assert(voters.includes(id) || removed.includes(id), `${id} leads and is no voter`)
   }
 
   /** Log matching: equal terms at an index mean equal logs up to it. */
