@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { LoneNode } from '../testing/lone-node.ts'
-import { changeBeforeOwnTermCommit } from '../testing/membership-scenarios.ts'
+import { changeBeforeOwnTermCommit } from '../testing/scenarios.ts'
 import { World } from '../testing/world.ts'
 import { decodeConfiguration, encodeConfiguration, type RaftMember } from './configuration.ts'
 import type { MessageBody, RaftMessage } from './messages.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { LoneNode } from '../testing/lone-node.ts'
-import { transferToOneThatIsAway } from '../testing/membership-scenarios.ts'
+import { transferToOneThatIsAway } from '../testing/scenarios.ts'
 import { World } from '../testing/world.ts'
 import type { MessageBody } from './messages.ts'
 

@@ -11,7 +11,7 @@ import type { TickTimings } from '../core/state.ts'
 import type { TransferOutcome } from '../core/transfer.ts'
 import { DEFAULT_LIMITS, type RaftLimits } from '../options.ts'
 import type { LogWrite, StoredLog } from '../ports/log-store.ts'
-import { Invariants } from './invariants.ts'
+import { Invariants, votersOf } from './invariants.ts'
 import { seededRandom } from './random.ts'
 
 export interface WorldOptions {
@@ -300,10 +300,11 @@ export class World {
     if (node.role !== 'leader' || index <= this.#checkedCommit) return
     this.#checkedCommit = index
     const term = node.log.termAt(index)
-    const holders = node.voters.filter((id) => holds(this.#host(id).disk, { index, term }))
+    const voters = votersOf(node.members)
+    const holders = voters.filter((id) => holds(this.#host(id).disk, { index, term }))
     assert(
-      holders.length > node.voters.length / 2,
-      `${index} is committed by ${holders.join()} of ${node.voters.join()}`,
+      holders.length > voters.length / 2,
+      `${index} is committed by ${holders.join()} of ${voters.join()}`,
     )
   }
 

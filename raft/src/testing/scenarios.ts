@@ -66,6 +66,28 @@ export function transferToOneThatIsAway(): World {
   return world
 }
 
+/**
+ * A leader that was cut off has the longest log, all of an older term than what the others committed: it
+ * must not lead again with it. (async-raft)
+ */
+export function longerLogOfAnOlderTerm(): World {
+  const world = new World({ seed: 1, memberCount: 3 })
+  world.runUntil(() => world.leader() !== undefined, 100)
+  world.run(10)
+  const old = leaderOf(world)
+  world.isolate(old)
+  for (let at = 0; at < 10; at += 1) world.propose(old, `lost-${at}`)
+  world.runUntil(() => world.leader() !== undefined && world.leader() !== old, 300)
+  const next = leaderOf(world)
+  world.propose(next, 'kept')
+  world.run(10)
+  world.crash(next)
+  world.heal()
+  world.runUntil(() => world.leader() !== undefined, 400)
+  assert.notEqual(world.leader(), old)
+  return world
+}
+
 function begin(world: World, id: string, change: Parameters<World['change']>[1]): void {
   assert.equal(world.change(id, change).kind, 'appended')
   world.run(2)
