@@ -61,13 +61,11 @@ export function syncProgress(state: NodeState, leadership: Leadership): void {
   targets.delete(state.id)
   for (const id of targets) {
     const known = progress.get(id)
-    if (known === undefined) {
-      // Its answers show how far back its log really ends.
-      const start = { nextIndex: leadership.termStartIndex, tick: state.now }
-      progress.set(id, new Progress(id, start))
-    } else {
-      known.leaveTick = undefined
-    }
+    if (known !== undefined && known.leaveTick === undefined) continue
+    // Its answers show how far back its log really ends. What one that was removed had is not held for
+    // true when it is added again: it may come with another disk.
+    const start = { nextIndex: leadership.termStartIndex, tick: state.now }
+    progress.set(id, new Progress(id, start))
   }
   for (const known of progress.values()) {
     if (!targets.has(known.id)) known.leaveTick ??= state.now + state.timings.electionMin

@@ -265,6 +265,18 @@ describe('table 1.3: a removed member', () => {
     expect(world.node(leader).progress.map((progress) => progress.id)).toEqual([other])
   })
 
+  it('that is added again at once starts from nothing: it may have another disk', () => {
+    const lone = leadingNode()
+    lone.accept('c', 2)
+    lone.node.changeMembership(remove('c'))
+    lone.settle()
+    lone.accept('b', 3)
+    expect(lone.node.progress.map((progress) => progress.id)).toContain('c')
+    lone.node.changeMembership(addLearner('c'))
+    const again = lone.node.progress.find((progress) => progress.id === 'c')
+    expect(again).toMatchObject({ matchIndex: 0, state: 'probe', leaveTick: undefined })
+  })
+
   it('that is needed to commit its own removal may still lead, and then steps down [4.2.2]', () => {
     const world = newWorld(2, 0)
     const leader = world.leader()!
