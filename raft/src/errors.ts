@@ -1,5 +1,8 @@
 /** The errors of this package. Each says whether the outcome of the operation is known. */
 
+import type { ChangeRefusal } from './core/membership-rules.ts'
+import type { TransferRefusal } from './core/transfer.ts'
+
 /** Nothing was done: another member leads, or none does. */
 export class NotLeaderError extends Error {
   override readonly name = 'NotLeaderError'
@@ -30,6 +33,45 @@ export class CommandTooLargeError extends Error {
 
   constructor(sizes: { readonly bytes: number; readonly bytesMax: number }) {
     super(`a command of ${sizes.bytes} bytes is over the limit of ${sizes.bytesMax}`)
+  }
+}
+
+/** Nothing was done: the change of members is not allowed now, or does not fit; `reason` says why. */
+export class MembershipChangeRefusedError extends Error {
+  override readonly name = 'MembershipChangeRefusedError'
+  readonly reason: ChangeRefusal
+
+  constructor(reason: ChangeRefusal) {
+    super(`the members are not changed: ${reason}`)
+    this.reason = reason
+  }
+}
+
+/** Nothing was done: the leader hands over. Ask again in a moment, most likely `to`. */
+export class LeadershipTransferringError extends Error {
+  override readonly name = 'LeadershipTransferringError'
+  readonly to: string
+
+  constructor(to: string) {
+    super(`the leadership goes over to ${to}`)
+    this.to = to
+  }
+}
+
+/** Why the leadership did not go over to the member that was meant. */
+export type TransferFailure = TransferRefusal | 'timed-out' | 'another-leads'
+
+/**
+ * The leadership did not go over in time, or went elsewhere. Unless another leads, this member still may;
+ * after `timed-out` a late success is possible.
+ */
+export class LeadershipTransferFailedError extends Error {
+  override readonly name = 'LeadershipTransferFailedError'
+  readonly reason: TransferFailure
+
+  constructor(reason: TransferFailure) {
+    super(`the leadership was not transferred: ${reason}`)
+    this.reason = reason
   }
 }
 

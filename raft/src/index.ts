@@ -1,5 +1,7 @@
 /** Raft consensus for one group: a pure core, a driver, and stores. The only entry of this package. */
 export type { RaftMember } from './core/configuration.ts'
+export type { MembershipChange } from './core/membership.ts'
+export type { ChangeRefusal } from './core/membership-rules.ts'
 export type {
   AppendRequest,
   AppendResponse,
@@ -14,22 +16,28 @@ export type {
   SnapshotHeader,
   SnapshotMeta,
   SnapshotResponse,
+  TimeoutNow,
   VoteRequest,
   VoteResponse,
 } from './core/messages.ts'
 export { PROTOCOL_VERSION } from './core/messages.ts'
 export type { ProgressState } from './core/progress.ts'
+export type { TransferRefusal } from './core/transfer.ts'
 export { createRaft } from './driver/raft-driver.ts'
 export { systemClock } from './driver/system-clock.ts'
 export {
   CommandTooLargeError,
   LeadershipLostError,
+  LeadershipTransferFailedError,
+  LeadershipTransferringError,
   LogDamagedError,
   LogIdentityError,
+  MembershipChangeRefusedError,
   NotLeaderError,
   OverloadedError,
   SnapshotDamagedError,
   StoppedError,
+  type TransferFailure,
 } from './errors.ts'
 export { FileSnapshotStore, type FileSnapshotStoreOptions } from './level/file-snapshot-store.ts'
 export { LevelLogStore, type LevelLogStoreOptions } from './level/level-log-store.ts'
@@ -55,6 +63,7 @@ export type {
   Raft,
   RaftEvent,
   RaftLogger,
+  RaftMemberStatus,
   RaftOptions,
   RaftPeerStatus,
   RaftRole,

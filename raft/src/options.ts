@@ -38,6 +38,8 @@ export interface RaftLimits {
   readonly uncommittedBytesMax: number
   /** Reads that wait for their barrier; more are refused as overload. */
   readonly pendingReadsMax: number
+  /** A learner that lacks more entries is not made a voter. */
+  readonly promoteLagEntriesMax: number
   /** Of the entries in one write to the log store. */
   readonly writeBytesMax: number
   /** A snapshot is taken when this many entries, or bytes, were applied since the last. */
@@ -54,6 +56,7 @@ export const DEFAULT_LIMITS: RaftLimits = {
   appendsInFlightMax: 32,
   uncommittedBytesMax: 16 * 1024 * 1024,
   pendingReadsMax: 10_000,
+  promoteLagEntriesMax: 200,
   writeBytesMax: 2 * 1024 * 1024,
   snapshotEntries: 10_000,
   snapshotBytes: 32 * 1024 * 1024,

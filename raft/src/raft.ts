@@ -1,5 +1,6 @@
 /** The public face of one member: options, status and events. The work is in driver/ and core/. */
 import type { RaftMember } from './core/configuration.ts'
+import type { MembershipChange } from './core/membership.ts'
 import type { ProgressState } from './core/progress.ts'
 import type { RaftLimits, RaftTimings } from './options.ts'
 import type { Clock } from './ports/clock.ts'
@@ -26,6 +27,12 @@ export interface RaftOptions {
    * configuration that one decides who votes; addresses given here still win for the same id.
    */
   readonly members: readonly RaftMember[]
+  /**
+   * This member is new, or comes back with an empty disk under a new id: it has no configuration of its
+   * own, neither votes nor campaigns, and waits until a leader that added it sends one. `members` are
+   * addresses only. Without effect once its log or snapshot holds a configuration. Default false.
+   */
+  readonly join?: boolean
   /** Empty at start: it is restored from the newest snapshot and the log. */
   readonly stateMachine: StateMachine
   readonly logStore: LogStore
@@ -62,7 +69,8 @@ export interface Raft {
   stop(): Promise<void>
   /**
    * Resolves after the command is committed and applied on this member.
-   * @throws NotLeaderError, OverloadedError, CommandTooLargeError, StoppedError: nothing was done.
+   * @throws NotLeaderError, OverloadedError, CommandTooLargeError, LeadershipTransferringError,
+   * StoppedError: nothing was done.
    * @throws LeadershipLostError: the outcome is unknown.
    */
   propose(command: Uint8Array): Promise<ProposalResult>
@@ -72,6 +80,22 @@ export interface Raft {
    * @throws NotLeaderError, OverloadedError, StoppedError
    */
   readIndex(): Promise<number>
+  /**
+   * Adds a learner, makes a learner a voter, or removes a member; one change at a time. Resolves when the
+   * new configuration is committed; `index` is its index. A leader that removes itself then steps down.
+   * A removed member should be stopped afterwards; its id should not be used again.
+   * @throws MembershipChangeRefusedError, NotLeaderError, StoppedError: nothing was done.
+   * @throws LeadershipLostError: the outcome is unknown; status() of the next leader tells.
+   */
+  changeMembership(change: MembershipChange): Promise<{ readonly index: number }>
+  /**
+   * Hands the leadership to a voter: the given one, or the one with the most of the log. Proposals are
+   * refused with LeadershipTransferringError meanwhile. Resolves when that voter is known to lead.
+   * Ends after `timeoutMs` (default: electionMaxMs) in any case, with proposals taken again if this
+   * member still leads.
+   * @throws LeadershipTransferFailedError, NotLeaderError, StoppedError
+   */
+  transferLeadership(to?: string, timeoutMs?: number): Promise<void>
   status(): RaftStatus
   /** Calls the listener for every event until the returned function is called. A listener must not throw. */
   observe(listener: (event: RaftEvent) => void): () => void
@@ -88,6 +112,8 @@ export interface RaftPeerStatus {
   readonly lastContactMs: number | undefined
 }
 
+export type RaftMemberStatus = Required<RaftMember>
+
 export interface RaftStatus {
   readonly nodeId: string
   readonly role: RaftRole
@@ -101,13 +127,17 @@ export interface RaftStatus {
   readonly lastIndex: number
   /** Of the newest snapshot, 0 if none. */
   readonly snapshotIndex: number
-  readonly members: readonly RaftMember[]
+  /** The newest configuration, committed or not; the role is always given. */
+  readonly members: readonly RaftMemberStatus[]
+  /** The index of its entry; 0 before there is one. For MembershipChange.expectedConfigurationIndex. */
+  readonly configurationIndex: number
   /** Of a leader; empty elsewhere. */
   readonly peers: readonly RaftPeerStatus[]
   /**
    * Age: milliseconds since a moment at which a majority certainly still followed this leader (counted
    * from the sending of the heartbeats that a majority answered). 0 in a cluster of one. Undefined on
-   * others than the leader, and on a leader before its first round of heartbeats was answered.
+   * others than the leader, on a leader before its first round of heartbeats was answered, and on one
+   * that transfers its leadership, as that majority may then follow another any moment.
    */
   readonly lastQuorumContactMs: number | undefined
   /** Counters since start. */

@@ -142,7 +142,14 @@ describe('GrpcTransport messages', () => {
     const { a, b, toA, toB } = await connected()
     const kinds: RaftMessage[] = [
       { ...envelope('a', 'b'), kind: 'pre-vote-request', lastLogIndex: 9, lastLogTerm: 2 },
-      { ...envelope('a', 'b'), kind: 'vote-request', lastLogIndex: 9, lastLogTerm: 2 },
+      {
+        ...envelope('a', 'b'),
+        kind: 'vote-request',
+        lastLogIndex: 9,
+        lastLogTerm: 2,
+        leadershipTransfer: true,
+      },
+      { ...envelope('a', 'b'), kind: 'timeout-now', round: 7 },
       append('a', 'b', 10),
       { ...append('a', 'b', 0), entries: [] },
       heartbeat('a', 'b', 12),
@@ -165,8 +172,8 @@ describe('GrpcTransport messages', () => {
     b.transport?.send(toA, answers)
     await expect.poll(() => b.received).toHaveLength(kinds.length)
     await expect.poll(() => a.received).toHaveLength(answers.length)
-    expect(b.received).toEqual(kinds)
-    expect(a.received).toEqual(answers)
+    expect(b.received).toMatchObject(kinds)
+    expect(a.received).toMatchObject(answers)
   })
 
   it('carries more than one frame holds, in order', async () => {
@@ -209,7 +216,7 @@ describe('GrpcTransport messages', () => {
     stream.on('data', () => {})
     const { term: _term, ...common } = envelope('a', 'b')
     const kind = { $case: 'heartbeatRequest', value: { commitIndex: 1, round: 1 } } as const
-    stream.write({ envelope: { ...common, ...wrong }, messages: [{ term: 9, kind }] })
+    stream.write({ envelope: { ...common, address: '', ...wrong }, messages: [{ term: 9, kind }] })
     expect((await refused).code).toBe(status.FAILED_PRECONDITION)
     expect(b.received).toEqual([])
   })
@@ -220,7 +227,9 @@ describe('GrpcTransport snapshots', () => {
   const sha256 = createHash('sha256').update(bytes).digest('hex')
 
   function header(members: readonly RaftMember[]): SnapshotHeader {
-    const snapshot = { index: 8, term: 2, members, bytes: bytes.length, sha256 }
+    const learner = { id: 'l', address: 'x', role: 'learner' } as const
+    const position = { index: 8, term: 2, members: [...members, learner], configurationIndex: 5 }
+    const snapshot = { ...position, bytes: bytes.length, sha256 }
     return { ...envelope('a', 'b'), snapshot }
   }
 
@@ -245,17 +254,17 @@ describe('GrpcTransport snapshots', () => {
       return accepted
     }
     const answer = await a.transport?.sendSnapshot(toB, header(members), inChunks())
-    expect(answer).toEqual(accepted)
-    expect(got).toEqual([header(members)])
+    expect(answer).toMatchObject(accepted)
+    expect(got).toMatchObject([header(members)])
     expect(hash.digest('hex')).toBe(sha256)
   })
 
   it('takes an answer that comes before the end', async () => {
     const { a, b, toB, members } = await connected()
     b.answer = async () => accepted
-    await expect(a.transport?.sendSnapshot(toB, header(members), inChunks())).resolves.toEqual(
-      accepted,
-    )
+    await expect(
+      a.transport?.sendSnapshot(toB, header(members), inChunks()),
+    ).resolves.toMatchObject(accepted)
   })
 
   it('fails on both sides when the sender cannot go on', async () => {

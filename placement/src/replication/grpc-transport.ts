@@ -120,8 +120,10 @@ export class GrpcTransport implements Transport {
   }
 
   #envelope(to: string): wire.Envelope {
-    const { clusterId, nodeId, incarnation } = this.#options
-    return { clusterId, from: nodeId, to, incarnation, protocolVersion: PROTOCOL_VERSION }
+    const { clusterId, nodeId, incarnation, members } = this.#options
+    const address = members.find((member) => member.id === nodeId)?.address ?? ''
+    const common = { clusterId, from: nodeId, to, incarnation }
+    return { ...common, protocolVersion: PROTOCOL_VERSION, address }
   }
 
   #dial(peer: Peer): void {
@@ -180,7 +182,7 @@ export class GrpcTransport implements Transport {
     return undefined
   }
 
-  #refusal(envelope: wire.Envelope | undefined): string | undefined {
+  #refusal(envelope: Omit<wire.Envelope, 'address'> | undefined): string | undefined {
     const { clusterId, nodeId } = this.#options
     if (envelope === undefined) return 'a frame has no envelope'
     const { protocolVersion, to } = envelope

@@ -1,6 +1,13 @@
 /** Raft messages to and from their gRPC form. What a frame's messages share is in its envelope. */
 import { raft as wire } from '@robust/proto'
-import type { Envelope, LogEntry, LogEntryKind, RaftMessage, SnapshotHeader } from 'raft-ts'
+import type {
+  Envelope,
+  LogEntry,
+  LogEntryKind,
+  RaftMember,
+  RaftMessage,
+  SnapshotHeader,
+} from 'raft-ts'
 
 type WireKind = NonNullable<wire.RaftMessage['kind']>
 
@@ -11,8 +18,8 @@ const TO_WIRE_KIND: Readonly<Record<LogEntryKind, wire.LogEntryKind>> = {
 }
 
 export function toWireEnvelope(message: Envelope): wire.Envelope {
-  const { clusterId, from, to, incarnation, protocolVersion } = message
-  return { clusterId, from, to, incarnation, protocolVersion }
+  const { clusterId, from, to, incarnation, protocolVersion, address = '' } = message
+  return { clusterId, from, to, incarnation, protocolVersion, address }
 }
 
 export function toWireMessage(message: RaftMessage): wire.RaftMessage {
@@ -26,7 +33,10 @@ function toWireBody(message: RaftMessage): WireKind {
     case 'pre-vote-response':
       return { $case: 'preVoteResponse', value: message }
     case 'vote-request':
-      return { $case: 'voteRequest', value: message }
+      return {
+        $case: 'voteRequest',
+        value: { ...message, leadershipTransfer: message.leadershipTransfer ?? false },
+      }
     case 'vote-response':
       return { $case: 'voteResponse', value: message }
     case 'append-request':
@@ -40,6 +50,8 @@ function toWireBody(message: RaftMessage): WireKind {
       return { $case: 'heartbeatRequest', value: message }
     case 'heartbeat-response':
       return { $case: 'heartbeatResponse', value: message }
+    case 'timeout-now':
+      return { $case: 'timeoutNow', value: message }
     case 'snapshot-response':
       return { $case: 'snapshotResponse', value: message }
     default:
@@ -73,6 +85,8 @@ export function fromWireMessage(
       return { ...common, ...kind.value, kind: 'heartbeat-request' }
     case 'heartbeatResponse':
       return { ...common, ...kind.value, kind: 'heartbeat-response' }
+    case 'timeoutNow':
+      return { ...common, ...kind.value, kind: 'timeout-now' }
     case 'snapshotResponse':
       return { ...common, ...kind.value, kind: 'snapshot-response' }
     default:
@@ -105,13 +119,18 @@ function fromWireKind(kind: wire.LogEntryKind): LogEntryKind {
 }
 
 export function toWireSnapshotHeader(header: SnapshotHeader): wire.SnapshotHeader {
-  const { index, term, members, bytes, sha256 } = header.snapshot
+  const { index, term, members, configurationIndex = 0, bytes, sha256 } = header.snapshot
   return {
     envelope: toWireEnvelope(header),
     term: header.term,
     snapshotIndex: index,
     snapshotTerm: term,
-    members: members.map(({ id, address }) => ({ id, address })),
+    members: members.map(({ id, address, role }) => ({
+      id,
+      address,
+      isLearner: role === 'learner',
+    })),
+    configurationIndex,
     bytes,
     sha256,
   }
@@ -119,11 +138,16 @@ export function toWireSnapshotHeader(header: SnapshotHeader): wire.SnapshotHeade
 
 /** Undefined without an envelope. */
 export function fromWireSnapshotHeader(header: wire.SnapshotHeader): SnapshotHeader | undefined {
-  const { envelope, term, snapshotIndex, snapshotTerm, members, bytes, sha256 } = header
+  const { envelope, term, snapshotIndex, snapshotTerm, configurationIndex, bytes, sha256 } = header
   if (envelope === undefined) return undefined
+  const members = header.members.map(
+    ({ id, address, isLearner }): RaftMember =>
+      isLearner ? { id, address, role: 'learner' } : { id, address },
+  )
+  const position = { index: snapshotIndex, term: snapshotTerm, members, configurationIndex }
   return {
     ...envelope,
     term,
-    snapshot: { index: snapshotIndex, term: snapshotTerm, members, bytes, sha256 },
+    snapshot: { ...position, bytes, sha256 },
   }
 }

@@ -46,6 +46,8 @@ export interface Envelope {
   /** of the sender: a new one for each start of its process */
   incarnation: string;
   protocolVersion: number;
+  /** of the sender, so that one that does not know it yet can answer */
+  address: string;
 }
 
 export interface RaftFrame {
@@ -68,6 +70,7 @@ export interface RaftMessage {
     | { $case: "heartbeatRequest"; value: HeartbeatRequest }
     | { $case: "heartbeatResponse"; value: HeartbeatResponse }
     | { $case: "snapshotResponse"; value: SnapshotResponse }
+    | { $case: "timeoutNow"; value: TimeoutNow }
     | undefined;
 }
 
@@ -83,6 +86,8 @@ export interface PreVoteResponse {
 export interface VoteRequest {
   lastLogIndex: number;
   lastLogTerm: number;
+  /** the leader asked for it, so it is no reason to refuse that it lives */
+  leadershipTransfer: boolean;
 }
 
 export interface VoteResponse {
@@ -120,6 +125,12 @@ export interface HeartbeatResponse {
   round: number;
 }
 
+/** The leader hands over: campaign at once. */
+export interface TimeoutNow {
+  /** void for who has heard of a newer one */
+  round: number;
+}
+
 export interface SnapshotResponse {
   accepted: boolean;
   index: number;
@@ -149,15 +160,19 @@ export interface SnapshotHeader {
   bytes: number;
   /** of all bytes, lower-case hexadecimal */
   sha256: string;
+  /** of the entry that made this the configuration, 0 for none */
+  configurationIndex: number;
 }
 
 export interface RaftMember {
   id: string;
   address: string;
+  /** does not vote */
+  isLearner: boolean;
 }
 
 function createBaseEnvelope(): Envelope {
-  return { clusterId: "", from: "", to: "", incarnation: "", protocolVersion: 0 };
+  return { clusterId: "", from: "", to: "", incarnation: "", protocolVersion: 0, address: "" };
 }
 
 export const Envelope: MessageFns<Envelope> = {
@@ -176,6 +191,9 @@ export const Envelope: MessageFns<Envelope> = {
     }
     if (message.protocolVersion !== 0) {
       writer.uint32(40).uint32(message.protocolVersion);
+    }
+    if (message.address !== "") {
+      writer.uint32(50).string(message.address);
     }
     return writer;
   },
@@ -233,6 +251,14 @@ export const Envelope: MessageFns<Envelope> = {
             message.protocolVersion = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -255,6 +281,7 @@ export const Envelope: MessageFns<Envelope> = {
     message.to = object.to ?? "";
     message.incarnation = object.incarnation ?? "";
     message.protocolVersion = object.protocolVersion ?? 0;
+    message.address = object.address ?? "";
     return message;
   },
 };
@@ -365,6 +392,9 @@ export const RaftMessage: MessageFns<RaftMessage> = {
       case "snapshotResponse":
         SnapshotResponse.encode(message.kind.value, writer.uint32(82).fork()).join();
         break;
+      case "timeoutNow":
+        TimeoutNow.encode(message.kind.value, writer.uint32(90).fork()).join();
+        break;
     }
     return writer;
   },
@@ -462,6 +492,14 @@ export const RaftMessage: MessageFns<RaftMessage> = {
             message.kind = { $case: "snapshotResponse", value: SnapshotResponse.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kind = { $case: "timeoutNow", value: TimeoutNow.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -532,6 +570,12 @@ export const RaftMessage: MessageFns<RaftMessage> = {
       case "snapshotResponse": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "snapshotResponse", value: SnapshotResponse.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "timeoutNow": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "timeoutNow", value: TimeoutNow.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -663,7 +707,7 @@ export const PreVoteResponse: MessageFns<PreVoteResponse> = {
 };
 
 function createBaseVoteRequest(): VoteRequest {
-  return { lastLogIndex: 0, lastLogTerm: 0 };
+  return { lastLogIndex: 0, lastLogTerm: 0, leadershipTransfer: false };
 }
 
 export const VoteRequest: MessageFns<VoteRequest> = {
@@ -673,6 +717,9 @@ export const VoteRequest: MessageFns<VoteRequest> = {
     }
     if (message.lastLogTerm !== 0) {
       writer.uint32(16).uint64(message.lastLogTerm);
+    }
+    if (message.leadershipTransfer !== false) {
+      writer.uint32(24).bool(message.leadershipTransfer);
     }
     return writer;
   },
@@ -706,6 +753,14 @@ export const VoteRequest: MessageFns<VoteRequest> = {
             message.lastLogTerm = longToNumber(reader.uint64());
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leadershipTransfer = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -725,6 +780,7 @@ export const VoteRequest: MessageFns<VoteRequest> = {
     const message = createBaseVoteRequest();
     message.lastLogIndex = object.lastLogIndex ?? 0;
     message.lastLogTerm = object.lastLogTerm ?? 0;
+    message.leadershipTransfer = object.leadershipTransfer ?? false;
     return message;
   },
 };
@@ -1179,6 +1235,61 @@ export const HeartbeatResponse: MessageFns<HeartbeatResponse> = {
   },
 };
 
+function createBaseTimeoutNow(): TimeoutNow {
+  return { round: 0 };
+}
+
+export const TimeoutNow: MessageFns<TimeoutNow> = {
+  encode(message: TimeoutNow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.round !== 0) {
+      writer.uint32(8).uint64(message.round);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TimeoutNow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTimeoutNow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.round = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TimeoutNow>): TimeoutNow {
+    return TimeoutNow.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TimeoutNow>): TimeoutNow {
+    const message = createBaseTimeoutNow();
+    message.round = object.round ?? 0;
+    return message;
+  },
+};
+
 function createBaseSnapshotResponse(): SnapshotResponse {
   return { accepted: false, index: 0 };
 }
@@ -1345,7 +1456,16 @@ export const SnapshotPart: MessageFns<SnapshotPart> = {
 };
 
 function createBaseSnapshotHeader(): SnapshotHeader {
-  return { envelope: undefined, term: 0, snapshotIndex: 0, snapshotTerm: 0, members: [], bytes: 0, sha256: "" };
+  return {
+    envelope: undefined,
+    term: 0,
+    snapshotIndex: 0,
+    snapshotTerm: 0,
+    members: [],
+    bytes: 0,
+    sha256: "",
+    configurationIndex: 0,
+  };
 }
 
 export const SnapshotHeader: MessageFns<SnapshotHeader> = {
@@ -1370,6 +1490,9 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     }
     if (message.sha256 !== "") {
       writer.uint32(58).string(message.sha256);
+    }
+    if (message.configurationIndex !== 0) {
+      writer.uint32(64).uint64(message.configurationIndex);
     }
     return writer;
   },
@@ -1443,6 +1566,14 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
             message.sha256 = reader.string();
             continue;
           }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.configurationIndex = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1469,12 +1600,13 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
     message.members = object.members?.map((e) => RaftMember.fromPartial(e)) || [];
     message.bytes = object.bytes ?? 0;
     message.sha256 = object.sha256 ?? "";
+    message.configurationIndex = object.configurationIndex ?? 0;
     return message;
   },
 };
 
 function createBaseRaftMember(): RaftMember {
-  return { id: "", address: "" };
+  return { id: "", address: "", isLearner: false };
 }
 
 export const RaftMember: MessageFns<RaftMember> = {
@@ -1484,6 +1616,9 @@ export const RaftMember: MessageFns<RaftMember> = {
     }
     if (message.address !== "") {
       writer.uint32(18).string(message.address);
+    }
+    if (message.isLearner !== false) {
+      writer.uint32(24).bool(message.isLearner);
     }
     return writer;
   },
@@ -1517,6 +1652,14 @@ export const RaftMember: MessageFns<RaftMember> = {
             message.address = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.isLearner = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1536,6 +1679,7 @@ export const RaftMember: MessageFns<RaftMember> = {
     const message = createBaseRaftMember();
     message.id = object.id ?? "";
     message.address = object.address ?? "";
+    message.isLearner = object.isLearner ?? false;
     return message;
   },
 };

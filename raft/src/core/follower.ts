@@ -35,6 +35,7 @@ export function handleAppend(state: NodeState, message: AppendRequest): void {
 
 export function handleHeartbeat(state: NodeState, message: HeartbeatRequest): void {
   followLeader(state, message.from)
+  state.heardRound = Math.max(state.heardRound, message.round)
   // The leader bounds the index by what this member has acknowledged to it.
   state.log.commitTo(Math.min(message.commitIndex, state.log.lastIndex))
   send(state, { kind: 'heartbeat-response', round: message.round }, { to: message.from })

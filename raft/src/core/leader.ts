@@ -5,31 +5,35 @@
 import assert from 'node:assert'
 import { encodeConfiguration } from './configuration.ts'
 import { entryBytes } from './log.ts'
+import { hasOwnTermCommit } from './membership-rules.ts'
 import type { AppendResponse, HeartbeatResponse, LogEntryKind, RaftMessage } from './messages.ts'
 import { Progress } from './progress.ts'
 import { quorumValue } from './quorum.ts'
 import { ReadQueue } from './read-index.ts'
 import {
   becomeFollower,
+  hasPendingChange,
   isStorageStalled,
   type Leadership,
-  memberIds,
   type NodeState,
-  peersOf,
+  previousMembers,
+  refreshMembers,
   send,
 } from './state.ts'
+import { advanceTransfer, askToCampaign, mostCompleteVoter, tickTransfer } from './transfer.ts'
 
 export function becomeLeader(state: NodeState): void {
   const { log } = state
-  const start = { nextIndex: log.lastIndex + 1, tick: state.now }
   const leadership: Leadership = {
     kind: 'leader',
-    progress: new Map(peersOf(state).map((id) => [id, new Progress(id, start)])),
+    progress: new Map(),
     termStartIndex: log.lastIndex + 1,
     reads: new ReadQueue(),
     round: 0,
     heartbeatElapsed: 0,
     uncommittedBytes: 0,
+    transfer: undefined,
+    timeoutNow: undefined,
   }
   state.counters.leaderships += 1
   state.role = leadership
@@ -41,10 +45,34 @@ export function becomeLeader(state: NodeState): void {
     state.snapshotMembers !== undefined || log.configurationAt(log.lastIndex) !== undefined
   if (isRecorded) appendOwn(state, 'no-op', new Uint8Array(0))
   else appendOwn(state, 'configuration', encodeConfiguration(state.initialMembers))
+  refreshMembers(state)
+  syncProgress(state, leadership)
   broadcastHeartbeat(state, leadership)
 }
 
-function appendOwn(state: NodeState, kind: LogEntryKind, data: Uint8Array): number {
+/**
+ * Who is replicated to: all members, and who is being removed until that is committed and for a while
+ * after, so that it learns of it and stands down. Call whenever the configuration changed or committed.
+ */
+export function syncProgress(state: NodeState, leadership: Leadership): void {
+  const { progress } = leadership
+  const leaving = hasPendingChange(state) ? previousMembers(state) : []
+  const targets = new Set([...state.members, ...leaving].map((member) => member.id))
+  targets.delete(state.id)
+  for (const id of targets) {
+    const known = progress.get(id)
+    if (known !== undefined && known.leaveTick === undefined) continue
+    // Its answers show how far back its log really ends. What one that was removed had is not held for
+    // true when it is added again: it may come with another disk.
+    const start = { nextIndex: leadership.termStartIndex, tick: state.now }
+    progress.set(id, new Progress(id, start))
+  }
+  for (const known of progress.values()) {
+    if (!targets.has(known.id)) known.leaveTick ??= state.now + state.timings.electionMin
+  }
+}
+
+export function appendOwn(state: NodeState, kind: LogEntryKind, data: Uint8Array): number {
   const index = state.log.lastIndex + 1
   state.log.append({ index, term: state.hardState.term, kind, data })
   return index
@@ -54,10 +82,12 @@ export type ProposeOutcome =
   | { readonly kind: 'appended'; readonly index: number; readonly term: number }
   | { readonly kind: 'not-leader' }
   | { readonly kind: 'overloaded'; readonly uncommittedBytes: number }
+  | { readonly kind: 'transferring'; readonly to: string }
 
 export function propose(state: NodeState, command: Uint8Array): ProposeOutcome {
   const { role } = state
   if (role.kind !== 'leader') return { kind: 'not-leader' }
+  if (role.transfer !== undefined) return { kind: 'transferring', to: role.transfer.to }
   const { uncommittedBytes } = role
   // An empty queue takes any command, so the limit can never block one for good.
   const isOver = uncommittedBytes + command.byteLength > state.limits.uncommittedBytesMax
@@ -79,15 +109,20 @@ export function tickLeader(state: NodeState, leadership: Leadership): void {
     becomeFollower(state, state.hardState.term, undefined)
     return
   }
+  for (const progress of leadership.progress.values()) {
+    const { leaveTick = Number.POSITIVE_INFINITY } = progress
+    if (leaveTick <= state.now) leadership.progress.delete(progress.id)
+  }
   leadership.heartbeatElapsed += 1
   if (leadership.heartbeatElapsed >= state.timings.heartbeat) broadcastHeartbeat(state, leadership)
   for (const progress of leadership.progress.values()) tellCommit(state, progress)
+  if (tickTransfer(state, leadership)) advanceTransfer(state, leadership)
 }
 
 /** The latest tick at which a majority, this member with it, had been in contact. */
 function quorumContactTick(state: NodeState, leadership: Leadership): number {
   return quorumValue(
-    memberIds(state).map((id) =>
+    state.voters.map((id) =>
       id === state.id ? state.now : (leadership.progress.get(id)?.lastActiveTick ?? 0),
     ),
   )
@@ -113,13 +148,14 @@ function broadcastHeartbeat(state: NodeState, leadership: Leadership): void {
 }
 
 function hasCommittedInTerm(state: NodeState, leadership: Leadership): boolean {
-  return state.log.commitIndex >= leadership.termStartIndex
+  const { termStartIndex } = leadership
+  return hasOwnTermCommit({ commitIndex: state.log.commitIndex, termStartIndex })
 }
 
 /** The newest round that a majority answered. */
 export function quorumRound(state: NodeState, leadership: Leadership): number {
   return quorumValue(
-    memberIds(state).map((id) =>
+    state.voters.map((id) =>
       id === state.id ? leadership.round : (leadership.progress.get(id)?.ackedRound ?? 0),
     ),
   )
@@ -197,6 +233,7 @@ export function handleAppendResponse(state: NodeState, message: AppendResponse):
   }
   if (message.accepted) {
     if (progress.accepted(message.index)) maybeCommit(state)
+    if (state.role.kind === 'leader') advanceTransfer(state, state.role)
     return
   }
   const isRegression = progress.state === 'probe' && message.index === progress.matchIndex
@@ -224,10 +261,11 @@ export function handleHeartbeatResponse(state: NodeState, message: HeartbeatResp
 export function maybeCommit(state: NodeState): void {
   const { role, log } = state
   if (role.kind !== 'leader') return
-  const durable = memberIds(state).map((id) =>
+  const durable = state.voters.map((id) =>
     id === state.id ? log.stableIndex : (role.progress.get(id)?.matchIndex ?? 0),
   )
   const index = quorumValue(durable)
+  const hadPendingChange = hasPendingChange(state)
   if (index <= log.commitIndex || log.termAt(index) !== state.hardState.term) return
   for (let at = log.commitIndex + 1; at <= index; at += 1) {
     const entry = log.entryAt(at)
@@ -237,4 +275,15 @@ export function maybeCommit(state: NodeState): void {
   }
   assert(role.uncommittedBytes >= 0, 'more was committed than was proposed')
   log.commitTo(index)
+  if (hadPendingChange && !hasPendingChange(state)) configurationCommitted(state, role)
+}
+
+/** Who was removed may go now; that may be this leader, which led until here. (thesis section 4.2.2) */
+function configurationCommitted(state: NodeState, leadership: Leadership): void {
+  syncProgress(state, leadership)
+  if (state.voters.includes(state.id)) return
+  const heir = mostCompleteVoter(state, leadership)
+  if (heir?.matchIndex === state.log.lastIndex) askToCampaign(state, leadership, heir.id)
+  broadcastHeartbeat(state, leadership)
+  becomeFollower(state, state.hardState.term, undefined)
 }

@@ -5,7 +5,8 @@
  */
 import type { RaftMember } from './configuration.ts'
 
-export const PROTOCOL_VERSION = 1
+/** 2: learners. A program that counts every member as a voter must not be in the same cluster. */
+export const PROTOCOL_VERSION = 2
 
 export type LogEntryKind = 'command' | 'no-op' | 'configuration'
 
@@ -26,6 +27,8 @@ export interface Envelope {
   readonly incarnation: string
   /** The sender's term; in a pre-vote request, and in its grant, the term that would be campaigned for. */
   readonly term: number
+  /** Where the sender can be answered; lets one that does not know the sender yet hear its requests. */
+  readonly address?: string
 }
 
 export interface PreVoteRequest extends Envelope {
@@ -43,6 +46,8 @@ export interface VoteRequest extends Envelope {
   readonly kind: 'vote-request'
   readonly lastLogIndex: number
   readonly lastLogTerm: number
+  /** The leader itself asked for this election, so that it lives is no reason to refuse. Absent: false. */
+  readonly leadershipTransfer?: boolean
 }
 
 export interface VoteResponse extends Envelope {
@@ -81,6 +86,13 @@ export interface HeartbeatResponse extends Envelope {
   readonly round: number
 }
 
+/** The leader wants this member, whose log is complete, to campaign at once. (thesis section 3.10) */
+export interface TimeoutNow extends Envelope {
+  readonly kind: 'timeout-now'
+  /** The newest heartbeat round when it left. Void for who has heard of a newer one: it came too late. */
+  readonly round: number
+}
+
 /** The follower's answer to a snapshot stream. */
 export interface SnapshotResponse extends Envelope {
   readonly kind: 'snapshot-response'
@@ -98,6 +110,7 @@ export type RaftMessage =
   | AppendResponse
   | HeartbeatRequest
   | HeartbeatResponse
+  | TimeoutNow
   | SnapshotResponse
 
 /** What a snapshot is: the state after `index`, the configuration there, and proof of its bytes. */
@@ -105,6 +118,8 @@ export interface SnapshotMeta {
   readonly index: number
   readonly term: number
   readonly members: readonly RaftMember[]
+  /** Of the entry that made this the configuration; absent or 0: the initial one, not from an entry. */
+  readonly configurationIndex?: number
   readonly bytes: number
   /** SHA-256 of all its bytes, in lower-case hexadecimal. */
   readonly sha256: string

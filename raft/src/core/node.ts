@@ -9,10 +9,12 @@ import assert from 'node:assert'
 import type { RaftLimits } from '../options.ts'
 import type { LogWrite, StoredLog } from '../ports/log-store.ts'
 import type { RaftRole } from '../raft.ts'
+import { admits } from './admission.ts'
 import {
   countOwnVote,
   handlePreVoteRequest,
   handlePreVoteResponse,
+  handleTimeoutNow,
   handleVoteRequest,
   handleVoteResponse,
   tickElection,
@@ -30,14 +32,8 @@ import {
   tickLeader,
 } from './leader.ts'
 import { RaftLog } from './log.ts'
-import {
-  type Envelope,
-  type LogEntry,
-  PROTOCOL_VERSION,
-  type RaftMessage,
-  type SnapshotHeader,
-  type SnapshotMeta,
-} from './messages.ts'
+import { type ChangeOutcome, changeMembership, type MembershipChange } from './membership.ts'
+import type { Envelope, LogEntry, RaftMessage, SnapshotHeader, SnapshotMeta } from './messages.ts'
 import { Outbox } from './outbox.ts'
 import type { Progress } from './progress.ts'
 import type { ConfirmedRead } from './read-index.ts'
@@ -55,6 +51,7 @@ import {
 import {
   becomeFollower,
   type Counters,
+  configurationIndexAt,
   hasLiveLeader,
   type Leadership,
   membersAt,
@@ -64,12 +61,15 @@ import {
   send,
   type TickTimings,
 } from './state.ts'
+import { mayBeDeposed, type TransferOutcome, transferLeadership } from './transfer.ts'
 
 export interface RaftNodeOptions {
   readonly id: string
   readonly clusterId: string
   readonly incarnation: string
   readonly members: readonly RaftMember[]
+  /** The members are addresses only: the log or a snapshot must bring the configuration. */
+  readonly isJoining?: boolean
   readonly timings: TickTimings
   readonly limits: RaftLimits
   /** Uniform in [0, 1). */
@@ -95,17 +95,24 @@ export class RaftNode {
   #writingHardStateVersion: number | undefined
 
   constructor(options: RaftNodeOptions) {
-    const { stored, snapshot } = options
+    const { stored, snapshot, members } = options
     this.#state = {
       id: options.id,
       clusterId: options.clusterId,
       incarnation: options.incarnation,
+      address: members.find((member) => member.id === options.id)?.address ?? '',
+      isJoining: options.isJoining ?? false,
       timings: options.timings,
       limits: options.limits,
       random: options.random,
-      initialMembers: options.members,
-      members: options.members,
+      initialMembers: members,
       snapshotMembers: snapshot?.members,
+      snapshotConfigurationIndex: snapshot?.configurationIndex ?? 0,
+      // Set by refreshMembers below.
+      members: [],
+      configurationIndex: 0,
+      voters: [],
+      addresses: new Map(members.map((member) => [member.id, member])),
       log: new RaftLog(stored),
       outbox: new Outbox(),
       counters: newCounters(),
@@ -115,6 +122,7 @@ export class RaftNode {
       role: { kind: 'follower' },
       leaderId: undefined,
       leaderWasHeard: false,
+      heardRound: 0,
       now: 0,
       electionElapsed: 0,
       electionTimeout: 0,
@@ -140,6 +148,31 @@ export class RaftNode {
 
   get members(): readonly RaftMember[] {
     return this.#state.members
+  }
+
+  /** Of the newest configuration, committed or not; 0 for the initial one before it is in the log. */
+  get configurationIndex(): number {
+    return this.#state.configurationIndex
+  }
+
+  get voters(): readonly string[] {
+    return this.#state.voters
+  }
+
+  /** Counts the ticks since start. */
+  get now(): number {
+    return this.#state.now
+  }
+
+  /** To whom this leader hands over at the moment. */
+  get transferTarget(): string | undefined {
+    return this.#leadership?.transfer?.to
+  }
+
+  /** Whether another may lead although this leader is in contact with a majority: see transfer.ts. */
+  get mayBeDeposed(): boolean {
+    const leadership = this.#leadership
+    return leadership !== undefined && mayBeDeposed(this.#state, leadership)
   }
 
   get log(): Pick<
@@ -179,6 +212,15 @@ export class RaftNode {
     return membersAt(this.#state, index)
   }
 
+  configurationIndexAt(index: number): number {
+    return configurationIndexAt(this.#state, index)
+  }
+
+  /** Where to send what is for this id, which need not be a member any more, or yet. */
+  addressOf(id: string): RaftMember | undefined {
+    return this.#state.addresses.get(id)
+  }
+
   tick(): void {
     const state = this.#state
     state.now += 1
@@ -194,17 +236,8 @@ export class RaftNode {
     else this.#dispatch(message)
   }
 
-  /** Whether an envelope is meant for this member, by one it knows; counts what is not. */
   admits(envelope: Envelope): boolean {
-    const state = this.#state
-    const { counters } = state
-    if (envelope.protocolVersion !== PROTOCOL_VERSION) counters.droppedVersion += 1
-    else if (envelope.clusterId !== state.clusterId) counters.droppedCluster += 1
-    else if (envelope.to !== state.id || envelope.from === state.id) counters.droppedAddress += 1
-    else if (!state.members.some((member) => member.id === envelope.from)) counters.droppedPeer += 1
-    else if (!Number.isSafeInteger(envelope.term) || envelope.term < 0) counters.droppedInvalid += 1
-    else return true
-    return false
+    return admits(this.#state, envelope)
   }
 
   /** Returns whether the message is to be looked at further. */
@@ -221,13 +254,14 @@ export class RaftNode {
         }
         break
       case 'vote-request':
-        if (hasLiveLeader(state)) {
+        if (hasLiveLeader(state) && message.leadershipTransfer !== true) {
           state.counters.votesRefused += 1
           return false
         }
         break
       case 'append-request':
       case 'heartbeat-request':
+      case 'timeout-now':
         becomeFollower(state, message.term, message.from)
         return true
       default:
@@ -288,6 +322,9 @@ export class RaftNode {
         assert(state.role.kind !== 'leader', `two leaders in term ${message.term}`)
         handleHeartbeat(state, message)
         break
+      case 'timeout-now':
+        handleTimeoutNow(state, message)
+        break
       case 'append-response':
         handleAppendResponse(state, message)
         break
@@ -305,6 +342,14 @@ export class RaftNode {
   /** The command's bytes must not change afterwards. */
   propose(command: Uint8Array): ProposeOutcome {
     return propose(this.#state, command)
+  }
+
+  changeMembership(change: MembershipChange): ChangeOutcome {
+    return changeMembership(this.#state, change)
+  }
+
+  transferLeadership(to: string | undefined, timeoutTicks: number): TransferOutcome {
+    return transferLeadership(this.#state, to, timeoutTicks)
   }
 
   /** The token comes back in Ready.reads, unless the leadership ends first. Returns false if not leader. */
@@ -400,6 +445,8 @@ function newCounters(): Counters {
     appendsRefused: 0,
     storageStalls: 0,
     peerRegressions: 0,
+    membershipChanges: 0,
+    transfers: 0,
     droppedVersion: 0,
     droppedCluster: 0,
     droppedAddress: 0,

@@ -26,6 +26,8 @@ export class Progress {
   /** The commit index it was last told. */
   sentCommitIndex = 0
   incarnation: string | undefined
+  /** Set once the member is not one any more, with that committed: from this tick on it gets nothing. */
+  leaveTick: number | undefined
   /** The last index of each append on its way, ascending. */
   #inFlight: number[] = []
 

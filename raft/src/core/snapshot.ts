@@ -83,15 +83,20 @@ export function answerSnapshot(state: NodeState, header: SnapshotHeader, accepte
 /** The state machine was restored from this snapshot: now, and not before, the log takes it over. */
 export function adoptSnapshot(state: NodeState, snapshot: SnapshotMeta): void {
   state.log.restore({ index: snapshot.index, term: snapshot.term })
-  state.snapshotMembers = snapshot.members
+  recordSnapshot(state, snapshot)
   refreshMembers(state)
   resetElectionTimer(state)
+}
+
+function recordSnapshot(state: NodeState, snapshot: SnapshotMeta): void {
+  state.snapshotMembers = snapshot.members
+  state.snapshotConfigurationIndex = snapshot.configurationIndex ?? 0
 }
 
 /** A verified snapshot exists: forget what it covers, except for a tail for peers that lag a little. */
 export function compactBehind(state: NodeState, snapshot: SnapshotMeta): void {
   const { log, limits } = state
-  state.snapshotMembers = snapshot.members
+  recordSnapshot(state, snapshot)
   let index = Math.min(snapshot.index, log.appliedIndex)
   let kept = 0
   let bytes = 0

@@ -12,10 +12,14 @@ import type { RaftLimits } from '../options.ts'
 import type { HardState } from '../ports/log-store.ts'
 import { decodeConfiguration, type RaftMember } from './configuration.ts'
 import type { RaftLog } from './log.ts'
+import { isChangePending, isVoter } from './membership-rules.ts'
 import { type MessageBody, PROTOCOL_VERSION, type RaftMessage } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import type { Progress } from './progress.ts'
 import type { ConfirmedRead, ReadQueue } from './read-index.ts'
+
+/** Members, with room for what asks while it is not known yet. */
+const ADDRESSES_MAX = 256
 
 /** All times of the core, in ticks. */
 export interface TickTimings {
@@ -29,13 +33,18 @@ export interface TickTimings {
 
 export interface Leadership {
   readonly kind: 'leader'
-  readonly progress: ReadonlyMap<string, Progress>
+  /** Of everyone it replicates to: members, and those that leave until their removal is committed. */
+  readonly progress: Map<string, Progress>
   /** The index of the first entry of this term; reads wait until it is committed. */
   readonly termStartIndex: number
   readonly reads: ReadQueue
   round: number
   heartbeatElapsed: number
   uncommittedBytes: number
+  /** While it runs, no proposal and no change of members is taken. */
+  transfer: { readonly to: string; readonly deadlineTick: number } | undefined
+  /** The newest request to campaign that went out: when, and after which heartbeat round. */
+  timeoutNow: { readonly to: string; readonly round: number; readonly tick: number } | undefined
 }
 
 export type Role =
@@ -55,6 +64,8 @@ export interface Counters {
   appendsRefused: number
   storageStalls: number
   peerRegressions: number
+  membershipChanges: number
+  transfers: number
   droppedVersion: number
   droppedCluster: number
   droppedAddress: number
@@ -66,6 +77,9 @@ export interface NodeState {
   readonly id: string
   readonly clusterId: string
   readonly incarnation: string
+  readonly address: string
+  /** Has no configuration of its own: it waits for the log or a snapshot to bring one. */
+  readonly isJoining: boolean
   readonly timings: TickTimings
   readonly limits: RaftLimits
   readonly random: () => number
@@ -76,7 +90,14 @@ export interface NodeState {
   readonly initialMembers: readonly RaftMember[]
   /** From the newest snapshot, if there is one. */
   snapshotMembers: readonly RaftMember[] | undefined
+  snapshotConfigurationIndex: number
+  /** The newest configuration in the log, committed or not. */
   members: readonly RaftMember[]
+  configurationIndex: number
+  /** The ids of those members that vote. */
+  voters: readonly string[]
+  /** Where everyone is that was ever a member or has asked something. */
+  readonly addresses: Map<string, RaftMember>
   hardState: HardState
   /** Counts changes of hardState. */
   hardStateVersion: number
@@ -85,6 +106,8 @@ export interface NodeState {
   leaderId: string | undefined
   /** Never heard of a leader since start: with an empty log, a new cluster. */
   leaderWasHeard: boolean
+  /** The newest heartbeat round of this term. */
+  heardRound: number
   now: number
   electionElapsed: number
   electionTimeout: number
@@ -93,12 +116,8 @@ export interface NodeState {
   confirmedReads: ConfirmedRead[]
 }
 
-export function memberIds(state: NodeState): readonly string[] {
-  return state.members.map((member) => member.id)
-}
-
-export function peersOf(state: NodeState): readonly string[] {
-  return memberIds(state).filter((id) => id !== state.id)
+export function otherVoters(state: NodeState): readonly string[] {
+  return state.voters.filter((id) => id !== state.id)
 }
 
 export function isStorageStalled(state: NodeState): boolean {
@@ -114,13 +133,18 @@ export function hasLiveLeader(state: NodeState): boolean {
 
 export function setHardState(state: NodeState, hardState: HardState): void {
   assert(hardState.term >= state.hardState.term, 'the term never goes back')
-  if (hardState.term > state.hardState.term) state.outbox.dropHeld()
+  if (hardState.term > state.hardState.term) {
+    state.outbox.dropHeld()
+    state.heardRound = 0
+  }
   state.hardState = hardState
   state.hardStateVersion += 1
 }
 
 export function becomeFollower(state: NodeState, term: number, leaderId: string | undefined): void {
-  if (term > state.hardState.term) setHardState(state, { term, votedFor: undefined })
+  if (term > state.hardState.term) {
+    setHardState(state, { term, votedFor: undefined })
+  }
   if (state.role.kind === 'leader') state.counters.stepDowns += 1
   state.role = { kind: 'follower' }
   state.leaderId = leaderId
@@ -139,16 +163,63 @@ export function resetElectionTimer(state: NodeState): void {
 
 /** Recomputes who is a member, after entries or the snapshot changed. */
 export function refreshMembers(state: NodeState): void {
-  state.members = membersAt(state, state.log.lastIndex)
+  const { lastIndex } = state.log
+  state.members = membersAt(state, lastIndex)
+  state.configurationIndex = configurationIndexAt(state, lastIndex)
+  state.voters = state.members.filter(isVoter).map((member) => member.id)
+  for (const member of state.members) state.addresses.set(member.id, member)
+}
+
+/** Remembers where to answer one that is not known as a member. */
+export function noteAddress(state: NodeState, stranger: RaftMember): void {
+  const { addresses, initialMembers } = state
+  if (initialMembers.some((initial) => initial.id === stranger.id)) return
+  if (addresses.size >= ADDRESSES_MAX && !addresses.has(stranger.id)) {
+    const kept = [...initialMembers, ...state.members]
+    addresses.clear()
+    for (const member of kept) addresses.set(member.id, member)
+  }
+  addresses.set(stranger.id, stranger)
+}
+
+/** The configuration before the newest one. Call only while that is not known to be committed. */
+export function previousMembers(state: NodeState): readonly RaftMember[] {
+  return membersAt(state, state.configurationIndex - 1)
+}
+
+/** The newest configuration is in the log and not known to be committed. */
+export function hasPendingChange(state: NodeState): boolean {
+  const { configurationIndex } = state
+  return isChangePending({ configurationIndex, commitIndex: state.log.commitIndex })
+}
+
+/**
+ * A voter may. So may one whose own removal is not known to be committed: nobody else may be able to
+ * commit it. It does not count itself. (thesis section 4.2.2)
+ */
+export function mayCampaign(state: NodeState): boolean {
+  if (state.voters.includes(state.id)) return true
+  if (!hasPendingChange(state)) return false
+  return previousMembers(state).some((member) => member.id === state.id && isVoter(member))
+}
+
+/** Without any configuration a member may have lost its disk, and with it a vote of the same term. */
+export function mayVote(state: NodeState): boolean {
+  return !state.isJoining || state.members.length > 0
 }
 
 export function membersAt(state: NodeState, index: number): readonly RaftMember[] {
   const entry = state.log.configurationAt(index)
   const recorded = entry === undefined ? state.snapshotMembers : decodeConfiguration(entry.data)
-  if (recorded === undefined) return state.initialMembers
-  return recorded.map(
-    (member) => state.initialMembers.find((initial) => initial.id === member.id) ?? member,
-  )
+  if (recorded === undefined) return state.isJoining ? [] : state.initialMembers
+  return recorded.map((member) => {
+    const initial = state.initialMembers.find(({ id }) => id === member.id)
+    return initial === undefined ? member : { ...member, address: initial.address }
+  })
+}
+
+export function configurationIndexAt(state: NodeState, index: number): number {
+  return state.log.configurationAt(index)?.index ?? state.snapshotConfigurationIndex
 }
 
 /** What a message may wait for besides the current election state. */
@@ -168,6 +239,7 @@ export function send(state: NodeState, body: MessageBody, options: SendOptions):
     from: state.id,
     to: options.to,
     incarnation: state.incarnation,
+    address: state.address,
     term: options.advisoryTerm ?? state.hardState.term,
   }
   const stableIndex = options.stableIndex ?? 0

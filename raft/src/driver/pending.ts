@@ -1,5 +1,10 @@
-/** Callers that wait: proposals for their commit, reads for their barrier. */
-import { LeadershipLostError, type NotLeaderError } from '../errors.ts'
+/** Callers that wait: proposals and changes for their commit, reads for their barrier, a transfer for its end. */
+import type { RaftNode } from '../core/node.ts'
+import {
+  LeadershipLostError,
+  LeadershipTransferFailedError,
+  type NotLeaderError,
+} from '../errors.ts'
 import type { ProposalResult } from '../raft.ts'
 
 export interface Waiter<T> {
@@ -84,5 +89,77 @@ export class PendingReads {
     this.#unconfirmed.clear()
     this.#confirmed = []
     for (const waiter of waiters) waiter.reject(error)
+  }
+}
+
+/** A change of members: at most one waits. It can commit in the same moment that ends the leadership. */
+export class PendingChange {
+  #waiting:
+    | { readonly index: number; readonly term: number; readonly waiter: Waiter<{ index: number }> }
+    | undefined
+
+  add(position: { index: number; term: number }, waiter: Waiter<{ index: number }>): void {
+    this.#waiting = { index: position.index, term: position.term, waiter }
+  }
+
+  /** Call after every step of the core, before anything that a change of role ends. */
+  settle(node: Pick<RaftNode, 'log' | 'role' | 'term'>): void {
+    if (this.#waiting === undefined) return
+    const { index, term, waiter } = this.#waiting
+    const isCommitted = index <= node.log.commitIndex && node.log.termAt(index) === term
+    if (isCommitted) {
+      this.#waiting = undefined
+      waiter.resolve({ index })
+    } else if (node.role !== 'leader' || node.term !== term) {
+      this.fail(new LeadershipLostError('the leadership ended before the change was committed'))
+    }
+  }
+
+  fail(error: Error): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    waiting?.waiter.reject(error)
+  }
+}
+
+/** A transfer of the leadership: at most one waits, and never longer than its deadline. */
+export class PendingTransfer {
+  #waiting:
+    | {
+        readonly to: string
+        readonly term: number
+        readonly deadlineTick: number
+        readonly waiter: Waiter<void>
+      }
+    | undefined
+
+  add(
+    started: { readonly to: string; readonly term: number; readonly deadlineTick: number },
+    waiter: Waiter<void>,
+  ): void {
+    // One of an earlier leadership may still wait to hear who leads now.
+    this.fail(new LeadershipTransferFailedError('timed-out'))
+    const { to, term, deadlineTick } = started
+    this.#waiting = { to, term, deadlineTick, waiter }
+  }
+
+  /** Call after every step of the core. */
+  settle(node: Pick<RaftNode, 'term' | 'leaderId' | 'now'>): void {
+    if (this.#waiting === undefined) return
+    const { to, term, deadlineTick, waiter } = this.#waiting
+    if (node.term > term && node.leaderId === to) {
+      this.#waiting = undefined
+      waiter.resolve()
+    } else if (node.term > term && node.leaderId !== undefined) {
+      this.fail(new LeadershipTransferFailedError('another-leads'))
+    } else if (node.now >= deadlineTick) {
+      this.fail(new LeadershipTransferFailedError('timed-out'))
+    }
+  }
+
+  fail(error: Error): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    waiting?.waiter.reject(error)
   }
 }

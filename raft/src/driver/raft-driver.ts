@@ -5,13 +5,29 @@
  */
 
 import { entryBytes } from '../core/log.ts'
+import type { MembershipChange } from '../core/membership.ts'
 import type { LogEntry, RaftMessage } from '../core/messages.ts'
 import type { RaftNode } from '../core/node.ts'
-import { CommandTooLargeError, NotLeaderError, OverloadedError, StoppedError } from '../errors.ts'
+import {
+  CommandTooLargeError,
+  LeadershipLostError,
+  LeadershipTransferFailedError,
+  LeadershipTransferringError,
+  MembershipChangeRefusedError,
+  NotLeaderError,
+  OverloadedError,
+  StoppedError,
+} from '../errors.ts'
 import type { LogWrite } from '../ports/log-store.ts'
 import type { CommittedCommand } from '../ports/state-machine.ts'
 import type { ProposalResult, Raft, RaftEvent, RaftOptions, RaftStatus } from '../raft.ts'
-import { PendingProposals, PendingReads, type Waiter } from './pending.ts'
+import {
+  PendingChange,
+  PendingProposals,
+  PendingReads,
+  PendingTransfer,
+  type Waiter,
+} from './pending.ts'
 import { asError, Snapshots } from './snapshots.ts'
 import { checkOptions, openMember, type Settings } from './startup.ts'
 import { ContactTimes, describeStatus } from './status.ts'
@@ -41,6 +57,8 @@ class RaftDriver implements Raft {
   readonly #listeners = new Set<(event: RaftEvent) => void>()
   readonly #proposals = new PendingProposals()
   readonly #reads = new PendingReads()
+  readonly #change = new PendingChange()
+  readonly #transfer = new PendingTransfer()
   readonly #contacts = new ContactTimes()
   #phase: Phase = 'new'
   #member: { readonly node: RaftNode; readonly snapshots: Snapshots } | undefined
@@ -155,6 +173,9 @@ class RaftDriver implements Raft {
       case 'overloaded':
         waiter.reject(new OverloadedError(outcome.uncommittedBytes))
         break
+      case 'transferring':
+        waiter.reject(new LeadershipTransferringError(outcome.to))
+        break
       default:
         outcome satisfies never
     }
@@ -175,6 +196,34 @@ class RaftDriver implements Raft {
     } else {
       node.readIndex(this.#reads.add(node.term, waiter))
     }
+  }
+
+  changeMembership(change: MembershipChange): Promise<{ readonly index: number }> {
+    return new Promise((resolve, reject) => {
+      const run = (): void => this.#changeMembership(change, { resolve, reject })
+      this.#post({ run, drop: reject })
+    })
+  }
+
+  #changeMembership(change: MembershipChange, waiter: Waiter<{ index: number }>): void {
+    const outcome = this.#node.changeMembership(change)
+    if (outcome.kind === 'appended') this.#change.add(outcome, waiter)
+    else if (outcome.kind === 'not-leader') waiter.reject(this.#notLeader())
+    else waiter.reject(new MembershipChangeRefusedError(outcome.reason))
+  }
+
+  transferLeadership(to?: string, timeoutMs?: number): Promise<void> {
+    const { tickMs, electionMaxMs } = this.#settings.timings
+    const ticks = Math.max(1, Math.ceil((timeoutMs ?? electionMaxMs) / tickMs))
+    return new Promise((resolve, reject) => {
+      const run = (): void => {
+        const outcome = this.#node.transferLeadership(to, ticks)
+        if (outcome.kind === 'started') this.#transfer.add(outcome, { resolve, reject })
+        else if (outcome.kind === 'not-leader') reject(this.#notLeader())
+        else reject(new LeadershipTransferFailedError(outcome.reason))
+      }
+      this.#post({ run, drop: reject })
+    })
   }
 
   observe(listener: (event: RaftEvent) => void): () => void {
@@ -288,7 +337,7 @@ class RaftDriver implements Raft {
   }
 
   #sendAll(messages: readonly RaftMessage[]): void {
-    const { members, rounds } = this.#node
+    const { rounds } = this.#node
     if (rounds !== undefined) {
       this.#contacts.roundSent(rounds.sent, this.#options.clock.nowMs(), rounds.acknowledged)
     }
@@ -304,7 +353,7 @@ class RaftDriver implements Raft {
       else batch.push(message)
     }
     for (const [peer, batch] of byPeer) {
-      const member = members.find((candidate) => candidate.id === peer)
+      const member = this.#node.addressOf(peer)
       if (member === undefined) continue
       this.#counters.messagesSent += batch.length
       this.#options.transport.send(member, batch)
@@ -356,6 +405,8 @@ class RaftDriver implements Raft {
   /** After every task: what belongs to a leadership that ended fails before anything else happens. */
   #noticeChange(): void {
     const { role, term, leaderId } = this.#node
+    this.#change.settle(this.#node)
+    this.#transfer.settle(this.#node)
     const before = this.#seen
     if (role === before.role && term === before.term && leaderId === before.leaderId) return
     this.#seen = { role, term, leaderId }
@@ -383,7 +434,7 @@ class RaftDriver implements Raft {
   }
 
   #addressOf(id: string | undefined): string | undefined {
-    return this.#node.members.find((member) => member.id === id)?.address
+    return id === undefined ? undefined : this.#node.addressOf(id)?.address
   }
 
   #emit(event: RaftEvent): void {
@@ -415,5 +466,7 @@ class RaftDriver implements Raft {
   #failPending(reason: string, cause?: Error): void {
     this.#proposals.failAll(reason, cause)
     this.#reads.failAll(new StoppedError(reason, { cause }))
+    this.#change.fail(new LeadershipLostError(reason, { cause }))
+    this.#transfer.fail(new StoppedError(reason, { cause }))
   }
 }

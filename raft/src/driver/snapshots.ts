@@ -8,6 +8,7 @@ import { PROTOCOL_VERSION } from '../core/messages.ts'
 import type { RaftNode } from '../core/node.ts'
 import type { SnapshotVerdict } from '../core/snapshot.ts'
 import { SnapshotDamagedError, StoppedError } from '../errors.ts'
+import type { SnapshotPosition } from '../ports/snapshot-store.ts'
 import type { RaftEvent, RaftOptions } from '../raft.ts'
 import { readWhole } from './startup.ts'
 
@@ -83,6 +84,7 @@ export class Snapshots {
       index,
       term: node.log.termAt(index) ?? 0,
       members: node.membersAt(index),
+      configurationIndex: node.configurationIndexAt(index),
     }
     this.#appliedSince = { entries: 0, bytes: 0 }
     // Frozen now; read and written later.
@@ -97,10 +99,7 @@ export class Snapshots {
       })
   }
 
-  async #take(
-    position: Pick<SnapshotMeta, 'index' | 'term' | 'members'>,
-    chunks: AsyncIterable<Uint8Array>,
-  ): Promise<void> {
+  async #take(position: SnapshotPosition, chunks: AsyncIterable<Uint8Array>): Promise<void> {
     const { options } = this.#host
     const meta = await options.snapshotStore.create(position, this.#whileRunning(chunks))
     await this.#host.run(() => {
@@ -124,7 +123,7 @@ export class Snapshots {
   send(peers: readonly string[]): void {
     for (const peer of peers) {
       const meta = this.#newest
-      const member = this.#host.node.members.find((candidate) => candidate.id === peer)
+      const member = this.#host.node.addressOf(peer)
       if (meta === undefined || member === undefined || this.#sending.has(peer)) continue
       this.#host.node.snapshotStarted(peer, meta.index)
       const header = this.#headerFor(peer, meta)
@@ -150,6 +149,7 @@ export class Snapshots {
       from: options.nodeId,
       to: peer,
       incarnation: options.incarnation,
+      address: node.addressOf(options.nodeId)?.address ?? '',
       term: node.term,
       snapshot,
     }

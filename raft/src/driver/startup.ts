@@ -37,6 +37,9 @@ export function checkOptions(options: RaftOptions): Settings {
   ) {
     throw new RangeError('the end of an election range lies before its start')
   }
+  if (options.join !== true && options.members.some((member) => member.role === 'learner')) {
+    throw new Error('the initial members of a cluster are voters')
+  }
   const ids = options.members.map((member) => member.id)
   if (new Set(ids).size !== ids.length) throw new Error('two members have the same id')
   if (!ids.includes(options.nodeId)) throw new Error(`${options.nodeId} is not among the members`)
@@ -63,6 +66,7 @@ export async function openMember(options: RaftOptions, settings: Settings): Prom
     clusterId,
     incarnation: options.incarnation,
     members: options.members,
+    isJoining: options.join ?? false,
     timings: toTicks(settings.timings),
     limits: settings.limits,
     random: options.random,

@@ -58,29 +58,36 @@ export function describeStatus(source: StatusSource): RaftStatus {
     role: node?.role ?? 'follower',
     term: node?.term ?? 0,
     leaderId,
-    leaderAddress: members.find((member) => member.id === leaderId)?.address,
+    leaderAddress: leaderId === undefined ? undefined : addressOf(leaderId, source),
     commitIndex: node?.log.commitIndex ?? 0,
     appliedIndex: node?.log.appliedIndex ?? 0,
     firstIndex: node?.log.firstIndex ?? 1,
     lastIndex: node?.log.lastIndex ?? 0,
     snapshotIndex: source.snapshotIndex,
-    members,
+    members: members.map((member) => ({ ...member, role: member.role ?? 'voter' })),
+    configurationIndex: node?.configurationIndex ?? 0,
     peers: (node?.progress ?? []).map((progress) => ({
       id: progress.id,
       matchIndex: progress.matchIndex,
       state: progress.state,
       lastContactMs: age(nowMs, contacts.lastFrom(progress.id)),
     })),
-    lastQuorumContactMs: quorumContactAge(source, members.length),
+    lastQuorumContactMs: quorumContactAge(source),
     metrics: { ...source.metrics, ...node?.counters },
   }
 }
 
-function quorumContactAge(source: StatusSource, memberCount: number): number | undefined {
-  const rounds = source.node?.rounds
-  if (rounds === undefined) return undefined
-  if (memberCount === 1) return 0
+function quorumContactAge(source: StatusSource): number | undefined {
+  const { node, nodeId } = source
+  const rounds = node?.rounds
+  if (node === undefined || rounds === undefined || node.mayBeDeposed) return undefined
+  if (node.voters.length === 1 && node.voters[0] === nodeId) return 0
   return age(source.nowMs, source.contacts.sentAt(rounds.acknowledged))
+}
+
+function addressOf(id: string, { node, members }: StatusSource): string | undefined {
+  const member = node?.addressOf(id) ?? members.find((candidate) => candidate.id === id)
+  return member?.address
 }
 
 function age(nowMs: number, thenMs: number | undefined): number | undefined {

@@ -36,6 +36,15 @@ describe.each([
   ['FileSnapshotStore', () => new FileSnapshotStore({ directory })],
   ['MemorySnapshotStore', () => new MemorySnapshotStore()],
 ])('%s', (_, create) => {
+  it('gives back roles and the index of the configuration', async () => {
+    const store = create()
+    await store.open()
+    const members = [...MEMBERS, { id: 'b', address: 'y', role: 'learner' } as const]
+    const position = { index: 9, term: 2, members, configurationIndex: 7 }
+    await store.create(position, chunked(CONTENT))
+    expect((await store.list())[0]).toMatchObject(position)
+  })
+
   it('gives back what it was given, newest first', async () => {
     const store = create()
     await store.open()

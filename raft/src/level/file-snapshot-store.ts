@@ -127,8 +127,9 @@ async function writeSnapshot(
         bytes += slice.byteLength
       }
     }
-    const { index, term, members } = position
-    const meta: SnapshotMeta = { index, term, members, bytes, sha256: hash.digest('hex') }
+    const { index, term, members, configurationIndex = 0 } = position
+    const sha256 = hash.digest('hex')
+    const meta: SnapshotMeta = { index, term, members, configurationIndex, bytes, sha256 }
     const footer = encodeJsonRecord(meta)
     const trailer = new Uint8Array(TRAILER_BYTES)
     new DataView(trailer.buffer).setUint32(0, footer.byteLength)
@@ -188,15 +189,19 @@ async function readFooter(file: FileHandle): Promise<SnapshotMeta> {
 
 function parseFooter(footer: Uint8Array): SnapshotMeta {
   try {
-    const { index, term, members, bytes, sha256 } = decodeJsonRecord(footer)
+    const record = decodeJsonRecord(footer)
+    // Absent in a file of before members could change.
+    const { index, term, members, configurationIndex = 0, bytes, sha256 } = record
     if (
       typeof index === 'number' &&
       typeof term === 'number' &&
       Array.isArray(members) &&
+      typeof configurationIndex === 'number' &&
       typeof bytes === 'number' &&
       typeof sha256 === 'string'
     ) {
-      return { index, term, members: members.map(parseMember), bytes, sha256 }
+      const parsed = members.map(parseMember)
+      return { index, term, members: parsed, configurationIndex, bytes, sha256 }
     }
   } catch (error) {
     throw new SnapshotDamagedError('the footer of a snapshot file is damaged', { cause: error })

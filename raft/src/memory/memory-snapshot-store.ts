@@ -24,8 +24,9 @@ export class MemorySnapshotStore implements SnapshotStore {
     const parts: Uint8Array[] = []
     for await (const chunk of chunks) parts.push(chunk)
     const content = new Uint8Array(Buffer.concat(parts))
-    const { index, term, members } = position
-    const meta = { index, term, members, bytes: content.byteLength, sha256: hashOf(content) }
+    const { index, term, members, configurationIndex = 0 } = position
+    const described = { bytes: content.byteLength, sha256: hashOf(content) }
+    const meta = { index, term, members, configurationIndex, ...described }
     if (proof !== undefined && (meta.bytes !== proof.bytes || meta.sha256 !== proof.sha256)) {
       throw new SnapshotDamagedError(`snapshot ${index} is not the one that was announced`)
     }

@@ -2,7 +2,10 @@
 import type { SnapshotMeta } from '../core/messages.ts'
 
 /** What is known of a snapshot before its bytes are. */
-export type SnapshotPosition = Pick<SnapshotMeta, 'index' | 'term' | 'members'>
+export type SnapshotPosition = Pick<
+  SnapshotMeta,
+  'index' | 'term' | 'members' | 'configurationIndex'
+>
 
 /** What the bytes must turn out to be, when another member announced them. */
 export type SnapshotProof = Pick<SnapshotMeta, 'bytes' | 'sha256'>

@@ -1,5 +1,6 @@
 /** The promises of Raft, checked over all members of a simulated world. (Raft figure 3) */
 import assert from 'node:assert'
+import type { RaftMember } from '../core/configuration.ts'
 import type { LogEntry } from '../core/messages.ts'
 import type { RaftNode } from '../core/node.ts'
 
@@ -39,6 +40,31 @@ export class Invariants {
     }
   }
 
+  /** A leader has one change on its way at most, of one vote; it is a voter, or removes itself. */
+  checkConfiguration(node: RaftNode, id: string): void {
+    const { log, configurationIndex } = node
+    const voters = votersOf(node.members)
+    if (node.role !== 'leader') return
+    const isPending = configurationIndex > Math.max(log.commitIndex, 1)
+    if (!isPending) {
+      assert(voters.includes(id), `${id} leads and is no voter`)
+      return
+    }
+    const previousIndex = node.configurationIndexAt(configurationIndex - 1)
+    assert(
+      previousIndex <= this.#highestCommit,
+      `${id} has two changes on their way: ${previousIndex} and ${configurationIndex}`,
+    )
+    const before = votersOf(node.membersAt(configurationIndex - 1))
+    const added = voters.filter((voter) => !before.includes(voter))
+    const removed = before.filter((voter) => !voters.includes(voter))
+    assert(
+      added.length + removed.length <= 1,
+      `more than one vote changed at ${configurationIndex}`,
+    )
+    assert(voters.includes(id) || removed.includes(id), `${id} leads and is no voter`)
+  }
+
   /** Log matching: equal terms at an index mean equal logs up to it. */
   static checkLogMatching(nodes: readonly RaftNode[]): void {
     for (const [at, a] of nodes.entries()) {
@@ -52,4 +78,9 @@ export class Invariants {
       }
     }
   }
+}
+
+/** Not by the core's own rule, which a test may have replaced. */
+export function votersOf(members: readonly RaftMember[]): readonly string[] {
+  return members.filter((member) => member.role !== 'learner').map((member) => member.id)
 }

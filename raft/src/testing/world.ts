@@ -3,18 +3,22 @@
  * request. A seed decides everything. Every promise of Raft is checked after every step.
  */
 import assert from 'node:assert'
+import type { ChangeOutcome, MembershipChange } from '../core/membership.ts'
 import type { LogEntry, RaftMessage, SnapshotHeader, SnapshotMeta } from '../core/messages.ts'
 import { PROTOCOL_VERSION } from '../core/messages.ts'
 import { RaftNode } from '../core/node.ts'
 import type { TickTimings } from '../core/state.ts'
+import type { TransferOutcome } from '../core/transfer.ts'
 import { DEFAULT_LIMITS, type RaftLimits } from '../options.ts'
 import type { LogWrite, StoredLog } from '../ports/log-store.ts'
-import { Invariants } from './invariants.ts'
+import { Invariants, votersOf } from './invariants.ts'
 import { seededRandom } from './random.ts'
 
 export interface WorldOptions {
   readonly seed: number
   readonly memberCount: number
+  /** More hosts, which are down and no members until they are started and added. */
+  readonly spareCount?: number
   readonly limits?: Partial<RaftLimits>
 }
 
@@ -66,7 +70,9 @@ type Parcel =
 export class World {
   readonly invariants = new Invariants()
   readonly random: () => number
+  /** All hosts, the spare ones last. */
   readonly ids: readonly string[]
+  readonly #initialIds: readonly string[]
   readonly #hosts: ReadonlyMap<string, Host>
   readonly #cut = new Set<string>()
   readonly #limits: RaftLimits
@@ -78,13 +84,16 @@ export class World {
   confirmedReads = 0
   installedSnapshots = 0
   #lastToken = 0
+  #checkedCommit = 0
 
   constructor(options: WorldOptions) {
     this.random = seededRandom(options.seed)
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
-    this.ids = Array.from({ length: options.memberCount }, (_, at) => `n${at + 1}`)
+    const { memberCount, spareCount = 0 } = options
+    this.ids = Array.from({ length: memberCount + spareCount }, (_, at) => `n${at + 1}`)
+    this.#initialIds = this.ids.slice(0, memberCount)
     this.#hosts = new Map(this.ids.map((id) => [id, newHost(id)]))
-    for (const id of this.ids) this.start(id)
+    for (const id of this.#initialIds) this.start(id)
   }
 
   node(id: string): RaftNode {
@@ -110,6 +119,7 @@ export class World {
   start(id: string): void {
     const host = this.#host(id)
     const { stored, snapshot } = host.disk
+    const isSpare = !this.#initialIds.includes(id)
     host.life += 1
     host.state = snapshot?.state ?? ''
     host.sinceSnapshot = 0
@@ -117,7 +127,12 @@ export class World {
       id,
       clusterId: 'world',
       incarnation: `${id}/${host.life}`,
-      members: this.ids.map((member) => ({ id: member, address: member })),
+      // A spare host knows only itself; it must learn of everyone else.
+      members: (isSpare ? [id] : this.#initialIds).map((member) => ({
+        id: member,
+        address: member,
+      })),
+      isJoining: isSpare,
       timings: WORLD_TIMINGS,
       limits: this.#limits,
       random: this.random,
@@ -146,6 +161,16 @@ export class World {
     }
   }
 
+  /** Cuts all links between these hosts and the others. */
+  split(side: readonly string[]): void {
+    for (const a of side) {
+      for (const b of this.ids.filter((id) => !side.includes(id))) {
+        this.cut(a, b)
+        this.cut(b, a)
+      }
+    }
+  }
+
   heal(): void {
     this.#cut.clear()
   }
@@ -154,6 +179,18 @@ export class World {
     const outcome = this.node(id).propose(Buffer.from(text, 'latin1'))
     this.#settle(this.#host(id))
     return outcome.kind === 'appended'
+  }
+
+  change(id: string, change: MembershipChange): ChangeOutcome {
+    const outcome = this.node(id).changeMembership(change)
+    this.#settle(this.#host(id))
+    return outcome
+  }
+
+  transfer(id: string, to: string | undefined, timeoutTicks: number): TransferOutcome {
+    const outcome = this.node(id).transferLeadership(to, timeoutTicks)
+    this.#settle(this.#host(id))
+    return outcome
   }
 
   /** Once confirmed, the read must see everything that was committed when it was asked. */
@@ -240,6 +277,8 @@ export class World {
     if (node === undefined) return
     const ready = node.ready()
     this.invariants.check(node, host.id)
+    this.invariants.checkConfiguration(node, host.id)
+    this.#checkCommit(node)
     for (const message of ready.messages) this.#send(message)
     if (ready.write !== undefined) {
       const delay = Math.floor(this.random() * (this.faults.writeDelayMax + 1))
@@ -255,6 +294,20 @@ export class World {
     if (host.sinceSnapshot >= this.#limits.snapshotEntries) this.#takeSnapshot(host, node)
   }
 
+  /** What a leader takes for committed is on the disks of a majority of its voters. */
+  #checkCommit(node: RaftNode): void {
+    const index = node.log.commitIndex
+    if (node.role !== 'leader' || index <= this.#checkedCommit) return
+    this.#checkedCommit = index
+    const term = node.log.termAt(index)
+    const voters = votersOf(node.members)
+    const holders = voters.filter((id) => holds(this.#host(id).disk, { index, term }))
+    assert(
+      holders.length > voters.length / 2,
+      `${index} is committed by ${holders.join()} of ${voters.join()}`,
+    )
+  }
+
   #apply(host: Host, node: RaftNode, entry: LogEntry): void {
     this.invariants.applied(host.id, entry)
     host.state = chain(host.state, entry)
@@ -266,7 +319,9 @@ export class World {
     const index = node.log.appliedIndex
     const term = node.log.termAt(index) ?? 0
     const members = node.membersAt(index)
-    const meta = { index, term, members, bytes: host.state.length, sha256: host.state }
+    const configurationIndex = node.configurationIndexAt(index)
+    const content = { bytes: host.state.length, sha256: host.state }
+    const meta = { index, term, members, configurationIndex, ...content }
     host.disk.snapshot = { meta, state: host.state }
     host.sinceSnapshot = 0
     node.compactBehind(meta)
@@ -295,6 +350,7 @@ export class World {
       from: host.id,
       to: peer,
       incarnation: `${host.id}/${host.life}`,
+      address: host.id,
       term: node.term,
       snapshot: snapshot.meta,
     }
@@ -327,6 +383,12 @@ function newHost(id: string): Host {
     sinceSnapshot: 0,
     reads: new Map(),
   }
+}
+
+function holds(disk: Disk, entry: { index: number; term: number | undefined }): boolean {
+  const { base, entries } = disk.stored
+  if (entry.index <= Math.max(base.index, disk.snapshot?.meta.index ?? 0)) return true
+  return entries[entry.index - base.index - 1]?.term === entry.term
 }
 
 /** What LogStore.write promises, on a value. */
