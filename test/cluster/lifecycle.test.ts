@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { runRobust, startCluster, type TestCluster } from '../support/cluster.ts'
+import { randomOffset, runRobust, startCluster, type TestCluster } from '../support/cluster.ts'
 import { connect, mosquittoPub, mosquittoSub } from '../support/mqtt-clients.ts'
 
 const ROBUST = resolve(import.meta.dirname, '../../cli/bin/robust.js')
@@ -195,7 +195,7 @@ describe('robust server start', () => {
   test('runs everything in one process, keeps data, and drains on SIGTERM', async () => {
     const home = temporaryHome()
     const data = join(home, 'data')
-    const offset = String(20_000 + 7 * Math.floor(Math.random() * 1_000))
+    const offset = String(randomOffset())
     const mqttPort = 1883 + Number(offset)
     const start = () => robust(home, 'server', 'start', '--data', data, '--port-offset', offset)
     const ready = async () => {
@@ -207,6 +207,7 @@ describe('robust server start', () => {
       }
     }
     const first = start()
+    await expect.poll(first.output, { timeout: 15_000 }).toContain('mqtt')
     await expect.poll(ready, { timeout: 15_000 }).toBe(true)
     await mosquittoPub(mqttPort, '-q', '1', '-r', '-t', 'kept', '-m', 'over a restart')
     first.child.kill('SIGTERM')

@@ -67,11 +67,16 @@ function codeOf(error: ExecFileException): number {
   return typeof error.code === 'number' ? error.code : -1
 }
 
+/** All ports stay below those that the system gives to outgoing connections (32,768 and up). */
+export function randomOffset(): number {
+  return 12_000 + 50 * Math.floor(Math.random() * 200)
+}
+
 /** Ports are a random block; another one is taken when it is busy. */
 export async function startCluster(...more: string[]): Promise<TestCluster> {
   const home = mkdtempSync(join(tmpdir(), 'robust-test-'))
   for (let attempt = 0; ; attempt++) {
-    const offset = 12_000 + 500 * Math.floor(Math.random() * 80)
+    const offset = randomOffset()
     const up = ['cluster', 'up', '--port-offset', String(offset), ...more]
     const ran = await runRobust(home, up)
     if (ran.code === 0) return testCluster(home, offset)
