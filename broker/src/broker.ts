@@ -178,7 +178,8 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
       shards.dropAll()
       router.forgetShards()
       mesh.restart()
-      messaging.restarted(mesh.synced())
+      // Brokers that joined meanwhile are members to wait for too.
+      messaging.restarted(metadata.reached(placement.nodeEpoch).then(() => mesh.synced()))
       shards.reconcile()
     },
     onRenewed: () => messaging.renewed(),

@@ -56,6 +56,21 @@ describe('MetadataCache', () => {
     expect(cache.granted(3).map((granted) => granted.shard)).toEqual([0])
   })
 
+  test('reached waits until the index is known', async () => {
+    const cache = loaded()
+    await cache.reached(10)
+    let reached = false
+    const waiting = cache.reached(12).then(() => {
+      reached = true
+    })
+    cache.apply(11, change({}))
+    await Promise.resolve()
+    expect(reached).toBe(false)
+    cache.apply(12, change({}))
+    await waiting
+    expect(reached).toBe(true)
+  })
+
   test('isMember tells incarnations apart', () => {
     const cache = loaded()
     expect(cache.isMember('b2', 4)).toBe(true)

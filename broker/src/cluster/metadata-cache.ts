@@ -10,6 +10,7 @@ export class MetadataCache implements Directory {
   readonly #nodes = new Map<string, placement.Node>()
   readonly #shards = new Map<number, placement.Shard>()
   readonly #listeners: (() => void)[] = []
+  #waiting: { readonly index: number; readonly resolve: () => void }[] = []
   #shardCount = 0
   #index = 0
   #clusterId = ''
@@ -33,6 +34,12 @@ export class MetadataCache implements Directory {
 
   observe(listener: () => void): void {
     this.#listeners.push(listener)
+  }
+
+  /** Resolves when everything up to the log index is known. */
+  reached(index: number): Promise<void> {
+    if (this.#index >= index) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.push({ index, resolve }))
   }
 
   replace(index: number, metadata: placement.Metadata): void {
@@ -88,5 +95,8 @@ export class MetadataCache implements Directory {
 
   #changed(): void {
     for (const listener of this.#listeners) listener()
+    const due = this.#waiting.filter(({ index }) => index <= this.#index)
+    this.#waiting = this.#waiting.filter(({ index }) => index > this.#index)
+    for (const { resolve } of due) resolve()
   }
 }

@@ -135,7 +135,8 @@ export class PlacementClient {
     this.#watch?.cancel()
   }
 
-  async #register(): Promise<void> {
+  /** `registered` runs before anything may be acknowledged under the new registration. */
+  async #register(registered: () => void = () => undefined): Promise<void> {
     const { registration } = this.#options
     const sentAt = performance.now()
     const reply = await this.#persist<placement.RegisterReply>((client, done) =>
@@ -145,6 +146,7 @@ export class PlacementClient {
     this.#nodeEpoch = reply.nodeEpoch
     this.#leaseTtlMs = reply.leaseTtlMs
     this.#heartbeatMs = reply.heartbeatMs
+    registered()
     this.#renewedAtMs = sentAt
   }
 
@@ -171,8 +173,8 @@ export class PlacementClient {
       )
       this.#term = Math.max(this.#term, reply.placementTerm)
       if (!reply.registered) {
-        await this.#register()
-        this.#options.onReregistered()
+        this.#renewedAtMs = Number.NEGATIVE_INFINITY
+        await this.#register(() => this.#options.onReregistered())
       } else {
         this.#leaseTtlMs = reply.leaseTtlMs
         this.#renewedAtMs = sentAt

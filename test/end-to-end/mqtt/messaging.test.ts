@@ -164,6 +164,21 @@ describe('MQTT over three brokers', () => {
     expect(output).toBe('one 1\ntwo 2\n')
   })
 
+  test('a publish that no durable session wants after all is acknowledged at once', async () => {
+    const publisher = await client(port(1))
+    // Ten names, so that some live on shards of the publisher's own broker.
+    for (let i = 0; i < 10; i++) {
+      const sleeper = await client(port(2), {
+        clientId: `lowly-${i}`,
+        clean: false,
+        properties: { sessionExpiryInterval: 600 },
+      })
+      await sleeper.mqtt.subscribeAsync(`lowly/${i}`, { qos: 0 })
+      await publisher.mqtt.publishAsync(`lowly/${i}`, 'x', { qos: 1 })
+      await expect.poll(sleeper.texts).toEqual(['x'])
+    }
+  })
+
   test('a session ends with its expiry, and clean start forgets it', async () => {
     const options = { clientId: 'brief', clean: false, properties: { sessionExpiryInterval: 600 } }
     const first = await client(port(1), options)

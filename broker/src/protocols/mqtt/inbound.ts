@@ -103,6 +103,8 @@ export class Inbound {
       }
       this.#spare = undefined
       this.#owe(owed)
+      // It may have been settled already, while it was not owed yet.
+      this.drain()
       return
     }
     const owed = new Owed(this, PacketType.puback)
