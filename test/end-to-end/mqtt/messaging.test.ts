@@ -168,7 +168,7 @@ describe('MQTT over three brokers', () => {
     const publisher = await client(port(1))
     // Ten names, so that some live on shards of the publisher's own broker.
     for (let i = 0; i < 10; i++) {
-      const sleeper = await client(port(2), {
+      const sleeper = await client(port(1), {
         clientId: `lowly-${i}`,
         clean: false,
         properties: { sessionExpiryInterval: 600 },
