@@ -10,10 +10,15 @@ import { ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import type { BrokerConfig } from './config.ts'
 import { answer, HostedShards } from './core/hosted-shard.ts'
+import { TAIL_CACHE_BYTES, TASK_BYTES_PER_SECOND } from './core/logs/log-limits.ts'
+import type { LogResources } from './core/logs/log-shard.ts'
+import { TailCache } from './core/logs/tail-cache.ts'
+import { TaskBudget } from './core/logs/task-budget.ts'
 import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
+import { Topics } from './core/topics/topics.ts'
 import { createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
 import { nodeIdentity } from './node-identity.ts'
@@ -159,7 +164,8 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const incarnation = randomUUID()
   const metadata = new MetadataCache(nodeId)
   const hosted = new HostedShards()
-  const router = new Router(metadata)
+  const topics = new Topics(() => router.topicsChanged())
+  const router: Router = new Router(metadata, topics)
   const protocols: ProtocolServer[] = []
   const runtime = createRuntimeReport(() => ({
     ...countersOf(protocols),
@@ -224,6 +230,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     clock: systemClock,
     incarnation,
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
+    logs: logResourcesOf(topics),
     publish: (message) => messaging.publishAndWait(message),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
     onChange: () => messaging.changed(),
@@ -231,6 +238,16 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   })
   const register = (): Promise<void> => placement.start()
   return { metadata, placement, mesh, shards, messaging, runtime, protocols, register }
+}
+
+/** What the logs of all shards share. */
+function logResourcesOf(topics: Topics): LogResources {
+  return {
+    tails: new TailCache(TAIL_CACHE_BYTES),
+    budget: new TaskBudget(systemClock, TASK_BYTES_PER_SECOND),
+    policyOf: (name) => topics.policyOf(name),
+    isDeleted: (name) => topics.isDeleted(name),
+  }
 }
 
 const TROUBLE_REPEAT_MS = 10_000

@@ -125,8 +125,8 @@ describe('three members on LevelDB', () => {
     const network = new MemoryNetwork()
     const directories = await Promise.all(IDS.map(temporaryDirectory))
     // A new cluster does not wait for its election time-outs, which are longer than this test here.
-    const patient = { electionMinMs: 60_000, electionMaxMs: 90_000 }
-    const first = await startAll(network, directories.map(levelStores), patient)
+    const timings = { ...TIMINGS, electionMinMs: 60_000, electionMaxMs: 90_000 }
+    const first = await startAll(network, directories.map(levelStores), { timings })
     const leader = await waitForLeader(first)
     const results = await Promise.all(
       Array.from({ length: 200 }, (_, at) => leader.raft.propose(command(`first-${at}`))),
