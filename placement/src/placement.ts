@@ -209,25 +209,24 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     clusterId: identity.clusterId,
     shardCount: config.shardCount,
     leaseTtlMs,
+    heartbeatMs,
     quorumContactMaxMs: QUORUM_CONTACT_MAX_MS,
     nowMs,
     log,
     onLost: (error) => watches.end(error),
   })
-  const watches: WatchService = new WatchService({
-    machine,
-    leadership,
-    readBarrier: () =>
-      raft.readIndex().catch((error: unknown) => {
-        throw asPlacementError(error)
-      }),
-  })
+  const readBarrier = (): Promise<unknown> =>
+    raft.readIndex().catch((error: unknown) => {
+      throw asPlacementError(error)
+    })
+  const watches: WatchService = new WatchService({ machine, leadership, readBarrier })
   const service = createPlacementService({
     raft,
     machine,
     leadership,
     proposer,
     watches,
+    readBarrier,
     leaseTtlMs,
     heartbeatMs,
     quorumContactMaxMs: QUORUM_CONTACT_MAX_MS,

@@ -64,6 +64,10 @@ export class ShardWriter {
   #running = false
   #scheduled = false
   #lost = false
+  /** Since the shard was opened here: commits, records and keys in them, and their bytes. */
+  commits = 0
+  operations = 0
+  bytes = 0
   #idle: (() => void)[] = []
 
   constructor(options: ShardWriterOptions) {
@@ -228,6 +232,9 @@ export class ShardWriter {
       const committed = await this.#commit(staged)
       if (!committed || this.#lost) break
       this.#queue.shift()
+      this.commits++
+      this.operations += staged.count
+      this.bytes += staged.bytes
       for (const done of staged.done) done('committed')
     }
     this.#running = false

@@ -19,7 +19,11 @@ export async function drainNode(
   const state = requireCluster(context, options.name)
   await refuseOthers(state, wanted)
   const addresses = placementOf(state)
-  const atFirst = await drainBroker(addresses, { nodeId: wanted, reason: 'asked by the operator' })
+  const atFirst = await drainBroker(addresses, {
+    nodeId: wanted,
+    reason: 'asked by the operator',
+    deadlineMs: 0,
+  })
   const end = performance.now() + options.timeout * 1000
   for (let left = atFirst; left > 0; ) {
     throwIfInterrupted(context)

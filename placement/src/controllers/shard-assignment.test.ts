@@ -7,6 +7,8 @@ import { QUIET } from '../testing/loopback.ts'
 import type { BrokerControl } from './broker-control.ts'
 import { ASSIGNMENT_LIMITS, ShardAssignment } from './shard-assignment.ts'
 
+const MOVES_MAX = 8
+
 interface Call {
   readonly order: 'acquire' | 'release'
   readonly nodeId: string
@@ -22,22 +24,29 @@ class World {
   readonly idle = new Set<string>()
   #owed: Decision[] = []
   nowMs = 0
-  readonly assignment: ShardAssignment
+  readonly #control: Pick<BrokerControl, 'acquire' | 'release' | 'keepOnly'>
+  assignment: ShardAssignment
 
   constructor(shardCount = 12) {
     this.commit({ kind: 'bootstrap', clusterId: 'c', shardCount })
-    const control: BrokerControl = {
+    const control: Pick<BrokerControl, 'acquire' | 'release' | 'keepOnly'> = {
       acquire: (node, shards) => this.#order('acquire', node, shards),
       release: (node, { shards }) => this.#order('release', node, shards),
       keepOnly: () => {},
-      stop: () => {},
     }
-    this.assignment = new ShardAssignment({
+    this.#control = control
+    this.assignment = this.lead()
+  }
+
+  /** The assignment of a new leader. */
+  lead(): ShardAssignment {
+    return new ShardAssignment({
       state: () => this.state,
       propose: async (decision) => this.commit(decision),
-      control,
+      control: this.#control,
       nowMs: () => this.nowMs,
       log: QUIET,
+      movesMax: () => MOVES_MAX,
     })
   }
 
@@ -59,7 +68,7 @@ class World {
 
   drain(nodeId: string): void {
     const nodeEpoch = this.state.nodes.get(nodeId)?.nodeEpoch ?? 0
-    this.commit({ kind: 'set-draining', nodeId, nodeEpoch, reason: '' })
+    this.commit({ kind: 'set-draining', nodeId, nodeEpoch, deadlineMs: 1_000, reason: '' })
   }
 
   /** Time passes in ticks; brokers do what they were told. */
@@ -228,7 +237,7 @@ describe('ShardAssignment', () => {
       await world.pass(200)
       world.remove('flapping')
       await world.pass(200)
-      expect(world.assignment.movesUnderWay).toBeLessThanOrEqual(ASSIGNMENT_LIMITS.movesMax)
+      expect(world.assignment.movesUnderWay).toBeLessThanOrEqual(MOVES_MAX)
       expect(world.state.shards.every(({ owner }) => owner !== undefined)).toBe(true)
     }
     // It never stays long enough to be worth a move.

@@ -15,6 +15,7 @@ export interface ConnectionOptions {
 export class MqttConnection implements Transport {
   readonly outbox: Outbox
   readonly remote: string
+  readonly packetBytesMax: number
   readonly session: MqttSession
   readonly #socket: Socket
   readonly #reader: PacketReader
@@ -34,7 +35,8 @@ export class MqttConnection implements Transport {
     this.#activeAtMs = services.clock.nowMs()
     this.outbox = new Outbox(socket)
     this.remote = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`
-    this.#reader = new PacketReader({ packetBytesMax: services.packetBytesMax })
+    this.packetBytesMax = services.packetBytesMax()
+    this.#reader = new PacketReader({ packetBytesMax: this.packetBytesMax })
     this.session = new MqttSession(this, services)
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
     socket.on('error', () => this.#lost())

@@ -3,8 +3,10 @@ import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
+import type { AdmissionPort } from '../shared/admission.ts'
 import { type Listener, listen } from '../shared/listener.ts'
 import type {
+  ClientMove,
   ListeningEndpoint,
   ProtocolCounters,
   ProtocolLog,
@@ -18,7 +20,9 @@ import type { MqttSession, SessionServices } from './session.ts'
 export interface MqttServerOptions {
   readonly host: string
   readonly port: number
-  readonly packetBytesMax: number
+  /** For connections that begin now. */
+  readonly packetBytesMax: () => number
+  readonly admission: AdmissionPort
   readonly messaging: Messaging
   readonly clock: Clock
   readonly log: ProtocolLog
@@ -28,6 +32,7 @@ const KEEP_ALIVE_CHECK_MS = 1_000
 const DETACH_WAIT_MS = 4_000
 
 export class MqttServer implements ProtocolServer {
+  readonly protocol = 'mqtt'
   readonly #options: MqttServerOptions
   readonly #connections = new Set<MqttConnection>()
   readonly #detaching = new Set<Promise<void>>()
@@ -41,12 +46,14 @@ export class MqttServer implements ProtocolServer {
     dropped: 0,
     opened: 0,
   }
+  /** Which of the named servers the next client is told. */
+  #turn = 0
   #listener: Listener | undefined
   #keepAlive: NodeJS.Timeout | undefined
 
   constructor(options: MqttServerOptions) {
     this.#options = options
-    const { messaging, clock, log, packetBytesMax } = options
+    const { messaging, clock, log, packetBytesMax, admission } = options
     const prefix = randomUUID().slice(0, 8)
     let tokens = 0
     this.#services = {
@@ -54,6 +61,7 @@ export class MqttServer implements ProtocolServer {
       clock,
       log: new SeldomLog(log, clock),
       packetBytesMax,
+      admission,
       nextToken: () => `${prefix}-${tokens++}`,
       nextClientId: () => `auto-${randomUUID()}`,
       onConnected: () => undefined,
@@ -97,6 +105,27 @@ export class MqttServer implements ProtocolServer {
     }
   }
 
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  moveClients(count: number, { servers, closeOthers }: ClientMove): number {
+    const movable = [...this.#connections].filter(
+      ({ session }) =>
+        session.state === 'connected' &&
+        (closeOthers || (session.version === 5 && servers.length > 0)),
+    )
+    const chosen = evenly(movable, count)
+    for (const { session } of chosen) {
+      const server = servers[this.#turn++ % servers.length]
+      const reasonCode = server === undefined ? ReasonCode.serverBusy : ReasonCode.useAnotherServer
+      const reason = 'the client is moved to another broker'
+      const to = server === undefined ? {} : { server }
+      session.close({ reasonCode, reason, publishWill: true, ...to })
+    }
+    return chosen.length
+  }
+
   counters(): ProtocolCounters {
     const sum = { ...this.#ended }
     for (const { session, bytesRead, outbox } of this.#connections) {
@@ -114,6 +143,10 @@ export class MqttServer implements ProtocolServer {
 
   #accept(socket: Socket): void {
     this.#ended.opened++
+    if (this.#options.admission.isOverrun) {
+      socket.destroy()
+      return
+    }
     const connection = new MqttConnection(socket, {
       services: this.#services,
       onEnd: (ended) => {
@@ -133,4 +166,11 @@ export class MqttServer implements ProtocolServer {
     this.#detaching.add(detached)
     void detached.then(() => this.#detaching.delete(detached))
   }
+}
+
+/** So that neither the oldest nor the newest clients are always the ones. */
+function evenly<T>(all: readonly T[], count: number): readonly T[] {
+  if (count >= all.length) return all
+  const step = all.length / count
+  return Array.from({ length: count }, (_, at) => all[Math.floor(at * step)] as T)
 }

@@ -1,0 +1,51 @@
+/** Changes of resources: all preconditions first, then everything. Settings keep their history. */
+import type { Outcome, Place } from './apply.ts'
+import type { ChangeResources } from './commands.ts'
+import {
+  conflictOf,
+  type Resource,
+  type ResourceChange,
+  type ResourceKey,
+  type ResourceTable,
+} from './resources.ts'
+
+export function applyResources(place: Place, command: ChangeResources): Outcome {
+  const { resources } = place.state
+  const conflict = conflictOf(resources, command.changes)
+  if (conflict !== undefined) return { result: { kind: 'conflict', ...conflict } }
+  const resourcesChanged: Resource[] = []
+  const resourcesRemoved: ResourceKey[] = []
+  for (const change of command.changes) {
+    const { kind, tenant, name, value } = change
+    if (kind === 'setting') noteSetting(place, change, command.by)
+    if (value === null) {
+      const key = { kind, tenant, name }
+      if (resources.delete(key)) resourcesRemoved.push(key)
+      continue
+    }
+    const resource: Resource = { kind, tenant, name, version: place.revision, value }
+    resources.put(resource)
+    resourcesChanged.push(resource)
+  }
+  const existed = resourcesRemoved.length > 0
+  return {
+    result: { kind: 'changed', version: place.revision, existed },
+    resourcesChanged,
+    resourcesRemoved,
+  }
+}
+
+function noteSetting(place: Place, { name, value }: ResourceChange, by: string): void {
+  const { state, index, revision, timeMs } = place
+  const before = textOf(state.resources, name)
+  const after = value ?? 'its default'
+  if (before === after) return
+  state.resources.remember(name, [{ version: revision, timeMs, value, by }])
+  const who = by === '' ? '' : `, by ${by}`
+  const event = { subject: name, reason: `${before} -> ${after}${who}`, shards: [] }
+  state.events.append({ index, timeMs, kind: 'SettingChanged', ...event })
+}
+
+function textOf(resources: ResourceTable, name: string): string {
+  return resources.get({ kind: 'setting', tenant: '', name })?.value ?? 'its default'
+}
