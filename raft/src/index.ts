@@ -16,6 +16,7 @@ export type {
   SnapshotHeader,
   SnapshotMeta,
   SnapshotResponse,
+  StateHashResponse,
   TimeoutNow,
   VoteRequest,
   VoteResponse,
@@ -23,6 +24,7 @@ export type {
 export { PROTOCOL_VERSION } from './core/messages.ts'
 export type { ProgressState } from './core/progress.ts'
 export type { TransferRefusal } from './core/transfer.ts'
+export { renderPrometheus } from './driver/metrics.ts'
 export { createRaft } from './driver/raft-driver.ts'
 export { systemClock } from './driver/system-clock.ts'
 export {
@@ -36,6 +38,7 @@ export {
   NotLeaderError,
   OverloadedError,
   SnapshotDamagedError,
+  StateDeviationError,
   StoppedError,
   type TransferFailure,
 } from './errors.ts'
@@ -64,6 +67,8 @@ export type {
   RaftEvent,
   RaftLogger,
   RaftMemberStatus,
+  RaftMetric,
+  RaftMetricSample,
   RaftOptions,
   RaftPeerStatus,
   RaftRole,

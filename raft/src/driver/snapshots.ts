@@ -25,6 +25,8 @@ export interface SnapshotHost {
   fail(error: unknown): void
   isRunning(): boolean
   emit(event: RaftEvent): void
+  /** The state machine was replaced. */
+  restored(): void
 }
 
 export interface SnapshotCounters {
@@ -210,6 +212,7 @@ export class Snapshots {
     const verdict = node.judgeSnapshot(header)
     if (verdict !== 'receive') return verdict
     options.stateMachine.restore(content)
+    this.#host.restored()
     node.adoptSnapshot(header.snapshot)
     this.#newest = header.snapshot
     this.#appliedSince = { entries: 0, bytes: 0 }
