@@ -1,4 +1,17 @@
 /** Raft consensus for one group: a pure core, a driver, and stores. The only entry of this package. */
+export {
+  Autopilot,
+  type AutopilotDecision,
+  type AutopilotOptions,
+  type AutopilotRemoval,
+  DEFAULT_AUTOPILOT,
+  type MemberHealth,
+} from './autopilot/autopilot.ts'
+export {
+  type RunAutopilotOptions,
+  type RunningAutopilot,
+  runAutopilot,
+} from './autopilot/run-autopilot.ts'
 export type { RaftMember } from './core/configuration.ts'
 export type { MembershipChange } from './core/membership.ts'
 export type { ChangeRefusal } from './core/membership-rules.ts'
@@ -74,3 +87,11 @@ export type {
   RaftRole,
   RaftStatus,
 } from './raft.ts'
+export { SessionClient } from './sessions/session-client.ts'
+export {
+  type ResultCodec,
+  SessionMachine,
+  type SessionMachineOptions,
+  type SessionResult,
+} from './sessions/session-machine.ts'
+export { DEFAULT_SESSION_LIMITS, type SessionLimits } from './sessions/session-table.ts'
