@@ -57,6 +57,7 @@ export {
 } from './errors.ts'
 export { FileSnapshotStore, type FileSnapshotStoreOptions } from './level/file-snapshot-store.ts'
 export { LevelLogStore, type LevelLogStoreOptions } from './level/level-log-store.ts'
+export { wipeStores } from './level/wipe-stores.ts'
 export { MemoryLogStore, type MemoryLogStoreOptions } from './memory/memory-log-store.ts'
 export { MemoryNetwork } from './memory/memory-network.ts'
 export { MemorySnapshotStore } from './memory/memory-snapshot-store.ts'
@@ -87,6 +88,13 @@ export type {
   RaftRole,
   RaftStatus,
 } from './raft.ts'
+export {
+  type ClusterAccess,
+  type Patience,
+  promoteWhenCaughtUp,
+  type ReplaceMemberOptions,
+  replaceDamagedMember,
+} from './recovery/replace-member.ts'
 export { SessionClient } from './sessions/session-client.ts'
 export {
   type ResultCodec,
