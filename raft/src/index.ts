@@ -58,6 +58,7 @@ export {
 export { FileSnapshotStore, type FileSnapshotStoreOptions } from './level/file-snapshot-store.ts'
 export { LevelLogStore, type LevelLogStoreOptions } from './level/level-log-store.ts'
 export { wipeStores } from './level/wipe-stores.ts'
+export { ManualClock } from './memory/manual-clock.ts'
 export { MemoryLogStore, type MemoryLogStoreOptions } from './memory/memory-log-store.ts'
 export { MemoryNetwork } from './memory/memory-network.ts'
 export { MemorySnapshotStore } from './memory/memory-snapshot-store.ts'

@@ -3,6 +3,7 @@
  * Everything that touches the core runs inside a turn, synchronously; what was awaited comes back through
  * the mailbox and finds the role and term of that moment. A failed write ends the member at once.
  */
+import { asError } from '../abortable.ts'
 import type { MembershipChange } from '../core/membership.ts'
 import type { RaftMessage, SnapshotMeta } from '../core/messages.ts'
 import type { RaftNode } from '../core/node.ts'
@@ -37,7 +38,7 @@ import {
   type Waiter,
   type Watch,
 } from './pending.ts'
-import { asError, Snapshots } from './snapshots.ts'
+import { Snapshots } from './snapshots.ts'
 import { checkOptions, openMember, type Settings } from './startup.ts'
 import { ContactTimes, describeStatus } from './status.ts'
 
