@@ -44,6 +44,7 @@ const everywhere = [
         '^$1/',
         '^[^/]+/src/index\\.ts$',
         '^storage-adapters/src/conformance/describe-storage-adapter\\.ts$',
+        '^raft/src/conformance/index\\.ts$',
       ],
     },
   }),

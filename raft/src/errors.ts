@@ -95,6 +95,25 @@ export class LogIdentityError extends Error {
   override readonly name = 'LogIdentityError'
 }
 
+/**
+ * Fatal for this member: at `index` its state differed from that of a majority. Its memory or its
+ * snapshots are corrupt, or its apply is not deterministic. Started again it builds the state anew from
+ * snapshot and log; if it deviates again it must be replaced (see replaceDamagedMember).
+ */
+export class StateDeviationError extends Error {
+  override readonly name = 'StateDeviationError'
+  readonly index: number
+  readonly hash: string
+  readonly expected: string
+
+  constructor(found: { readonly index: number; readonly hash: string; readonly expected: string }) {
+    super(`at ${found.index} the state is ${found.hash}, that of the majority ${found.expected}`)
+    this.index = found.index
+    this.hash = found.hash
+    this.expected = found.expected
+  }
+}
+
 /** The bytes of a snapshot are not what its header says. */
 export class SnapshotDamagedError extends Error {
   override readonly name = 'SnapshotDamagedError'

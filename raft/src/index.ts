@@ -1,4 +1,17 @@
 /** Raft consensus for one group: a pure core, a driver, and stores. The only entry of this package. */
+export {
+  Autopilot,
+  type AutopilotDecision,
+  type AutopilotOptions,
+  type AutopilotRemoval,
+  DEFAULT_AUTOPILOT,
+  type MemberHealth,
+} from './autopilot/autopilot.ts'
+export {
+  type RunAutopilotOptions,
+  type RunningAutopilot,
+  runAutopilot,
+} from './autopilot/run-autopilot.ts'
 export type { RaftMember } from './core/configuration.ts'
 export type { MembershipChange } from './core/membership.ts'
 export type { ChangeRefusal } from './core/membership-rules.ts'
@@ -16,6 +29,7 @@ export type {
   SnapshotHeader,
   SnapshotMeta,
   SnapshotResponse,
+  StateHashResponse,
   TimeoutNow,
   VoteRequest,
   VoteResponse,
@@ -23,6 +37,7 @@ export type {
 export { PROTOCOL_VERSION } from './core/messages.ts'
 export type { ProgressState } from './core/progress.ts'
 export type { TransferRefusal } from './core/transfer.ts'
+export { renderPrometheus } from './driver/metrics.ts'
 export { createRaft } from './driver/raft-driver.ts'
 export { systemClock } from './driver/system-clock.ts'
 export {
@@ -36,11 +51,14 @@ export {
   NotLeaderError,
   OverloadedError,
   SnapshotDamagedError,
+  StateDeviationError,
   StoppedError,
   type TransferFailure,
 } from './errors.ts'
 export { FileSnapshotStore, type FileSnapshotStoreOptions } from './level/file-snapshot-store.ts'
 export { LevelLogStore, type LevelLogStoreOptions } from './level/level-log-store.ts'
+export { wipeStores } from './level/wipe-stores.ts'
+export { ManualClock } from './memory/manual-clock.ts'
 export { MemoryLogStore, type MemoryLogStoreOptions } from './memory/memory-log-store.ts'
 export { MemoryNetwork } from './memory/memory-network.ts'
 export { MemorySnapshotStore } from './memory/memory-snapshot-store.ts'
@@ -64,8 +82,25 @@ export type {
   RaftEvent,
   RaftLogger,
   RaftMemberStatus,
+  RaftMetric,
+  RaftMetricSample,
   RaftOptions,
   RaftPeerStatus,
   RaftRole,
   RaftStatus,
 } from './raft.ts'
+export {
+  type ClusterAccess,
+  type Patience,
+  promoteWhenCaughtUp,
+  type ReplaceMemberOptions,
+  replaceDamagedMember,
+} from './recovery/replace-member.ts'
+export { SessionClient } from './sessions/session-client.ts'
+export {
+  type ResultCodec,
+  SessionMachine,
+  type SessionMachineOptions,
+  type SessionResult,
+} from './sessions/session-machine.ts'
+export { DEFAULT_SESSION_LIMITS, type SessionLimits } from './sessions/session-table.ts'

@@ -15,6 +15,9 @@ export interface RaftTimings {
   readonly tickMs: number
   /** A member whose write takes longer neither leads nor campaigns. */
   readonly storageStallMs: number
+  /** How often a leader has the states compared, if the state machine has a hash and something was
+   * proposed since. 0: never. */
+  readonly stateCheckMs: number
 }
 
 export const DEFAULT_TIMINGS: RaftTimings = {
@@ -25,6 +28,7 @@ export const DEFAULT_TIMINGS: RaftTimings = {
   bootstrapElectionMaxMs: 300,
   tickMs: 50,
   storageStallMs: 5_000,
+  stateCheckMs: 60_000,
 }
 
 export interface RaftLimits {
@@ -32,8 +36,9 @@ export interface RaftLimits {
   readonly commandBytesMax: number
   /** Of the entries in one append message. */
   readonly appendBytesMax: number
-  /** Append messages on their way to one peer. */
+  /** Append messages on their way to one peer, and the bytes of their entries: whichever is reached. */
   readonly appendsInFlightMax: number
+  readonly bytesInFlightMax: number
   /** Of proposals that are not committed; more are refused as overload. */
   readonly uncommittedBytesMax: number
   /** Reads that wait for their barrier; more are refused as overload. */
@@ -54,6 +59,7 @@ export const DEFAULT_LIMITS: RaftLimits = {
   commandBytesMax: 4 * 1024 * 1024,
   appendBytesMax: 512 * 1024,
   appendsInFlightMax: 32,
+  bytesInFlightMax: 8 * 1024 * 1024,
   uncommittedBytesMax: 16 * 1024 * 1024,
   pendingReadsMax: 10_000,
   promoteLagEntriesMax: 200,

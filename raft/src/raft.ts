@@ -97,8 +97,28 @@ export interface Raft {
    */
   transferLeadership(to?: string, timeoutMs?: number): Promise<void>
   status(): RaftStatus
-  /** Calls the listener for every event until the returned function is called. A listener must not throw. */
+  /** status() and the times that operations took, for a monitoring system; see renderPrometheus. */
+  metrics(): readonly RaftMetric[]
+  /**
+   * Calls the listener for every event, inside the turn that caused it, until the returned function is
+   * called. It must return soon; what it throws is logged and else ignored. May be called before start.
+   */
   observe(listener: (event: RaftEvent) => void): () => void
+}
+
+export interface RaftMetricSample {
+  /** Added to the name of the metric; only histograms have one. */
+  readonly suffix: '' | '_bucket' | '_sum' | '_count'
+  readonly labels: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+export interface RaftMetric {
+  /** With its unit, as Prometheus names it. */
+  readonly name: string
+  readonly kind: 'counter' | 'gauge' | 'histogram'
+  readonly help: string
+  readonly samples: readonly RaftMetricSample[]
 }
 
 export type RaftRole = 'follower' | 'pre-candidate' | 'candidate' | 'leader'
@@ -110,6 +130,8 @@ export interface RaftPeerStatus {
   readonly state: ProgressState
   /** Age: milliseconds since anything came from it, undefined if nothing has. */
   readonly lastContactMs: number | undefined
+  /** Of entries that were sent and are not acknowledged. */
+  readonly bytesInFlight: number
 }
 
 export type RaftMemberStatus = Required<RaftMember>
@@ -131,6 +153,8 @@ export interface RaftStatus {
   readonly members: readonly RaftMemberStatus[]
   /** The index of its entry; 0 before there is one. For MembershipChange.expectedConfigurationIndex. */
   readonly configurationIndex: number
+  /** Of proposals that this leader has not seen committed; 0 elsewhere. */
+  readonly uncommittedBytes: number
   /** Of a leader; empty elsewhere. */
   readonly peers: readonly RaftPeerStatus[]
   /**
@@ -153,6 +177,29 @@ export type RaftEvent =
       readonly leaderAddress: string | undefined
     }
   | { readonly kind: 'term'; readonly term: number }
+  /** The newest configuration in the log: when it gets there, and again when it is committed. */
+  | {
+      readonly kind: 'configuration'
+      readonly index: number
+      readonly members: readonly RaftMemberStatus[]
+      readonly isCommitted: boolean
+    }
+  /** On a leader: a peer was not heard of for electionMinMs, or is again. */
+  | { readonly kind: 'peer'; readonly peerId: string; readonly isReachable: boolean }
+  /** A write takes longer than storageStallMs, or that is over. */
+  | { readonly kind: 'storage'; readonly isStalled: boolean }
+  /**
+   * On a leader: the state of a member differs from that of the majority at `index`: it is corrupt, or
+   * its apply is not deterministic. It stops (with a StateDeviationError) once it hears the verdict.
+   * Without `expected` there is no majority: the members named differ, and nobody stops.
+   */
+  | {
+      readonly kind: 'state-deviation'
+      readonly memberId: string
+      readonly index: number
+      readonly hash: string
+      readonly expected: string | undefined
+    }
   | { readonly kind: 'snapshot-taken'; readonly index: number; readonly bytes: number }
   | { readonly kind: 'snapshot-installed'; readonly index: number; readonly from: string }
   | { readonly kind: 'fatal'; readonly error: Error }

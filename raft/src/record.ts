@@ -12,7 +12,13 @@ const ENTRY_HEADER_BYTES = 17
 const TWO_POW_32 = 2 ** 32
 
 /** In the order of their number on the medium, which never changes. */
-const KINDS: readonly LogEntryKind[] = ['command', 'no-op', 'configuration']
+const KINDS: readonly LogEntryKind[] = [
+  'command',
+  'no-op',
+  'configuration',
+  'state-check',
+  'state-verdict',
+]
 
 export class RecordDamagedError extends Error {
   override readonly name = 'RecordDamagedError'

@@ -15,6 +15,8 @@ const TO_WIRE_KIND: Readonly<Record<LogEntryKind, wire.LogEntryKind>> = {
   command: wire.LogEntryKind.LOG_ENTRY_KIND_COMMAND,
   'no-op': wire.LogEntryKind.LOG_ENTRY_KIND_NO_OP,
   configuration: wire.LogEntryKind.LOG_ENTRY_KIND_CONFIGURATION,
+  'state-check': wire.LogEntryKind.LOG_ENTRY_KIND_STATE_CHECK,
+  'state-verdict': wire.LogEntryKind.LOG_ENTRY_KIND_STATE_VERDICT,
 }
 
 export function toWireEnvelope(message: Envelope): wire.Envelope {
@@ -52,6 +54,8 @@ function toWireBody(message: RaftMessage): WireKind {
       return { $case: 'heartbeatResponse', value: message }
     case 'timeout-now':
       return { $case: 'timeoutNow', value: message }
+    case 'state-hash-response':
+      return { $case: 'stateHashResponse', value: message }
     case 'snapshot-response':
       return { $case: 'snapshotResponse', value: message }
     default:
@@ -87,6 +91,8 @@ export function fromWireMessage(
       return { ...common, ...kind.value, kind: 'heartbeat-response' }
     case 'timeoutNow':
       return { ...common, ...kind.value, kind: 'timeout-now' }
+    case 'stateHashResponse':
+      return { ...common, ...kind.value, kind: 'state-hash-response' }
     case 'snapshotResponse':
       return { ...common, ...kind.value, kind: 'snapshot-response' }
     default:
@@ -113,6 +119,10 @@ function fromWireKind(kind: wire.LogEntryKind): LogEntryKind {
       return 'no-op'
     case wire.LogEntryKind.LOG_ENTRY_KIND_CONFIGURATION:
       return 'configuration'
+    case wire.LogEntryKind.LOG_ENTRY_KIND_STATE_CHECK:
+      return 'state-check'
+    case wire.LogEntryKind.LOG_ENTRY_KIND_STATE_VERDICT:
+      return 'state-verdict'
     default:
       throw new Error(`a log entry has the unknown kind ${kind}`)
   }

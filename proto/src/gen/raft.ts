@@ -26,6 +26,10 @@ export const LogEntryKind = {
   LOG_ENTRY_KIND_COMMAND: 1,
   LOG_ENTRY_KIND_NO_OP: 2,
   LOG_ENTRY_KIND_CONFIGURATION: 3,
+  /** LOG_ENTRY_KIND_STATE_CHECK - every member takes the hash of its state here */
+  LOG_ENTRY_KIND_STATE_CHECK: 4,
+  /** LOG_ENTRY_KIND_STATE_VERDICT - what a majority had found */
+  LOG_ENTRY_KIND_STATE_VERDICT: 5,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -36,6 +40,8 @@ export namespace LogEntryKind {
   export type LOG_ENTRY_KIND_COMMAND = typeof LogEntryKind.LOG_ENTRY_KIND_COMMAND;
   export type LOG_ENTRY_KIND_NO_OP = typeof LogEntryKind.LOG_ENTRY_KIND_NO_OP;
   export type LOG_ENTRY_KIND_CONFIGURATION = typeof LogEntryKind.LOG_ENTRY_KIND_CONFIGURATION;
+  export type LOG_ENTRY_KIND_STATE_CHECK = typeof LogEntryKind.LOG_ENTRY_KIND_STATE_CHECK;
+  export type LOG_ENTRY_KIND_STATE_VERDICT = typeof LogEntryKind.LOG_ENTRY_KIND_STATE_VERDICT;
   export type UNRECOGNIZED = typeof LogEntryKind.UNRECOGNIZED;
 }
 
@@ -71,6 +77,7 @@ export interface RaftMessage {
     | { $case: "heartbeatResponse"; value: HeartbeatResponse }
     | { $case: "snapshotResponse"; value: SnapshotResponse }
     | { $case: "timeoutNow"; value: TimeoutNow }
+    | { $case: "stateHashResponse"; value: StateHashResponse }
     | undefined;
 }
 
@@ -129,6 +136,12 @@ export interface HeartbeatResponse {
 export interface TimeoutNow {
   /** void for who has heard of a newer one */
   round: number;
+}
+
+/** The hash of a member's state where it applied the state-check entry at this index. */
+export interface StateHashResponse {
+  index: number;
+  hash: string;
 }
 
 export interface SnapshotResponse {
@@ -395,6 +408,9 @@ export const RaftMessage: MessageFns<RaftMessage> = {
       case "timeoutNow":
         TimeoutNow.encode(message.kind.value, writer.uint32(90).fork()).join();
         break;
+      case "stateHashResponse":
+        StateHashResponse.encode(message.kind.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -500,6 +516,14 @@ export const RaftMessage: MessageFns<RaftMessage> = {
             message.kind = { $case: "timeoutNow", value: TimeoutNow.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.kind = { $case: "stateHashResponse", value: StateHashResponse.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -576,6 +600,12 @@ export const RaftMessage: MessageFns<RaftMessage> = {
       case "timeoutNow": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "timeoutNow", value: TimeoutNow.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "stateHashResponse": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "stateHashResponse", value: StateHashResponse.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1286,6 +1316,73 @@ export const TimeoutNow: MessageFns<TimeoutNow> = {
   fromPartial(object: DeepPartial<TimeoutNow>): TimeoutNow {
     const message = createBaseTimeoutNow();
     message.round = object.round ?? 0;
+    return message;
+  },
+};
+
+function createBaseStateHashResponse(): StateHashResponse {
+  return { index: 0, hash: "" };
+}
+
+export const StateHashResponse: MessageFns<StateHashResponse> = {
+  encode(message: StateHashResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint64(message.index);
+    }
+    if (message.hash !== "") {
+      writer.uint32(18).string(message.hash);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StateHashResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStateHashResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StateHashResponse>): StateHashResponse {
+    return StateHashResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StateHashResponse>): StateHashResponse {
+    const message = createBaseStateHashResponse();
+    message.index = object.index ?? 0;
+    message.hash = object.hash ?? "";
     return message;
   },
 };

@@ -32,6 +32,9 @@ export function becomeLeader(state: NodeState): void {
     round: 0,
     heartbeatElapsed: 0,
     uncommittedBytes: 0,
+    check: undefined,
+    checkElapsed: 0,
+    hasNewCommands: true,
     transfer: undefined,
     timeoutNow: undefined,
   }
@@ -98,6 +101,7 @@ export function propose(state: NodeState, command: Uint8Array): ProposeOutcome {
   state.counters.proposals += 1
   const index = appendOwn(state, 'command', command)
   role.uncommittedBytes += entryBytes(state.log.entryAt(index))
+  role.hasNewCommands = true
   return { kind: 'appended', index, term: state.hardState.term }
 }
 
@@ -172,7 +176,7 @@ export function replicate(state: NodeState, leadership: Leadership): void {
   if (canBind) broadcastHeartbeat(state, leadership)
   for (const progress of leadership.progress.values()) {
     while (
-      !progress.isPaused(state.limits.appendsInFlightMax) &&
+      !progress.isPaused(state.limits) &&
       (progress.nextIndex <= state.log.lastIndex || progress.state === 'probe')
     ) {
       sendAppend(state, progress)
@@ -195,7 +199,10 @@ function sendAppend(
   const entries =
     content === 'entries' ? log.slice(progress.nextIndex, state.limits.appendBytesMax) : []
   const lastSent = prevLogIndex + entries.length
-  progress.sent(lastSent, entries.length)
+  progress.sent(
+    lastSent,
+    entries.reduce((sum, entry) => sum + entryBytes(entry), 0),
+  )
   progress.sentCommitIndex = Math.max(progress.sentCommitIndex, Math.min(log.commitIndex, lastSent))
   send(
     state,

@@ -5,10 +5,14 @@
  */
 import type { RaftMember } from './configuration.ts'
 
-/** 2: learners. A program that counts every member as a voter must not be in the same cluster. */
-export const PROTOCOL_VERSION = 2
+/** 2: learners. 3: state checks. Entries of a kind that one member does not know must not reach it. */
+export const PROTOCOL_VERSION = 3
 
-export type LogEntryKind = 'command' | 'no-op' | 'configuration'
+/**
+ * `state-check`: every member takes the hash of its state when it applies it. `state-verdict`: what a
+ * majority had found; a member that had found another stops.
+ */
+export type LogEntryKind = 'command' | 'no-op' | 'configuration' | 'state-check' | 'state-verdict'
 
 export interface LogEntry {
   readonly index: number
@@ -93,6 +97,13 @@ export interface TimeoutNow extends Envelope {
   readonly round: number
 }
 
+/** What a member found when it applied the state-check entry at `index`. Lost, it is not sent again. */
+export interface StateHashResponse extends Envelope {
+  readonly kind: 'state-hash-response'
+  readonly index: number
+  readonly hash: string
+}
+
 /** The follower's answer to a snapshot stream. */
 export interface SnapshotResponse extends Envelope {
   readonly kind: 'snapshot-response'
@@ -111,6 +122,7 @@ export type RaftMessage =
   | HeartbeatRequest
   | HeartbeatResponse
   | TimeoutNow
+  | StateHashResponse
   | SnapshotResponse
 
 /** What a snapshot is: the state after `index`, the configuration there, and proof of its bytes. */

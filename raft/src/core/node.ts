@@ -53,6 +53,7 @@ import {
   type Counters,
   configurationIndexAt,
   hasLiveLeader,
+  isStorageStalled,
   type Leadership,
   membersAt,
   type NodeState,
@@ -61,6 +62,12 @@ import {
   send,
   type TickTimings,
 } from './state.ts'
+import {
+  handleStateHash,
+  reportStateHash,
+  type StateDeviation,
+  tickStateCheck,
+} from './state-check.ts'
 import { mayBeDeposed, type TransferOutcome, transferLeadership } from './transfer.ts'
 
 export interface RaftNodeOptions {
@@ -70,6 +77,8 @@ export interface RaftNodeOptions {
   readonly members: readonly RaftMember[]
   /** The members are addresses only: the log or a snapshot must bring the configuration. */
   readonly isJoining?: boolean
+  /** The state machine has a hash. */
+  readonly isHashing?: boolean
   readonly timings: TickTimings
   readonly limits: RaftLimits
   /** Uniform in [0, 1). */
@@ -88,6 +97,8 @@ export interface Ready {
   readonly reads: readonly ConfirmedRead[]
   /** Peers to be sent the newest snapshot. */
   readonly snapshotPeers: readonly string[]
+  /** What a leader has found by comparing states. */
+  readonly deviations: readonly StateDeviation[]
 }
 
 export class RaftNode {
@@ -102,6 +113,7 @@ export class RaftNode {
       incarnation: options.incarnation,
       address: members.find((member) => member.id === options.id)?.address ?? '',
       isJoining: options.isJoining ?? false,
+      isHashing: options.isHashing ?? false,
       timings: options.timings,
       limits: options.limits,
       random: options.random,
@@ -128,6 +140,7 @@ export class RaftNode {
       electionTimeout: 0,
       writingSince: undefined,
       confirmedReads: [],
+      deviations: [],
     }
     if (snapshot !== undefined) adoptSnapshot(this.#state, snapshot)
     refreshMembers(this.#state)
@@ -204,6 +217,15 @@ export class RaftNode {
     return { sent: leadership.round, acknowledged: quorumRound(this.#state, leadership) }
   }
 
+  get isStorageStalled(): boolean {
+    return isStorageStalled(this.#state)
+  }
+
+  /** Of proposals that this leader has not seen committed. */
+  get uncommittedBytes(): number {
+    return this.#leadership?.uncommittedBytes ?? 0
+  }
+
   get #leadership(): Leadership | undefined {
     return this.#state.role.kind === 'leader' ? this.#state.role : undefined
   }
@@ -224,8 +246,11 @@ export class RaftNode {
   tick(): void {
     const state = this.#state
     state.now += 1
-    if (state.role.kind === 'leader') tickLeader(state, state.role)
-    else tickElection(state)
+    if (state.role.kind !== 'leader') tickElection(state)
+    else {
+      tickLeader(state, state.role)
+      tickStateCheck(state)
+    }
   }
 
   step(message: RaftMessage): void {
@@ -334,6 +359,9 @@ export class RaftNode {
       case 'snapshot-response':
         handleSnapshotResponse(state, message)
         break
+      case 'state-hash-response':
+        handleStateHash(state, message)
+        break
       default:
         message satisfies never
     }
@@ -365,11 +393,14 @@ export class RaftNode {
     const write = this.#takeWrite()
     const reads = state.confirmedReads
     state.confirmedReads = []
+    const { deviations } = state
+    if (deviations.length > 0) state.deviations = []
     return {
       messages: state.outbox.take(),
       write,
       reads,
       snapshotPeers: peersNeedingSnapshot(state),
+      deviations,
     }
   }
 
@@ -406,6 +437,11 @@ export class RaftNode {
 
   applied(index: number): void {
     this.#state.log.appliedTo(index)
+  }
+
+  /** This member applied the state-check entry at an index, and its state had this hash then. */
+  reportStateHash(index: number, hash: string): void {
+    reportStateHash(this.#state, index, hash)
   }
 
   judgeSnapshot(header: SnapshotHeader): SnapshotVerdict {
@@ -447,6 +483,8 @@ function newCounters(): Counters {
     peerRegressions: 0,
     membershipChanges: 0,
     transfers: 0,
+    stateChecks: 0,
+    stateDeviations: 0,
     droppedVersion: 0,
     droppedCluster: 0,
     droppedAddress: 0,

@@ -28,8 +28,9 @@ export class Progress {
   incarnation: string | undefined
   /** Set once the member is not one any more, with that committed: from this tick on it gets nothing. */
   leaveTick: number | undefined
-  /** The last index of each append on its way, ascending. */
-  #inFlight: number[] = []
+  /** Each append on its way, ascending. */
+  #inFlight: { readonly lastIndex: number; readonly bytes: number }[] = []
+  #bytesInFlight = 0
 
   constructor(id: string, start: { readonly nextIndex: number; readonly tick: number }) {
     this.id = id
@@ -41,25 +42,34 @@ export class Progress {
     return this.#inFlight.length
   }
 
-  isPaused(inFlightMax: number): boolean {
+  get bytesInFlight(): number {
+    return this.#bytesInFlight
+  }
+
+  isPaused(limits: { appendsInFlightMax: number; bytesInFlightMax: number }): boolean {
     switch (this.state) {
       case 'probe':
         return this.probeSent
       case 'replicate':
-        return this.#inFlight.length >= inFlightMax
+        return (
+          this.#inFlight.length >= limits.appendsInFlightMax ||
+          this.#bytesInFlight >= limits.bytesInFlightMax
+        )
       case 'snapshot':
         return true
     }
   }
 
-  sent(lastIndex: number, entryCount: number): void {
+  /** `bytes`: of the entries; an append without any is not counted. */
+  sent(lastIndex: number, bytes: number): void {
     if (this.state === 'probe') {
       this.probeSent = true
       return
     }
-    if (entryCount === 0) return
+    if (bytes === 0) return
     this.nextIndex = lastIndex + 1
-    this.#inFlight.push(lastIndex)
+    this.#inFlight.push({ lastIndex, bytes })
+    this.#bytesInFlight += bytes
   }
 
   /** Returns whether the peer was found to have more than was known. */
@@ -67,7 +77,13 @@ export class Progress {
     const advanced = index > this.matchIndex
     this.matchIndex = Math.max(this.matchIndex, index)
     this.nextIndex = Math.max(this.nextIndex, index + 1)
-    while ((this.#inFlight[0] ?? Number.POSITIVE_INFINITY) <= index) this.#inFlight.shift()
+    let arrived = 0
+    for (const append of this.#inFlight) {
+      if (append.lastIndex > index) break
+      this.#bytesInFlight -= append.bytes
+      arrived += 1
+    }
+    if (arrived > 0) this.#inFlight.splice(0, arrived)
     if (this.state === 'probe') this.becomeReplicate()
     if (this.state === 'snapshot' && this.matchIndex >= this.snapshotIndex) this.becomeReplicate()
     return advanced
@@ -91,18 +107,23 @@ export class Progress {
     this.state = 'probe'
     this.probeSent = false
     this.nextIndex = this.matchIndex + 1
-    this.#inFlight = []
+    this.#forgetInFlight()
   }
 
   becomeReplicate(): void {
     this.state = 'replicate'
     this.nextIndex = this.matchIndex + 1
-    this.#inFlight = []
+    this.#forgetInFlight()
   }
 
   becomeSnapshot(index: number): void {
     this.state = 'snapshot'
     this.snapshotIndex = index
+    this.#forgetInFlight()
+  }
+
+  #forgetInFlight(): void {
     this.#inFlight = []
+    this.#bytesInFlight = 0
   }
 }

@@ -17,6 +17,7 @@ import { type MessageBody, PROTOCOL_VERSION, type RaftMessage } from './messages
 import type { Outbox } from './outbox.ts'
 import type { Progress } from './progress.ts'
 import type { ConfirmedRead, ReadQueue } from './read-index.ts'
+import type { StateCheck, StateDeviation } from './state-check.ts'
 
 /** Members, with room for what asks while it is not known yet. */
 const ADDRESSES_MAX = 256
@@ -29,6 +30,8 @@ export interface TickTimings {
   readonly bootstrapElectionMin: number
   readonly bootstrapElectionMax: number
   readonly storageStall: number
+  /** 0: never. */
+  readonly stateCheck: number
 }
 
 export interface Leadership {
@@ -41,6 +44,10 @@ export interface Leadership {
   round: number
   heartbeatElapsed: number
   uncommittedBytes: number
+  /** The newest comparison of states, the ticks since it began, and whether there is anything new. */
+  check: StateCheck | undefined
+  checkElapsed: number
+  hasNewCommands: boolean
   /** While it runs, no proposal and no change of members is taken. */
   transfer: { readonly to: string; readonly deadlineTick: number } | undefined
   /** The newest request to campaign that went out: when, and after which heartbeat round. */
@@ -66,6 +73,8 @@ export interface Counters {
   peerRegressions: number
   membershipChanges: number
   transfers: number
+  stateChecks: number
+  stateDeviations: number
   droppedVersion: number
   droppedCluster: number
   droppedAddress: number
@@ -78,6 +87,8 @@ export interface NodeState {
   readonly clusterId: string
   readonly incarnation: string
   readonly address: string
+  /** The state machine has a hash, so this member as leader has the states compared. */
+  readonly isHashing: boolean
   /** Has no configuration of its own: it waits for the log or a snapshot to bring one. */
   readonly isJoining: boolean
   readonly timings: TickTimings
@@ -114,6 +125,7 @@ export interface NodeState {
   /** Tick at which the running write was taken. */
   writingSince: number | undefined
   confirmedReads: ConfirmedRead[]
+  deviations: StateDeviation[]
 }
 
 export function otherVoters(state: NodeState): readonly string[] {

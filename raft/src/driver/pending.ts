@@ -12,22 +12,40 @@ export interface Waiter<T> {
   reject(error: Error): void
 }
 
+/** Measures how long callers wait. */
+export interface Watch {
+  nowMs(): number
+  took(ms: number): void
+}
+
+interface Timed<T> {
+  readonly waiter: Waiter<T>
+  readonly sinceMs: number
+}
+
 /** The proposals of one leadership: gone with it, their outcome unknown. */
 export class PendingProposals {
-  readonly #waiters = new Map<number, Waiter<ProposalResult>>()
+  readonly #waiters = new Map<number, Timed<ProposalResult>>()
+  readonly #watch: Watch
   #term = 0
+
+  constructor(watch: Watch) {
+    this.#watch = watch
+  }
 
   add(position: { index: number; term: number }, waiter: Waiter<ProposalResult>): void {
     this.#term = position.term
-    this.#waiters.set(position.index, waiter)
+    this.#waiters.set(position.index, { waiter, sinceMs: this.#watch.nowMs() })
   }
 
   /** An entry with the term that proposals were appended in is that proposal. */
   applied(outcome: ProposalResult): void {
     if (outcome.term !== this.#term) return
-    const waiter = this.#waiters.get(outcome.index)
+    const timed = this.#waiters.get(outcome.index)
+    if (timed === undefined) return
     this.#waiters.delete(outcome.index)
-    waiter?.resolve(outcome)
+    this.#watch.took(this.#watch.nowMs() - timed.sinceMs)
+    timed.waiter.resolve(outcome)
   }
 
   /** Call when the member is not, or no longer, the leader of `leadingTerm`. */
@@ -40,16 +58,21 @@ export class PendingProposals {
   failAll(reason: string, cause?: Error): void {
     const waiters = [...this.#waiters.values()]
     this.#waiters.clear()
-    for (const waiter of waiters) waiter.reject(new LeadershipLostError(reason, { cause }))
+    for (const { waiter } of waiters) waiter.reject(new LeadershipLostError(reason, { cause }))
   }
 }
 
 /** Reads: first for a majority to confirm the leadership, then for the state machine to catch up. */
 export class PendingReads {
-  readonly #unconfirmed = new Map<number, Waiter<number>>()
-  #confirmed: { readonly index: number; readonly waiter: Waiter<number> }[] = []
+  readonly #unconfirmed = new Map<number, Timed<number>>()
+  readonly #watch: Watch
+  #confirmed: (Timed<number> & { readonly index: number })[] = []
   #lastToken = 0
   #term = 0
+
+  constructor(watch: Watch) {
+    this.#watch = watch
+  }
 
   get size(): number {
     return this.#unconfirmed.size + this.#confirmed.length
@@ -59,36 +82,40 @@ export class PendingReads {
   add(term: number, waiter: Waiter<number>): number {
     this.#term = term
     this.#lastToken += 1
-    this.#unconfirmed.set(this.#lastToken, waiter)
+    this.#unconfirmed.set(this.#lastToken, { waiter, sinceMs: this.#watch.nowMs() })
     return this.#lastToken
   }
 
   confirmed(read: { readonly token: number; readonly index: number }): void {
-    const waiter = this.#unconfirmed.get(read.token)
-    if (waiter === undefined) return
+    const timed = this.#unconfirmed.get(read.token)
+    if (timed === undefined) return
     this.#unconfirmed.delete(read.token)
-    this.#confirmed.push({ index: read.index, waiter })
+    this.#confirmed.push({ ...timed, index: read.index })
   }
 
   appliedTo(index: number): void {
     if (this.#confirmed.length === 0) return
     const ready = this.#confirmed.filter((read) => read.index <= index)
     this.#confirmed = this.#confirmed.filter((read) => read.index > index)
-    for (const read of ready) read.waiter.resolve(read.index)
+    const nowMs = this.#watch.nowMs()
+    for (const read of ready) {
+      this.#watch.took(nowMs - read.sinceMs)
+      read.waiter.resolve(read.index)
+    }
   }
 
   keepOnly(leadingTerm: number | undefined, error: () => NotLeaderError): void {
     if (this.#unconfirmed.size === 0 || leadingTerm === this.#term) return
     const waiters = [...this.#unconfirmed.values()]
     this.#unconfirmed.clear()
-    for (const waiter of waiters) waiter.reject(error())
+    for (const { waiter } of waiters) waiter.reject(error())
   }
 
   failAll(error: Error): void {
-    const waiters = [...this.#unconfirmed.values(), ...this.#confirmed.map((read) => read.waiter)]
+    const waiters = [...this.#unconfirmed.values(), ...this.#confirmed]
     this.#unconfirmed.clear()
     this.#confirmed = []
-    for (const waiter of waiters) waiter.reject(error)
+    for (const { waiter } of waiters) waiter.reject(error)
   }
 }
 

@@ -115,7 +115,7 @@ async function waitForEqual(members: readonly Member[], count: number): Promise<
   await expect
     .poll(() => members.map((member) => member.machine.count), { timeout: 8_000, interval: 5 })
     .toEqual(members.map(() => count))
-  expect(new Set(members.map((member) => member.machine.hash)).size).toBe(1)
+  expect(new Set(members.map((member) => member.machine.digest)).size).toBe(1)
 }
 
 const command = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -293,8 +293,8 @@ describe('a member', () => {
     open()
     await next.raft.propose(command('three'))
     await expect
-      .poll(() => members.map((member) => member.machine.hash))
-      .toEqual(members.map(() => next.machine.hash))
+      .poll(() => members.map((member) => member.machine.digest))
+      .toEqual(members.map(() => next.machine.digest))
   })
 
   it('loses nothing that was acknowledged when all lose power', async () => {

@@ -3,10 +3,9 @@
  * Everything that touches the core runs inside a turn, synchronously; what was awaited comes back through
  * the mailbox and finds the role and term of that moment. A failed write ends the member at once.
  */
-
-import { entryBytes } from '../core/log.ts'
+import { asError } from '../abortable.ts'
 import type { MembershipChange } from '../core/membership.ts'
-import type { LogEntry, RaftMessage } from '../core/messages.ts'
+import type { RaftMessage, SnapshotMeta } from '../core/messages.ts'
 import type { RaftNode } from '../core/node.ts'
 import {
   CommandTooLargeError,
@@ -19,31 +18,41 @@ import {
   StoppedError,
 } from '../errors.ts'
 import type { LogWrite } from '../ports/log-store.ts'
-import type { CommittedCommand } from '../ports/state-machine.ts'
-import type { ProposalResult, Raft, RaftEvent, RaftOptions, RaftStatus } from '../raft.ts'
+import type {
+  ProposalResult,
+  Raft,
+  RaftEvent,
+  RaftMetric,
+  RaftOptions,
+  RaftStatus,
+} from '../raft.ts'
+import { Applier } from './applying.ts'
+import { Changes, Observers } from './events.ts'
+import { Mailbox, type Task } from './mailbox.ts'
+import { collectMetrics, type Histogram, newTimes } from './metrics.ts'
 import {
   PendingChange,
   PendingProposals,
   PendingReads,
   PendingTransfer,
   type Waiter,
+  type Watch,
 } from './pending.ts'
-import { asError, Snapshots } from './snapshots.ts'
+import { Snapshots } from './snapshots.ts'
 import { checkOptions, openMember, type Settings } from './startup.ts'
 import { ContactTimes, describeStatus } from './status.ts'
 
+type Leading = Pick<RaftStatus, 'role' | 'term' | 'leaderId'>
+
 type Phase = 'new' | 'starting' | 'running' | 'stopping' | 'stopped' | 'failed'
 
-interface Task {
-  run(): void
-  /** Instead of run, when the member stops first. */
-  drop(error: StoppedError): void
+interface Member {
+  readonly node: RaftNode
+  readonly snapshots: Snapshots
+  readonly applier: Applier
+  readonly changes: Changes
 }
 
-/** Committed entries given to the state machine at once; small, so that a turn can end in time. */
-const APPLY_SLICE = 64
-/** A turn that applied for so long lets the event loop go first. */
-const APPLY_TURN_MS = 5
 /** After a pause of the process only so many ticks are made up for, so that waiting messages are seen first. */
 const CATCH_UP_TICKS = 10
 
@@ -54,26 +63,22 @@ export function createRaft(options: RaftOptions): Raft {
 class RaftDriver implements Raft {
   readonly #options: RaftOptions
   readonly #settings: Settings
-  readonly #listeners = new Set<(event: RaftEvent) => void>()
-  readonly #proposals = new PendingProposals()
-  readonly #reads = new PendingReads()
+  readonly #observers: Observers
+  readonly #times = newTimes()
+  readonly #proposals = new PendingProposals(this.#watch(this.#times.commit))
+  readonly #reads = new PendingReads(this.#watch(this.#times.read))
   readonly #change = new PendingChange()
   readonly #transfer = new PendingTransfer()
   readonly #contacts = new ContactTimes()
   #phase: Phase = 'new'
-  #member: { readonly node: RaftNode; readonly snapshots: Snapshots } | undefined
-  #mailbox: Task[] = []
+  #member: Member | undefined
+  readonly #mailbox = new Mailbox()
   #isTurnScheduled = false
   #ticker: { stop(): void } | undefined
   #lastTickMs = 0
   #writing: Promise<void> = Promise.resolve()
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
-  #seen: Pick<RaftStatus, 'role' | 'term' | 'leaderId'> = {
-    role: 'follower',
-    term: 0,
-    leaderId: undefined,
-  }
   readonly #counters = {
     messagesReceived: 0,
     messagesSent: 0,
@@ -85,6 +90,7 @@ class RaftDriver implements Raft {
   constructor(options: RaftOptions) {
     this.#options = options
     this.#settings = checkOptions(options)
+    this.#observers = new Observers(options.logger)
   }
 
   start(): Promise<void> {
@@ -100,17 +106,7 @@ class RaftDriver implements Raft {
     const { clock, transport } = this.#options
     try {
       const { node, snapshot } = await openMember(this.#options, this.#settings)
-      const host = {
-        options: this.#options,
-        node,
-        run: <T>(task: () => T) => this.#run(task),
-        fail: (error: unknown) => this.#fail(error),
-        isRunning: () => this.#phase === 'running',
-        emit: (event: RaftEvent) => this.#emit(event),
-      }
-      const snapshots = new Snapshots(host, snapshot)
-      this.#member = { node, snapshots }
-      this.#seen = { role: node.role, term: node.term, leaderId: node.leaderId }
+      const snapshots = this.#compose(node, snapshot)
       this.#phase = 'running'
       await transport.start({
         message: (message) => this.#receive(message),
@@ -118,7 +114,7 @@ class RaftDriver implements Raft {
       })
     } catch (error) {
       this.#phase = 'stopped'
-      this.#dropMailbox()
+      this.#mailbox.dropAll()
       await this.#options.logStore.close()
       throw error
     }
@@ -126,6 +122,39 @@ class RaftDriver implements Raft {
     this.#lastTickMs = clock.nowMs()
     this.#ticker = clock.every(this.#settings.timings.tickMs, () => this.#tick())
     this.#schedule()
+  }
+
+  #compose(node: RaftNode, snapshot: SnapshotMeta | undefined): Snapshots {
+    const { stateMachine, clock } = this.#options
+    const applier = new Applier({
+      node,
+      stateMachine,
+      clock,
+      applied: (outcome) => this.#proposals.applied(outcome),
+      progressed: (entries, bytes) => {
+        this.#counters.applied += entries
+        snapshots.noteApplied(entries, bytes)
+      },
+    })
+    const host = {
+      options: this.#options,
+      node,
+      run: <T>(task: () => T) => this.#run(task),
+      fail: (error: unknown) => this.#fail(error),
+      isRunning: () => this.#phase === 'running',
+      emit: (event: RaftEvent) => this.#observers.emit(event),
+      restored: () => applier.restored(),
+    }
+    const snapshots: Snapshots = new Snapshots(host, snapshot)
+    this.#member = { node, snapshots, applier, changes: new Changes(node) }
+    return snapshots
+  }
+
+  #watch(histogram: Histogram): Watch {
+    return {
+      nowMs: () => this.#options.clock.nowMs(),
+      took: (ms) => histogram.observe(ms),
+    }
   }
 
   stop(): Promise<void> {
@@ -138,7 +167,7 @@ class RaftDriver implements Raft {
     const wasStarted = this.#phase === 'running' || this.#phase === 'failed'
     this.#phase = 'stopping'
     this.#ticker?.stop()
-    this.#dropMailbox()
+    this.#mailbox.dropAll()
     this.#failPending('the member was stopped')
     if (wasStarted) {
       await this.#options.transport.stop()
@@ -227,8 +256,7 @@ class RaftDriver implements Raft {
   }
 
   observe(listener: (event: RaftEvent) => void): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    return this.#observers.observe(listener)
   }
 
   status(): RaftStatus {
@@ -245,9 +273,17 @@ class RaftDriver implements Raft {
     })
   }
 
-  get #node(): RaftNode {
+  metrics(): readonly RaftMetric[] {
+    return collectMetrics(this.status(), this.#times)
+  }
+
+  get #running(): Member {
     if (this.#member === undefined) throw new StoppedError('the member is not started')
-    return this.#member.node
+    return this.#member
+  }
+
+  get #node(): RaftNode {
+    return this.#running.node
   }
 
   #receive(message: RaftMessage): void {
@@ -272,6 +308,7 @@ class RaftDriver implements Raft {
     this.#post({
       run: () => {
         for (let tick = 0; tick < ticks; tick += 1) this.#node.tick()
+        this.#noticeSilence()
       },
       drop: () => undefined,
     })
@@ -288,7 +325,7 @@ class RaftDriver implements Raft {
       task.drop(new StoppedError(`the member is ${this.#phase}`))
       return
     }
-    this.#mailbox.push(task)
+    this.#mailbox.post(task)
     this.#schedule()
   }
 
@@ -304,8 +341,7 @@ class RaftDriver implements Raft {
 
   #turn(): void {
     if (this.#phase !== 'running') return
-    const tasks = this.#mailbox
-    this.#mailbox = []
+    const tasks = this.#mailbox.take()
     try {
       for (const [done, task] of tasks.entries()) {
         if (this.#phase !== 'running') {
@@ -324,15 +360,19 @@ class RaftDriver implements Raft {
 
   /** Carries out what the core wants; the order matters: messages that wait for a write are not in it. */
   #advance(): void {
-    const node = this.#node
+    const { node, snapshots, applier } = this.#running
     const ready = node.ready()
     this.#sendAll(ready.messages)
     if (ready.write !== undefined) this.#startWrite(ready.write)
     for (const read of ready.reads) this.#reads.confirmed(read)
-    this.#member?.snapshots.send(ready.snapshotPeers)
-    const isMoreLeft = this.#applyCommitted()
+    for (const found of ready.deviations) {
+      this.#options.logger?.error('the state of a member deviates', { ...found })
+      this.#observers.emit({ kind: 'state-deviation', ...found })
+    }
+    snapshots.send(ready.snapshotPeers)
+    const isMoreLeft = applier.applyCommitted()
     this.#reads.appliedTo(node.log.appliedIndex)
-    this.#member?.snapshots.takeIfDue(this.#settings.limits)
+    snapshots.takeIfDue(this.#settings.limits)
     if (isMoreLeft) this.#schedule()
   }
 
@@ -363,68 +403,58 @@ class RaftDriver implements Raft {
   #startWrite(write: LogWrite): void {
     this.#counters.writes += 1
     this.#counters.entriesWritten += write.entries.length
-    this.#writing = this.#options.logStore.write(write).then(
-      () => this.#post({ run: () => this.#node.written(), drop: () => undefined }),
+    const { clock, logStore } = this.#options
+    const startMs = clock.nowMs()
+    this.#writing = logStore.write(write).then(
+      () => {
+        this.#times.write.observe(clock.nowMs() - startMs)
+        this.#post({ run: () => this.#node.written(), drop: () => undefined })
+      },
       (error: unknown) => this.#fail(error),
     )
   }
 
-  /** Returns whether there is more than one turn may take. */
-  #applyCommitted(): boolean {
-    const { clock } = this.#options
-    const startMs = clock.nowMs()
-    for (;;) {
-      const entries = this.#node.nextCommitted(APPLY_SLICE)
-      if (entries.length === 0) return false
-      this.#apply(entries)
-      if (clock.nowMs() - startMs >= APPLY_TURN_MS) return true
-    }
-  }
-
-  #apply(entries: readonly LogEntry[]): void {
-    const commands: CommittedCommand[] = []
-    let bytes = 0
-    for (const entry of entries) {
-      bytes += entryBytes(entry)
-      if (entry.kind !== 'command') continue
-      commands.push({ index: entry.index, term: entry.term, command: entry.data })
-    }
-    const results = commands.length === 0 ? [] : this.#options.stateMachine.apply(commands)
-    if (results.length !== commands.length) {
-      throw new Error('the state machine must return one result per entry')
-    }
-    const last = entries.at(-1)
-    if (last !== undefined) this.#node.applied(last.index)
-    this.#counters.applied += entries.length
-    this.#member?.snapshots.noteApplied(entries.length, bytes)
-    for (const [at, { index, term }] of commands.entries()) {
-      this.#proposals.applied({ index, term, result: results[at] })
-    }
-  }
-
   /** After every task: what belongs to a leadership that ended fails before anything else happens. */
   #noticeChange(): void {
-    const { role, term, leaderId } = this.#node
-    this.#change.settle(this.#node)
-    this.#transfer.settle(this.#node)
-    const before = this.#seen
-    if (role === before.role && term === before.term && leaderId === before.leaderId) return
-    this.#seen = { role, term, leaderId }
+    const { node, changes } = this.#running
+    this.#change.settle(node)
+    this.#transfer.settle(node)
+    this.#emitIfAny(changes.configuration(node))
+    const change = changes.leadership(node)
+    if (change !== undefined) this.#changeLeadership(change.before, change.after)
+  }
+
+  #changeLeadership(before: Leading, { role, term, leaderId }: Leading): void {
     const leadingTerm = role === 'leader' ? term : undefined
     this.#proposals.keepOnly(leadingTerm)
     this.#reads.keepOnly(leadingTerm, () => this.#notLeader())
     if (term !== before.term || role !== before.role) this.#contacts.forgetRounds()
     if (term !== before.term) {
       this.#member?.snapshots.termChanged(term)
-      this.#emit({ kind: 'term', term })
+      this.#observers.emit({ kind: 'term', term })
     }
     if (role !== before.role) {
       this.#options.logger?.info('the role changed', { role, term })
-      this.#emit({ kind: 'role', role, term })
+      this.#observers.emit({ kind: 'role', role, term })
     }
     if (leaderId !== before.leaderId) {
-      this.#emit({ kind: 'leader', term, leaderId, leaderAddress: this.#addressOf(leaderId) })
+      const leaderAddress = this.#addressOf(leaderId)
+      this.#observers.emit({ kind: 'leader', term, leaderId, leaderAddress })
     }
+  }
+
+  /** With each tick: a disk that takes long, and the peers that this leader does not hear of. */
+  #noticeSilence(): void {
+    const { node, changes } = this.#running
+    const { electionMin } = this.#settings.ticks
+    this.#emitIfAny(changes.storage(node.isStorageStalled))
+    for (const { id, lastActiveTick } of node.progress) {
+      this.#emitIfAny(changes.peer(id, node.now - lastActiveTick <= electionMin))
+    }
+  }
+
+  #emitIfAny(event: RaftEvent | undefined): void {
+    if (event !== undefined) this.#observers.emit(event)
   }
 
   #notLeader(): NotLeaderError {
@@ -437,30 +467,20 @@ class RaftDriver implements Raft {
     return id === undefined ? undefined : this.#node.addressOf(id)?.address
   }
 
-  #emit(event: RaftEvent): void {
-    for (const listener of this.#listeners) listener(event)
-  }
-
   #fail(cause: unknown): void {
     if (this.#phase !== 'running') return
     this.#phase = 'failed'
     const error = asError(cause)
     this.#ticker?.stop()
-    this.#dropMailbox()
+    this.#mailbox.dropAll()
     this.#failPending('the member failed', error)
     this.#options.logger?.error('the member failed and does nothing more', { error })
     const transportStopped = this.#options.transport.stop()
     transportStopped.catch((stopError: unknown) => {
       this.#options.logger?.warn('the transport did not stop', { error: stopError })
     })
-    this.#emit({ kind: 'fatal', error })
+    this.#observers.emit({ kind: 'fatal', error })
     this.#options.onFatal(error)
-  }
-
-  #dropMailbox(): void {
-    const tasks = this.#mailbox
-    this.#mailbox = []
-    for (const task of tasks) task.drop(new StoppedError('the member stops'))
   }
 
   #failPending(reason: string, cause?: Error): void {

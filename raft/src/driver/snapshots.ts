@@ -3,6 +3,7 @@
  * Their bytes move outside the mailbox; every decision is made inside it, on the state of that moment.
  */
 
+import { abortable } from '../abortable.ts'
 import type { RaftMessage, SnapshotHeader, SnapshotMeta } from '../core/messages.ts'
 import { PROTOCOL_VERSION } from '../core/messages.ts'
 import type { RaftNode } from '../core/node.ts'
@@ -25,6 +26,8 @@ export interface SnapshotHost {
   fail(error: unknown): void
   isRunning(): boolean
   emit(event: RaftEvent): void
+  /** The state machine was replaced. */
+  restored(): void
 }
 
 export interface SnapshotCounters {
@@ -210,6 +213,7 @@ export class Snapshots {
     const verdict = node.judgeSnapshot(header)
     if (verdict !== 'receive') return verdict
     options.stateMachine.restore(content)
+    this.#host.restored()
     node.adoptSnapshot(header.snapshot)
     this.#newest = header.snapshot
     this.#appliedSince = { entries: 0, bytes: 0 }
@@ -263,29 +267,6 @@ async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
   yield content
 }
 
-/** Fails at once when aborted, even while the source gives nothing. */
-async function* abortable(
-  chunks: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): AsyncGenerator<Uint8Array> {
-  const aborted = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(asError(signal.reason)), { once: true })
-  })
-  aborted.catch(() => undefined)
-  const iterator = chunks[Symbol.asyncIterator]()
-  try {
-    for (;;) {
-      if (signal.aborted) throw asError(signal.reason)
-      const next = await Promise.race([iterator.next(), aborted])
-      if (next.done === true) return
-      yield next.value
-    }
-  } finally {
-    // Not awaited: a source that gives nothing would not return either.
-    iterator.return?.().catch(() => undefined)
-  }
-}
-
 function noticeFailure(chunks: AsyncIterable<Uint8Array>): {
   readonly chunks: AsyncIterable<Uint8Array>
   hasFailed(): boolean
@@ -300,8 +281,4 @@ function noticeFailure(chunks: AsyncIterable<Uint8Array>): {
     }
   }
   return { chunks: watched(), hasFailed: () => failed }
-}
-
-export function asError(value: unknown): Error {
-  return value instanceof Error ? value : new Error(String(value))
 }

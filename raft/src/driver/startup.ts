@@ -15,6 +15,7 @@ export interface Opened {
 
 export interface Settings {
   readonly timings: RaftTimings
+  readonly ticks: TickTimings
   readonly limits: RaftLimits
 }
 
@@ -43,7 +44,7 @@ export function checkOptions(options: RaftOptions): Settings {
   const ids = options.members.map((member) => member.id)
   if (new Set(ids).size !== ids.length) throw new Error('two members have the same id')
   if (!ids.includes(options.nodeId)) throw new Error(`${options.nodeId} is not among the members`)
-  return { timings, limits }
+  return { timings, limits, ticks: toTicks(timings) }
 }
 
 /**
@@ -67,7 +68,8 @@ export async function openMember(options: RaftOptions, settings: Settings): Prom
     incarnation: options.incarnation,
     members: options.members,
     isJoining: options.join ?? false,
-    timings: toTicks(settings.timings),
+    isHashing: stateMachine.hash !== undefined,
+    timings: settings.ticks,
     limits: settings.limits,
     random: options.random,
     stored,
@@ -114,5 +116,6 @@ function toTicks(timings: RaftTimings): TickTimings {
     bootstrapElectionMin: ticks(timings.bootstrapElectionMinMs),
     bootstrapElectionMax: ticks(timings.bootstrapElectionMaxMs),
     storageStall: ticks(timings.storageStallMs),
+    stateCheck: timings.stateCheckMs === 0 ? 0 : ticks(timings.stateCheckMs),
   }
 }

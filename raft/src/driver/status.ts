@@ -2,6 +2,7 @@
 import type { RaftMember } from '../core/configuration.ts'
 import type { RaftNode } from '../core/node.ts'
 import type { RaftStatus } from '../raft.ts'
+import { withRole } from './events.ts'
 
 export class ContactTimes {
   readonly #receivedMs = new Map<string, number>()
@@ -64,12 +65,14 @@ export function describeStatus(source: StatusSource): RaftStatus {
     firstIndex: node?.log.firstIndex ?? 1,
     lastIndex: node?.log.lastIndex ?? 0,
     snapshotIndex: source.snapshotIndex,
-    members: members.map((member) => ({ ...member, role: member.role ?? 'voter' })),
+    members: members.map(withRole),
     configurationIndex: node?.configurationIndex ?? 0,
+    uncommittedBytes: node?.uncommittedBytes ?? 0,
     peers: (node?.progress ?? []).map((progress) => ({
       id: progress.id,
       matchIndex: progress.matchIndex,
       state: progress.state,
+      bytesInFlight: progress.bytesInFlight,
       lastContactMs: age(nowMs, contacts.lastFrom(progress.id)),
     })),
     lastQuorumContactMs: quorumContactAge(source),

@@ -2,6 +2,7 @@
  * A network inside one process. Links can be cut in one direction; what is sent over a cut link is lost.
  * Keeps order, delivers in a later turn of the event loop. Messages are shared, not copied.
  */
+import { abortable } from '../abortable.ts'
 import type { RaftMember } from '../core/configuration.ts'
 import type { RaftMessage, SnapshotHeader } from '../core/messages.ts'
 import type { Transport, TransportReceiver } from '../ports/transport.ts'
@@ -9,6 +10,8 @@ import type { Transport, TransportReceiver } from '../ports/transport.ts'
 export class MemoryNetwork {
   readonly #receivers = new Map<string, TransportReceiver>()
   readonly #cutLinks = new Set<string>()
+  /** Running snapshots, and how to end them when one of the two stops. */
+  readonly #streams = new Map<AbortController, readonly string[]>()
 
   /** The transport of one member; may be started again after a stop by asking for a new one. */
   transport(nodeId: string): Transport {
@@ -24,6 +27,9 @@ export class MemoryNetwork {
       stop: async () => {
         if (receiver !== undefined && this.#receivers.get(nodeId) === receiver) {
           this.#receivers.delete(nodeId)
+          for (const [stream, ends] of this.#streams) {
+            if (ends.includes(nodeId)) stream.abort(new Error(`${nodeId} stopped`))
+          }
         }
       },
     }
@@ -60,9 +66,16 @@ export class MemoryNetwork {
   ): Promise<RaftMessage> {
     const receiver = this.#reach(header.from, to.id)
     if (receiver === undefined) throw new Error(`${to.id} cannot be reached`)
-    const answer = await receiver.snapshot(header, this.#watch(header.from, to.id, chunks))
-    if (this.#reach(to.id, header.from) === undefined) throw new Error('the answer was lost')
-    return answer
+    const stream = new AbortController()
+    this.#streams.set(stream, [header.from, to.id])
+    try {
+      const watched = abortable(this.#watch(header.from, to.id, chunks), stream.signal)
+      const answer = await receiver.snapshot(header, watched)
+      if (this.#reach(to.id, header.from) === undefined) throw new Error('the answer was lost')
+      return answer
+    } finally {
+      this.#streams.delete(stream)
+    }
   }
 
   async *#watch(

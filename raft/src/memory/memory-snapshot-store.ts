@@ -36,7 +36,9 @@ export class MemorySnapshotStore implements SnapshotStore {
   }
 
   async *read(snapshot: SnapshotMeta): AsyncGenerator<Uint8Array> {
-    const found = this.#snapshots.find((stored) => stored.meta.sha256 === snapshot.sha256)
+    const found = this.#snapshots.find(
+      ({ meta }) => meta.index === snapshot.index && meta.sha256 === snapshot.sha256,
+    )
     if (found === undefined || hashOf(found.content) !== snapshot.sha256) {
       throw new SnapshotDamagedError(`snapshot ${snapshot.index} is gone or damaged`)
     }

@@ -22,4 +22,10 @@ export interface StateMachine {
   snapshot(): Uint8Array | AsyncIterable<Uint8Array>
   /** Replaces the whole state by that of a snapshot, which was verified. An exception is fatal. */
   restore(snapshot: Uint8Array): void
+  /**
+   * Optional: a hash of the whole state as it is now, the same on every member that has applied the same.
+   * With it the leader has the states compared every `stateCheckMs`; a member whose state deviates from
+   * the majority stops. Runs between two commands and holds up everything: keep it incremental, or cheap.
+   */
+  hash?(): string
 }

@@ -4,7 +4,7 @@ import type { CommittedCommand, StateMachine } from '../ports/state-machine.ts'
 
 export class ChainMachine implements StateMachine {
   count = 0
-  hash = ''
+  digest = ''
   readonly indexes: number[] = []
 
   /** The result of a command is its number. */
@@ -12,13 +12,13 @@ export class ChainMachine implements StateMachine {
     return entries.map((entry) => {
       this.count += 1
       this.indexes.push(entry.index)
-      this.hash = createHash('sha256').update(this.hash).update(entry.command).digest('hex')
+      this.digest = createHash('sha256').update(this.digest).update(entry.command).digest('hex')
       return this.count
     })
   }
 
   snapshot(): Uint8Array {
-    return new TextEncoder().encode(JSON.stringify({ count: this.count, hash: this.hash }))
+    return new TextEncoder().encode(JSON.stringify({ count: this.count, hash: this.digest }))
   }
 
   restore(snapshot: Uint8Array): void {
@@ -27,6 +27,10 @@ export class ChainMachine implements StateMachine {
       hash: string
     }
     this.count = count
-    this.hash = hash
+    this.digest = hash
+  }
+
+  hash(): string {
+    return this.digest
   }
 }

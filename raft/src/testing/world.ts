@@ -39,6 +39,7 @@ export const WORLD_TIMINGS: TickTimings = {
   bootstrapElectionMin: 2,
   bootstrapElectionMax: 8,
   storageStall: 30,
+  stateCheck: 0,
 }
 
 interface Disk {
