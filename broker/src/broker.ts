@@ -26,7 +26,7 @@ import { countersOf, inspect, shardCounters } from './inspection.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
-import { MqttServer } from './protocols/mqtt/server.ts'
+import { type MqttEntrances, MqttServer } from './protocols/mqtt/server.ts'
 import { Admission } from './protocols/shared/admission.ts'
 import { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
@@ -59,9 +59,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { onFatal } = options
   const storage =
     options.storage ?? (await openStorage(config.storageUrl, { logger: log, onFatal }))
-  const mqttPort = config.mqttPort === 0 ? await freePort(config.host) : config.mqttPort
-  const grpcPort = config.grpcPort === 0 ? await freePort(config.host) : config.grpcPort
-  const node = assemble({ config: { ...config, mqttPort, grpcPort }, nodeId, storage, log })
+  const node = assemble({ config: await withPorts(config), nodeId, storage, log })
   try {
     const endpoints = await node.start()
     return {
@@ -99,8 +97,7 @@ function assemble(parts: Parts): Node {
   const mqttLog = log.child({ protocol: 'mqtt' })
   protocols.push(
     new MqttServer({
-      host: config.host,
-      port: config.mqttPort,
+      entrances: entrancesOf(config),
       packetBytesMax: () => settings.get('limits.packet-bytes') ?? config.packetBytesMax,
       admission,
       messaging,
@@ -358,7 +355,9 @@ function registrationOf(config: BrokerConfig, nodeId: string, incarnation: strin
     version: VERSION,
     grpcAddress: `${host}:${config.grpcPort}`,
     endpoints: [
-      { protocol: 'mqtt', host, port: config.mqttPort },
+      ...Object.entries(mqttPorts(config)).flatMap(([protocol, port]) =>
+        port === undefined ? [] : [{ protocol, host, port }],
+      ),
       { protocol: 'grpc', host, port: config.grpcPort },
     ],
   }
@@ -368,6 +367,30 @@ const DRAIN_MS = 5_000
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
+
+/** Others are told the ports before they are open, so a free one is chosen first. */
+async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
+  const chosen = async <P extends number | undefined>(port: P): Promise<P> =>
+    port === 0 ? ((await freePort(config.host)) as P) : port
+  return {
+    ...config,
+    mqttPort: await chosen(config.mqttPort),
+    mqttTlsPort: await chosen(config.mqttTlsPort),
+    webSocketPort: await chosen(config.webSocketPort),
+    webSocketTlsPort: await chosen(config.webSocketTlsPort),
+    grpcPort: await chosen(config.grpcPort),
+  }
+}
+
+function mqttPorts(config: BrokerConfig): MqttEntrances['ports'] {
+  const { mqttPort, mqttTlsPort, webSocketPort, webSocketTlsPort } = config
+  return { mqtt: mqttPort, mqtts: mqttTlsPort, ws: webSocketPort, wss: webSocketTlsPort }
+}
+
+function entrancesOf(config: BrokerConfig): MqttEntrances {
+  const { host, tls, proxied, mqttSocket: unixSocket } = config
+  return { host, ports: mqttPorts(config), unixSocket, tls, proxied }
 }
 
 function freePort(host: string): Promise<number> {

@@ -1,10 +1,9 @@
-/** MQTT over TCP: a listener, its connections, and what they share. */
+/** MQTT: its listeners, its connections, and what they share. */
 import { randomUUID } from 'node:crypto'
-import type { Socket } from 'node:net'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
-import { type Listener, listen } from '../shared/listener.ts'
+import type { Peer } from '../shared/listener.ts'
 import type {
   ClientMove,
   ListeningEndpoint,
@@ -14,12 +13,15 @@ import type {
 } from '../shared/protocol-server.ts'
 import { SeldomLog } from '../shared/seldom-log.ts'
 import { MqttConnection } from './connection.ts'
+import { WEB_SOCKET_MESSAGE_BYTES_MAX } from './limits.ts'
+import { MqttListeners, type MqttListenersOptions } from './listeners.ts'
 import { ReasonCode } from './packets.ts'
 import type { MqttSession, SessionServices } from './session.ts'
 
+export type MqttEntrances = Omit<MqttListenersOptions, 'log' | 'onPeer' | 'messageBytesMax'>
+
 export interface MqttServerOptions {
-  readonly host: string
-  readonly port: number
+  readonly entrances: MqttEntrances
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
   readonly admission: AdmissionPort
@@ -48,7 +50,7 @@ export class MqttServer implements ProtocolServer {
   }
   /** Which of the named servers the next client is told. */
   #turn = 0
-  #listener: Listener | undefined
+  readonly #listeners: MqttListeners
   #keepAlive: NodeJS.Timeout | undefined
 
   constructor(options: MqttServerOptions) {
@@ -67,27 +69,26 @@ export class MqttServer implements ProtocolServer {
       onConnected: () => undefined,
       onClosed: (session, detached) => this.#sessionClosed(session, detached),
     }
+    this.#listeners = new MqttListeners({
+      ...options.entrances,
+      log,
+      messageBytesMax: WEB_SOCKET_MESSAGE_BYTES_MAX,
+      onPeer: (peer, onHttp) => this.#accept(peer, onHttp),
+    })
   }
 
   async start(): Promise<readonly ListeningEndpoint[]> {
-    const { host, port, log } = this.#options
-    this.#listener = await listen({
-      host,
-      port,
-      onSocket: (socket) => this.#accept(socket),
-      onError: (err) =>
-        log.error({ err, errId: 'MQTT_LISTENER_FAILED' }, 'the MQTT listener failed'),
-    })
+    const endpoints = await this.#listeners.start()
     this.#keepAlive = setInterval(() => {
       const now = this.#options.clock.nowMs()
       for (const connection of this.#connections) connection.checkKeepAlive(now)
     }, KEEP_ALIVE_CHECK_MS)
-    return [{ protocol: 'mqtt', host, port: this.#listener.port }]
+    return endpoints
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#keepAlive)
-    const stopped = this.#listener?.stop()
+    const stopped = this.#listeners.stop()
     this.disconnectAll('the broker is shutting down')
     const told = Promise.all([...this.#detaching])
     // Owners that do not answer learn it from this broker's leave.
@@ -141,14 +142,15 @@ export class MqttServer implements ProtocolServer {
     return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
   }
 
-  #accept(socket: Socket): void {
+  #accept(peer: Peer, onHttp: ((begun: Buffer) => void) | undefined): void {
     this.#ended.opened++
     if (this.#options.admission.isOverrun) {
-      socket.destroy()
+      peer.stream.destroy()
       return
     }
-    const connection = new MqttConnection(socket, {
+    const connection = new MqttConnection(peer, {
       services: this.#services,
+      onHttp,
       onEnd: (ended) => {
         this.#ended.bytesIn += ended.bytesRead
         this.#ended.bytesOut += ended.outbox.bytesWritten
