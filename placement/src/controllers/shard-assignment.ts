@@ -67,7 +67,7 @@ export class ShardAssignment {
   readonly #leaving = new Map<string, number>()
   #membership: ReadonlySet<string> = new Set()
   /** A node has come since the shards were last spread evenly. */
-  #isBalancing: boolean
+  #isBalancing = false
   #membersChangedMs: number
   #firstMemberMs: number | undefined
   /** Owners as last seen, and why shards have none any more: for the reasons of grants. */
@@ -82,7 +82,6 @@ export class ShardAssignment {
     const { nowMs, control, log } = options
     const { retryMs, openTimeoutMs, releaseTimeoutMs } = this.#limits
     this.#membersChangedMs = nowMs()
-    this.#isBalancing = isUneven(options.state())
     const onFailure = (node: NodeEntry, error: unknown): void => {
       log.debug({ err: error, node: node.nodeId }, 'a broker did not take an order')
     }
@@ -166,8 +165,7 @@ export class ShardAssignment {
     )
     const came = [...membership].some((member) => !this.#membership.has(member))
     if (came || membership.size !== this.#membership.size) {
-      // The first look is at members that were there under the leader before.
-      if (came && this.#firstMemberMs !== undefined) this.#isBalancing = true
+      this.#isBalancing ||= came && isUneven(this.#options.state())
       this.#membership = membership
       this.#membersChangedMs = nowMs()
       control.keepOnly(nodes)
