@@ -187,7 +187,8 @@ describe('resources', () => {
         if (kind?.$case === 'resources') return kind.value.resources
         return kind?.$case === 'change' ? kind.value.resourcesChanged : []
       })
-    const first = { kind: 'topic', tenant: 't', name: 'a', version, value: '{"partitions":3}' }
+    const key = { kind: 'topic', tenant: 't', name: 'a' }
+    const first = { ...key, created: version, version, value: '{"partitions":3}' }
     await expect.poll(known, SLOW).toEqual([first])
 
     const stale = await failure(put(cluster, leader, { expectedVersion: version - 1 }))
@@ -199,7 +200,6 @@ describe('resources', () => {
     expect(next.version).toBeGreaterThan(version)
     await expect.poll(() => known().at(-1)?.version, SLOW).toBe(next.version)
 
-    const key = { kind: 'topic', tenant: 't', name: 'a' }
     const read = await cluster.call<wire.Resource>(leader, (client, { metadata, options }, done) =>
       client.getResource({ key }, metadata, options, done),
     )

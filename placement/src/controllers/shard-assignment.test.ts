@@ -297,6 +297,41 @@ describe('ShardAssignment', () => {
     expect(world.events('ShardsGranted').at(-1)?.reason).toBe('a was to be drained by now')
   })
 
+  it('failure case 15: bounds moves and the time without an owner while a node flaps, 1,000 shards', async () => {
+    const world = new World(1_000)
+    world.join('a')
+    world.join('b')
+    await world.pass(1_000)
+    const unownedSince = new Map<number, number>()
+    let longestMs = 0
+    const look = (): void => {
+      for (const { shard, opened } of world.state.shards) {
+        if (opened) unownedSince.delete(shard)
+        else if (!unownedSince.has(shard)) unownedSince.set(shard, world.nowMs)
+        longestMs = Math.max(longestMs, world.nowMs - (unownedSince.get(shard) ?? world.nowMs))
+      }
+    }
+    const rounds = 20
+    for (let round = 0; round < rounds; round += 1) {
+      world.join('flapping')
+      for (let ms = 0; ms < 1_000; ms += 50) {
+        await world.pass(50)
+        look()
+        expect(world.assignment.movesUnderWay).toBeLessThanOrEqual(MOVES_MAX)
+      }
+      world.remove('flapping')
+      for (let ms = 0; ms < 1_000; ms += 50) {
+        await world.pass(50)
+        look()
+      }
+    }
+    const moved = world.events('ShardsMoving').flatMap(({ shards }) => shards).length
+    // Eight shards a tick when it has settled, for 300 ms the first time and twice as long each time.
+    expect(moved).toBeLessThanOrEqual(((700 + 400) / 50 + 2) * MOVES_MAX)
+    expect(longestMs).toBeLessThanOrEqual(300)
+    expect(world.opened).toBe(1_000)
+  })
+
   it('bounds the moves while nodes come and go', async () => {
     const world = new World(64)
     world.join('a')

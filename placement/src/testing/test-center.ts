@@ -14,8 +14,13 @@ export interface TestCenterOptions {
   readonly shardCount: number
   readonly heartbeatMs: number
   readonly leaseTtlMs: number
-  /** By node id: where the others reach it instead, through a link that a test can cut. */
-  readonly through?: (id: string, port: number) => Promise<number>
+  /** The port at which one member reaches another instead, through a link that a test can cut. */
+  readonly through?: (from: string, to: string, port: number) => Promise<number>
+}
+
+interface TestMember {
+  readonly id: string
+  readonly port: number
 }
 
 export class TestCenter {
@@ -24,13 +29,10 @@ export class TestCenter {
   readonly #options: TestCenterOptions
   readonly #running = new Map<string, Placement>()
   readonly #brokers: FakeBroker[] = []
-  readonly #members: readonly { id: string; address: string; port: number }[]
+  readonly #members: readonly TestMember[]
   readonly #clients: ReadonlyMap<string, wire.PlacementClient>
 
-  private constructor(
-    options: TestCenterOptions,
-    members: readonly { id: string; address: string; port: number }[],
-  ) {
+  private constructor(options: TestCenterOptions, members: readonly TestMember[]) {
     this.#options = options
     this.#members = members
     this.#clients = new Map(members.map(({ id, port }) => [id, openClient(`127.0.0.1:${port}`)]))
@@ -39,13 +41,7 @@ export class TestCenter {
   /** Resolves when a leader is ready. */
   static async start(options: TestCenterOptions): Promise<TestCenter> {
     const ports = await freePorts(options.size)
-    const members = await Promise.all(
-      ports.map(async (port, at) => {
-        const id = `placement-${at + 1}`
-        const seen = (await options.through?.(id, port)) ?? port
-        return { id, port, address: `127.0.0.1:${seen}` }
-      }),
-    )
+    const members = ports.map((port, at) => ({ id: `placement-${at + 1}`, port }))
     const center = new TestCenter(options, members)
     await Promise.all(members.map(({ id }) => center.startNode(id)))
     await center.leader()
@@ -61,9 +57,8 @@ export class TestCenter {
     return [...this.#running.keys()]
   }
 
-  /** As the members know it. */
   addressOf(id: string): string {
-    return this.#members.find((member) => member.id === id)?.address ?? ''
+    return `127.0.0.1:${this.#members.find((member) => member.id === id)?.port}`
   }
 
   async startNode(id: string): Promise<void> {
@@ -73,7 +68,7 @@ export class TestCenter {
       clusterId: 'test',
       host: '127.0.0.1',
       port: this.#members.find((member) => member.id === id)?.port ?? 0,
-      members: this.#members.map((member) => ({ id: member.id, address: member.address })),
+      members: await this.#membersFor(id),
       dataDir: join(this.directory, id),
       shardCount,
       preset: { heartbeatMs, leaseTtlMs },
@@ -85,6 +80,16 @@ export class TestCenter {
     const node = createPlacement({ config, log: () => ({ ...QUIET }), onFatal })
     this.#running.set(id, node)
     await node.start()
+  }
+
+  #membersFor(id: string): Promise<{ id: string; address: string }[]> {
+    const { through } = this.#options
+    return Promise.all(
+      this.#members.map(async ({ id: other, port }) => {
+        const seen = other === id ? port : ((await through?.(id, other, port)) ?? port)
+        return { id: other, address: `127.0.0.1:${seen}` }
+      }),
+    )
   }
 
   async stopNode(id: string): Promise<void> {
@@ -101,9 +106,12 @@ export class TestCenter {
   }
 
   /** Registered when it resolves. */
-  async broker(nodeId: string, incarnation = `${nodeId}-1`): Promise<FakeBroker> {
+  async broker(
+    nodeId: string,
+    incarnation = `${nodeId}-1`,
+    addresses = this.addresses,
+  ): Promise<FakeBroker> {
     const { heartbeatMs } = this.#options
-    const { addresses } = this
     const broker = new FakeBroker({
       nodeId,
       incarnation,
