@@ -101,8 +101,31 @@ export async function drainBroker(
 
 type Invoke<C, T> = (client: C, call: Call, done: Done<T>) => ClientUnaryCall
 
-/** Each node once, and the leader that a follower names. */
-async function askLeader<T>(
+/** Takes a drain back. Throws like drainBroker. */
+export async function undrainBroker(
+  addresses: readonly string[],
+  request: placement.UndrainRequest,
+): Promise<void> {
+  await askLeader<placement.UndrainReply>(addresses, (client, call, done) =>
+    client.undrain(request, call.metadata, call.options, done),
+  )
+}
+
+/** Answers from where to where the shard is moved. Throws like drainBroker. */
+export function moveShard(
+  addresses: readonly string[],
+  request: placement.MoveShardRequest,
+): Promise<placement.MoveShardReply> {
+  return askLeader(addresses, (client, call, done) =>
+    client.moveShard(request, call.metadata, call.options, done),
+  )
+}
+
+/**
+ * A call that the leader answers: each node once, and the leader that a follower names. Throws NO_LEADER,
+ * UNREACHABLE, CONFLICT (a resource has another version) or REFUSED.
+ */
+export async function askLeader<T>(
   addresses: readonly string[],
   invoke: Invoke<placement.PlacementClient, T>,
 ): Promise<T> {
@@ -129,7 +152,11 @@ function isAbsence({ code }: ServiceError): boolean {
   return code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED
 }
 
-function refused(address: string, { details }: ServiceError): CliError {
+function refused(address: string, { code, details }: ServiceError): CliError {
+  if (code === status.ABORTED) {
+    const hint = 'look at what is there now, and decide again'
+    return new CliError('CONFLICT', { message: details, hint, exit: exitCodes.failed })
+  }
   return new CliError('REFUSED', {
     message: `the Placement Center (${address}) refused`,
     cause: details,

@@ -22,6 +22,7 @@ import type { Logger } from './logger.ts'
 import { GrpcTransport } from './replication/grpc-transport.ts'
 import { MetadataMachine } from './replication/metadata-machine.ts'
 import { asPlacementError, createProposer } from './replication/proposer.ts'
+import { settingsOf } from './settings.ts'
 
 export interface PlacementOptions {
   readonly config: PlacementConfig
@@ -199,6 +200,11 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     logger: asRaftLogger(log),
     onFatal,
   })
+  const settings = settingsOf(() => machine.state)
+  const followLevel = (): void => {
+    log.level = settings.get('log.level') ?? config.logLevel
+  }
+  machine.observe({ changed: followLevel, restored: followLevel })
   const { nowMs } = systemClock
   const proposer = createProposer(raft, Date.now)
   const { leaseTtlMs, heartbeatMs } = config.preset

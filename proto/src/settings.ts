@@ -45,22 +45,22 @@ export const SETTINGS = {
   }),
   'limits.connections-max': integer('broker', [1, 10_000_000, null], {
     unit: 'connections',
-    description: 'of one broker, all protocols together; more are refused',
+    description: 'of one broker, all protocols together; more are refused; unset: no limit',
   }),
   'limits.connections-per-second': integer('broker', [1, 1_000_000, null], {
     unit: 'connections/s',
-    description: 'that one broker lets in; more are refused',
+    description: 'that one broker lets in; more are refused; unset: no limit',
   }),
   'limits.packet-bytes': integer('broker', [1_024, 256 * 1024 ** 2, null], {
     unit: 'bytes',
-    description: 'largest packet of a client; for connections made from then on',
+    description: 'largest packet, for connections made from then on; unset: --packet-bytes-max',
   }),
   'log.level': {
     type: 'choice',
     choices: ['debug', 'info', 'warn', 'error'],
     default: null,
     role: 'both',
-    description: 'what brokers and Placement Center nodes log',
+    description: 'what brokers and Placement Center nodes log; unset: --log-level',
   },
   'overload.after-ms': integer('placement', [0, 3_600_000, 10_000], {
     unit: 'ms',

@@ -77,7 +77,7 @@ describe('MetadataCache', () => {
     const cache = loaded()
     let told = 0
     cache.observe(() => told++)
-    const topic = { kind: 'topic', tenant: '', name: 't', version: 11, value: '{}' }
+    const topic = { kind: 'topic', tenant: '', name: 't', created: 11, version: 11, value: '{}' }
     cache.apply(11, change({ resourcesChanged: [topic] }))
     expect([told, cache.index, cache.resources.get('topic', '', 't')?.version]).toEqual([0, 11, 11])
     cache.apply(12, change({ nodesRemoved: ['b2'] }))

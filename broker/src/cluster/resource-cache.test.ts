@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { ResourceCache } from './resource-cache.ts'
 
 function topic(name: string, version: number, tenant = '') {
-  return { kind: 'topic', tenant, name, version, value: `"${version}"` }
+  return { kind: 'topic', tenant, name, created: 1, version, value: `"${version}"` }
 }
 
 function observed(cache: ResourceCache): string[] {

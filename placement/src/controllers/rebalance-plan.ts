@@ -79,8 +79,11 @@ export interface RebalanceMove {
   readonly scores: { readonly from: number; readonly to: number; readonly moved: number }
 }
 
-/** A move must take this part of the distance between the two brokers away, else it is not worth a gap. */
-const GAIN_MIN = 0.1
+/** A move must take this part of the distance between the two brokers away, else it could go on for ever. */
+const GAIN_MIN = 0.001
+
+/** Of the average shard of its broker: a shard with less is not worth a gap. */
+const WEIGHT_MIN = 0.5
 
 /** At most one move from each source and one to each target: what it did must be seen before the next. */
 export function planRebalance(input: RebalanceInput): readonly RebalanceMove[] {
@@ -112,7 +115,9 @@ function bestShard(
   const total = sum(source.shards.map(weightOf))
   if (!(total > 0) || source.shards.length < 2) return undefined
   let best: { shard: number; score: number; gain: number } | undefined
+  const least = (total / source.shards.length) * WEIGHT_MIN
   for (const load of source.shards) {
+    if (weightOf(load) < least) continue
     const score = (source.score * weightOf(load)) / total
     const hotter = Math.max(source.score - score, target.score + score)
     const gain = source.score - hotter

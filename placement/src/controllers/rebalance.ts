@@ -61,14 +61,14 @@ export class Rebalance {
   /** Call regularly, with reports that are fresh. */
   step(reports: readonly KeptReport[]): void {
     const { settings } = this.#options
-    const isNew = this.#take(reports)
+    const news = this.#take(reports)
     if (!settings.get('rebalance.enabled')) {
       for (const watched of this.#watched.values()) this.#coolDown(watched)
       return
     }
-    if (!isNew || reports.length < 2) return
+    if (news.size === 0 || reports.length < 2) return
     const scored = scoreBrokers(this.#loads(reports))
-    this.#judge(scored, reports)
+    this.#judge(scored.filter(({ nodeId }) => news.has(nodeId)))
     this.#plan(scored, reports)
   }
 
@@ -76,9 +76,9 @@ export class Rebalance {
     for (const nodeId of this.#watched.keys()) if (!isMember(nodeId)) this.#watched.delete(nodeId)
   }
 
-  /** Whether any of the reports was not seen before. */
-  #take(reports: readonly KeptReport[]): boolean {
-    let isNew = false
+  /** Which brokers have reported since the step before. */
+  #take(reports: readonly KeptReport[]): ReadonlySet<string> {
+    const news = new Set<string>()
     for (const { node, report, count } of reports) {
       const load = toLoad(node.nodeId, report)
       const known = this.#watched.get(node.nodeId)
@@ -86,14 +86,14 @@ export class Rebalance {
         const { nodeEpoch } = node
         const rest = { above: 0, isHot: false, restUntil: 0, isToldStuck: false }
         this.#watched.set(node.nodeId, { nodeEpoch, seen: count, load, ...rest })
-        isNew = true
+        news.add(node.nodeId)
       } else if (known.seen < count) {
         known.seen = count
         known.load = smooth(known.load, load)
-        isNew = true
+        news.add(node.nodeId)
       }
     }
-    return isNew
+    return news
   }
 
   #loads(reports: readonly KeptReport[]): readonly BrokerLoad[] {
@@ -103,15 +103,15 @@ export class Rebalance {
     })
   }
 
-  #judge(scored: readonly Scored[], reports: readonly KeptReport[]): void {
+  /** Once for each report. */
+  #judge(scored: readonly Scored[]): void {
     const { settings, record } = this.#options
     const band = settings.get('rebalance.band-percent') / 100
     const needed = settings.get('rebalance.reports')
     const messagesMin = settings.get('rebalance.messages-min')
     for (const broker of scored) {
       const watched = this.#watched.get(broker.nodeId)
-      const count = reports.find(({ node }) => node.nodeId === broker.nodeId)?.count
-      if (watched === undefined || count === undefined) continue
+      if (watched === undefined) continue
       if (watched.isHot) {
         if (broker.score >= 1 + band / 2 && isBusy(broker, messagesMin)) continue
         this.#coolDown(watched)
@@ -235,7 +235,7 @@ function mix(before: number, now: number): number {
 
 function isBusy({ messages, shards }: BrokerLoad, messagesMin: number): boolean {
   const operations = shards.reduce((sum, load) => sum + load.operationsPerSecond, 0)
-  return messages + operations >= messagesMin
+  return Math.max(messages, operations) >= messagesMin
 }
 
 function describe({ score, messages, bytes, cpuFraction, connections, shards }: Scored): string {

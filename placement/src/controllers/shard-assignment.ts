@@ -34,8 +34,13 @@ export interface AssignmentOptions {
 }
 
 export interface AssignmentLimits {
-  /** A first grant, and moves for balance, wait until no node has come or gone for so long. */
+  /**
+   * A first grant, and moves for balance, wait until no node has come or gone for so long; twice as long
+   * for each node that was removed lately, since one that comes and goes is not worth any move.
+   */
   readonly settleMs: number
+  readonly settleLongestMs: number
+  readonly latelyMs: number
   /** But a first grant waits no longer than this. */
   readonly settleMaxMs: number
   readonly openTimeoutMs: number
@@ -47,6 +52,8 @@ export interface AssignmentLimits {
 
 export const ASSIGNMENT_LIMITS: AssignmentLimits = {
   settleMs: 300,
+  settleLongestMs: 10_000,
+  latelyMs: 60_000,
   settleMaxMs: 1_000,
   openTimeoutMs: 5_000,
   releaseTimeoutMs: 10_000,
@@ -67,8 +74,10 @@ export class ShardAssignment {
   readonly #leaving = new Map<string, number>()
   #membership: ReadonlySet<string> = new Set()
   /** A node has come since the shards were last spread evenly. */
-  #isBalancing: boolean
+  #isBalancing = false
   #membersChangedMs: number
+  /** When nodes were removed, lately. */
+  #removals: number[] = []
   #firstMemberMs: number | undefined
   /** Owners as last seen, and why shards have none any more: for the reasons of grants. */
   readonly #owners = new Map<number, NodeEntry>()
@@ -82,7 +91,6 @@ export class ShardAssignment {
     const { nowMs, control, log } = options
     const { retryMs, openTimeoutMs, releaseTimeoutMs } = this.#limits
     this.#membersChangedMs = nowMs()
-    this.#isBalancing = isUneven(options.state())
     const onFailure = (node: NodeEntry, error: unknown): void => {
       log.debug({ err: error, node: node.nodeId }, 'a broker did not take an order')
     }
@@ -165,9 +173,12 @@ export class ShardAssignment {
       ),
     )
     const came = [...membership].some((member) => !this.#membership.has(member))
+    const still = new Set(nodes.map(({ nodeId, nodeEpoch }) => `${nodeId}@${nodeEpoch}`))
+    for (const member of this.#membership) {
+      if (!still.has(member.replace(' drains', ''))) this.#removals.push(nowMs())
+    }
     if (came || membership.size !== this.#membership.size) {
-      // The first look is at members that were there under the leader before.
-      if (came && this.#firstMemberMs !== undefined) this.#isBalancing = true
+      this.#isBalancing ||= came && isUneven(this.#options.state())
       this.#membership = membership
       this.#membersChangedMs = nowMs()
       control.keepOnly(nodes)
@@ -228,7 +239,7 @@ export class ShardAssignment {
     const { shards } = state()
     const nodes = this.#nodes()
     const quietMs = nowMs() - this.#membersChangedMs
-    const isSettled = quietMs >= this.#limits.settleMs
+    const isSettled = quietMs >= this.#settleMs()
     const isServed = nodes.some((node) => shards.some((shard) => isOwnedBy(shard, node)))
     const waitedMs = nowMs() - (this.#firstMemberMs ?? nowMs())
     // When nobody owns anything the cluster is coming up: whoever starts a moment later gets a share too.
@@ -264,6 +275,13 @@ export class ShardAssignment {
     })
     const event = { kind: 'ShardsBalanced', subject: '', reason: counts.join(', '), shards: [] }
     this.#options.propose({ kind: 'record-event', event }).catch(() => undefined)
+  }
+
+  #settleMs(): number {
+    const { settleMs, settleLongestMs, latelyMs } = this.#limits
+    const nowMs = this.#options.nowMs()
+    this.#removals = this.#removals.filter((atMs) => nowMs - atMs < latelyMs)
+    return Math.min(settleMs * 2 ** this.#removals.length, settleLongestMs)
   }
 
   #leavingNow(): ReadonlySet<string> {

@@ -38,6 +38,7 @@ export async function moveShard(
   request: wire.MoveShardRequest,
 ): Promise<wire.MoveShardReply> {
   checkReason(request.reason)
+  if (request.shard === undefined) throw new PlacementError('INVALID', 'no shard is named')
   const { assignment } = leadership.require()
   const { state } = machine
   const shard = state.shards[request.shard]

@@ -23,7 +23,9 @@ export function applyResources(place: Place, command: ChangeResources): Outcome 
       if (resources.delete(key)) resourcesRemoved.push(key)
       continue
     }
-    const resource: Resource = { kind, tenant, name, version: place.revision, value }
+    const version = place.revision
+    const created = resources.get(change)?.created ?? version
+    const resource: Resource = { kind, tenant, name, created, version, value }
     resources.put(resource)
     resourcesChanged.push(resource)
   }

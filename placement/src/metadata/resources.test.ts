@@ -68,6 +68,21 @@ describe('change-resources', () => {
     })
   })
 
+  it('failure case 12: what is deleted and made again under its name is another one', () => {
+    const state = emptyState()
+    apply(state, topic('a'))
+    const key = { kind: 'topic' as const, tenant: 't', name: 'a' }
+    const first = state.resources.get(key)
+    apply(state, topic('a', { value: '{"partitions":2}' }))
+    expect(state.resources.get(key)).toMatchObject({ created: 1, version: 2 })
+    apply(state, topic('a', { value: null }))
+    apply(state, topic('a'))
+    expect(state.resources.get(key)).toMatchObject({ created: 4, version: 4 })
+    // Whoever slept meanwhile and decides on what it knew is refused.
+    const late = topic('a', { value: '{}', expectedVersion: first?.version ?? 0 })
+    expect(apply(state, late).result.kind).toBe('conflict')
+  })
+
   it('tells kinds and tenants of the same name apart', () => {
     const state = emptyState()
     apply(state, topic('a'), topic('a', { tenant: 'u' }), topic('a', { kind: 'queue' }))
@@ -106,7 +121,7 @@ describe('ResourceTable.page', () => {
         table.page('topic', { prefix: '', after: '', limit: 1 })
         for (const [[of, called], isPut] of all) {
           const key = { kind: 'topic' as const, tenant: of, name: called }
-          if (isPut) table.put({ ...key, version: 1, value: '' })
+          if (isPut) table.put({ ...key, created: 1, version: 1, value: '' })
           else table.delete(key)
         }
         const whole = keyOf(tenant, prefix)

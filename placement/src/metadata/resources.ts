@@ -25,6 +25,8 @@ export interface ResourceKey {
 }
 
 export interface Resource extends ResourceKey {
+  /** Revision at which it came to be: what is deleted and made again under its name is another one. */
+  readonly created: number
   /** Revision of its last change. */
   readonly version: number
   /** JSON. */

@@ -20,7 +20,7 @@ interface Head {
   readonly eventSequence: number
 }
 
-type ResourceRow = readonly [ResourceKind, string, string, number, string]
+type ResourceRow = readonly [ResourceKind, string, string, number, number, string]
 
 type Frame =
   | { readonly head: Head }
@@ -86,12 +86,13 @@ function toShard({ shard, epoch, owner, opened, stored }: ShardEntry): ShardEntr
   return { shard, epoch, owner, opened, stored }
 }
 
-function toRow({ kind, tenant, name, version, value }: Resource): ResourceRow {
-  return [kind, tenant, name, version, value]
+function toRow({ kind, tenant, name, created, version, value }: Resource): ResourceRow {
+  return [kind, tenant, name, created, version, value]
 }
 
-function takeRow(state: MetadataState, [kind, tenant, name, version, value]: ResourceRow): void {
-  state.resources.put({ kind, tenant, name, version, value })
+function takeRow(state: MetadataState, row: ResourceRow): void {
+  const [kind, tenant, name, created, version, value] = row
+  state.resources.put({ kind, tenant, name, created, version, value })
 }
 
 function* slices<T>(rows: readonly T[]): Generator<readonly T[]> {

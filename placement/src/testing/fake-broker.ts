@@ -22,6 +22,8 @@ export class FakeBroker {
   /** What it reports of itself, besides whether it is throttled. */
   report: Partial<wire.RuntimeReport> = { connections: 5 }
   throttled = false
+  /** When the last answered heartbeat was sent, by performance.now(). */
+  renewedMs = 0
   /** Takes orders, and does nothing about shards. */
   idle = false
   readonly #clients: wire.PlacementClient[]
@@ -99,9 +101,15 @@ export class FakeBroker {
     const { throttled } = this
     const report = wire.RuntimeReport.fromPartial({ ...this.report, throttled })
     const request = { nodeId, incarnation, nodeEpoch, report, metadataIndex: 0 }
+    const sentMs = performance.now()
     ask<wire.HeartbeatReply>((options, done) =>
       (this.#clients[at] as wire.PlacementClient).heartbeat(request, new Metadata(), options, done),
-    ).catch((error: unknown) => this.#redirect(at, error as ServiceError))
+    ).then(
+      ({ registered }) => {
+        if (registered) this.renewedMs = Math.max(this.renewedMs, sentMs)
+      },
+      (error: unknown) => this.#redirect(at, error as ServiceError),
+    )
   }
 
   #follow(): void {

@@ -186,6 +186,8 @@ export interface Resource {
   version: number;
   /** JSON */
   value: string;
+  /** Index at which it came to be: what was deleted and made again under the same name is another one. */
+  created: number;
 }
 
 export interface Node {
@@ -338,7 +340,10 @@ export interface UndrainReply {
 }
 
 export interface MoveShardRequest {
-  shard: number;
+  /** must be named */
+  shard?:
+    | number
+    | undefined;
   /** node id; empty: the one with the fewest shards of the others */
   to: string;
   reason: string;
@@ -1919,7 +1924,7 @@ export const ResourceKey: MessageFns<ResourceKey> = {
 };
 
 function createBaseResource(): Resource {
-  return { kind: "", tenant: "", name: "", version: 0, value: "" };
+  return { kind: "", tenant: "", name: "", version: 0, value: "", created: 0 };
 }
 
 export const Resource: MessageFns<Resource> = {
@@ -1938,6 +1943,9 @@ export const Resource: MessageFns<Resource> = {
     }
     if (message.value !== "") {
       writer.uint32(42).string(message.value);
+    }
+    if (message.created !== 0) {
+      writer.uint32(48).uint64(message.created);
     }
     return writer;
   },
@@ -1995,6 +2003,14 @@ export const Resource: MessageFns<Resource> = {
             message.value = reader.string();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.created = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2017,6 +2033,7 @@ export const Resource: MessageFns<Resource> = {
     message.name = object.name ?? "";
     message.version = object.version ?? 0;
     message.value = object.value ?? "";
+    message.created = object.created ?? 0;
     return message;
   },
 };
@@ -3732,12 +3749,12 @@ export const UndrainReply: MessageFns<UndrainReply> = {
 };
 
 function createBaseMoveShardRequest(): MoveShardRequest {
-  return { shard: 0, to: "", reason: "" };
+  return { to: "", reason: "" };
 }
 
 export const MoveShardRequest: MessageFns<MoveShardRequest> = {
   encode(message: MoveShardRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.shard !== 0) {
+    if (message.shard !== undefined) {
       writer.uint32(8).uint32(message.shard);
     }
     if (message.to !== "") {
@@ -3803,7 +3820,7 @@ export const MoveShardRequest: MessageFns<MoveShardRequest> = {
   },
   fromPartial(object: DeepPartial<MoveShardRequest>): MoveShardRequest {
     const message = createBaseMoveShardRequest();
-    message.shard = object.shard ?? 0;
+    message.shard = object.shard ?? undefined;
     message.to = object.to ?? "";
     message.reason = object.reason ?? "";
     return message;

@@ -11,6 +11,8 @@ export interface ResourceName {
 }
 
 export interface KnownResource extends ResourceName {
+  /** Of what was deleted and made again under the same name it is another one. */
+  readonly created: number
   /** Grows with each change; two with the same name and version are the same. */
   readonly version: number
   readonly value: string
