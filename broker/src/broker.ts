@@ -9,6 +9,7 @@ import { PlacementClient } from './cluster/placement-client.ts'
 import { BrokerSettings } from './cluster/settings.ts'
 import { ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
+import { followTopics } from './cluster/topic-directory.ts'
 import type { BrokerConfig } from './config.ts'
 import { answer, HostedShards } from './core/hosted-shard.ts'
 import { TAIL_CACHE_BYTES, TASK_BYTES_PER_SECOND } from './core/logs/log-limits.ts'
@@ -19,7 +20,9 @@ import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
+import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
+import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
@@ -127,6 +130,10 @@ function assemble(parts: Parts): Node {
           clients: clientOrders(cluster),
           inspect: () => inspect(cluster, { nodeId, storage, config }),
         }),
+        admin: createAdminService({
+          self: nodeId,
+          topics: new TopicReader({ ...cluster, directory: metadata, storage }),
+        }),
       })
       metadata.observe(changed)
       await cluster.register()
@@ -180,6 +187,8 @@ interface Cluster extends Frontage {
   readonly shards: ShardHost
   readonly messaging: Messaging
   readonly runtime: ReturnType<typeof createRuntimeReport>
+  readonly hosted: HostedShards
+  readonly topics: Topics
   readonly log: BrokerLog
   /** Registers; the shards' number is known from then on. */
   register(): Promise<void>
@@ -191,6 +200,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const hosted = new HostedShards()
   const topics = new Topics(() => router.topicsChanged())
   const router: Router = new Router(metadata, topics)
+  followTopics(metadata.resources, topics)
   const frontage = frontageOf(metadata)
   const { protocols, admission, mover } = frontage
   const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
@@ -260,8 +270,8 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     onChange: () => messaging.changed(),
     log,
   })
-  const register = (): Promise<void> => placement.start()
-  return { ...frontage, metadata, placement, mesh, shards, messaging, runtime, log, register }
+  const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
+  return { ...frontage, ...parts, log, register: () => placement.start() }
 }
 
 /** What clients meet, and what decides about them. */

@@ -11,7 +11,7 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js'
-import { control, placement } from '@robust/proto'
+import { admin, control, placement } from '@robust/proto'
 import { CliError } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
 
@@ -72,6 +72,23 @@ export function inspectBroker(
       client.inspect({}, call.metadata, call.options, done),
     ),
   )
+}
+
+/** Undefined when the broker does not answer in time. Throws REFUSED when it answers that it will not. */
+export async function askBroker<T>(
+  address: string,
+  invoke: Invoke<admin.BrokerAdminClient, T>,
+): Promise<T | undefined> {
+  const open = () =>
+    new admin.BrokerAdminClient(address, credentials.createInsecure(), channelOptions)
+  try {
+    return await ask(open, changeMs, invoke)
+  } catch (cause) {
+    const error = cause as ServiceError
+    if (isAbsence(error)) return undefined
+    const message = error.details
+    throw new CliError('REFUSED', { message, exit: exitCodes.failed })
+  }
 }
 
 /** Whether the server at the address says that it serves. */

@@ -241,6 +241,6 @@ function duration(text: string): number {
 
 const DAY_MS = 86_400_000
 
-function collect(text: string, before: readonly string[] | undefined): readonly string[] {
+export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text]
 }

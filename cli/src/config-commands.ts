@@ -90,7 +90,7 @@ function withExpected(command: Command): Command {
   return command.option('--expect-version <version>', text, version)
 }
 
-function withPlacement(command: Command): Command {
+export function withPlacement(command: Command): Command {
   return command.option(
     '--placement <list>',
     'HOST:PORT,... of a cluster that is not of this machine',

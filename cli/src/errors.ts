@@ -18,6 +18,8 @@ export type ErrorId =
   | 'REFUSED'
   | 'CONFLICT'
   | 'NO_SUCH_SETTING'
+  | 'NO_SUCH_TOPIC'
+  | 'TOPIC_EXISTS'
   | 'NO_SUCH_VERSION'
   | 'BAD_VALUE'
   | 'INTERRUPTED'

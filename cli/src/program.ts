@@ -17,6 +17,7 @@ import {
 } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
+import { addTopicCommands } from './topic-commands.ts'
 
 export interface Environment {
   /** Folder of the state files. */
@@ -137,6 +138,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   const wiring = { act, isTerminal: environment.isTerminal.stdout }
   addClusterCommands(program, wiring)
   addConfigCommands(program, wiring)
+  addTopicCommands(program, wiring)
   addRoleHelp(program)
   return program
 }

@@ -2,6 +2,7 @@
  * The contracts between processes: generated messages and services, what every gRPC server offers, and the
  * settings that can be changed at run time.
  */
+export * as admin from './gen/admin.ts'
 export * as broker from './gen/broker.ts'
 export * as control from './gen/control.ts'
 export * as health from './gen/health.ts'
@@ -20,3 +21,12 @@ export {
 } from './settings.ts'
 export type { ServingStatus } from './standard-services.ts'
 export { serveHealthAndReflection } from './standard-services.ts'
+export {
+  isTopicSetting,
+  refusalOfTopic,
+  TOPIC_SETTINGS,
+  type TopicConfig,
+  type TopicSettingName,
+  type TopicValue,
+  topicValue,
+} from './topics.ts'

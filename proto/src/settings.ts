@@ -155,7 +155,14 @@ export function isSettingName(name: string): name is SettingName {
 /** Undefined: the value may be set. Else what is wrong with it. */
 export function refusalOfSetting(name: string, value: unknown): string | undefined {
   if (!isSettingName(name)) return `there is no setting ${name}`
-  const schema: SettingSchema = SETTINGS[name]
+  return refusalBySchema(name, SETTINGS[name], value)
+}
+
+export function refusalBySchema(
+  name: string,
+  schema: SettingSchema,
+  value: unknown,
+): string | undefined {
   switch (schema.type) {
     case 'boolean':
       return typeof value === 'boolean' ? undefined : `${name} is true or false`

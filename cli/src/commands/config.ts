@@ -1,5 +1,4 @@
 /** `robust config`: settings that are changed at run time, with their history. */
-import { hostname, userInfo } from 'node:os'
 import {
   isSettingName,
   parseSettingText,
@@ -8,9 +7,9 @@ import {
   type SettingName,
   type SettingSchema,
 } from '@robust/proto'
-import { placementOf } from '../cluster/launch.ts'
-import { type Context, requireCluster } from '../context.ts'
-import { CliError, usageError } from '../errors.ts'
+import { addressesOf, who } from '../cluster/target.ts'
+import type { Context } from '../context.ts'
+import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { table } from '../output.ts'
 import {
@@ -210,15 +209,6 @@ function settingJson(name: SettingName, stored: StoredSetting | undefined) {
   return { name, value, default: fallback, unit, role, version, description }
 }
 
-function addressesOf(context: Context, { name, placement }: ConfigOptions): readonly string[] {
-  if (placement === undefined) return placementOf(requireCluster(context, name))
-  const addresses = placement.split(',')
-  for (const address of addresses) {
-    if (!/^.+:\d+$/.test(address)) throw usageError(`--placement ${address} is not HOST:PORT`)
-  }
-  return addresses
-}
-
 function settingName(asked: string): SettingName {
   if (isSettingName(asked)) return asked
   const word = asked.split('.').at(-1) ?? asked
@@ -240,8 +230,4 @@ function rangeOf(schema: SettingSchema): string {
 /** Without a value the process's own flag holds, or no limit; the description says which. */
 function show(value: unknown): string {
   return value === null ? 'unset' : String(value)
-}
-
-function who(): string {
-  return `${userInfo().username}@${hostname()}`.slice(0, 255)
 }

@@ -13,6 +13,7 @@ export const RESOURCE_KINDS = [
   'user',
   'permission',
   'setting',
+  'deleted-topic',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]

@@ -10,6 +10,7 @@ const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
   user: ['ann', { tags: ['admin'], credentials: { scram: 'x' } }],
   permission: ['p', { user: 'ann', action: 'publish', pattern: '#', allow: true }],
   setting: ['rebalance.reports', 3],
+  'deleted-topic': ['17', { name: 'telemetry' }],
 }
 
 describe('refusalOfValue', () => {

@@ -2,7 +2,7 @@
  * What the value of each kind of resource may be. Checked before a change is proposed, never when it is
  * applied: all members must apply a command alike, whatever version of this table they have.
  */
-import { refusalOfSetting } from '@robust/proto'
+import { refusalOfSetting, refusalOfTopic } from '@robust/proto'
 import type { ResourceKind } from '../metadata/resources.ts'
 
 type Check = (value: unknown) => boolean
@@ -21,51 +21,46 @@ const texts: Field = {
 }
 const object: Field = { is: 'an object', check: isObject }
 
-function whole(min: number, max: number): Field {
-  return {
-    is: `a whole number from ${min} to ${max}`,
-    check: (value) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max,
-  }
-}
-
 function required(field: Field): Field {
   return { ...field, required: true }
 }
 
 /** A field that is not named here is refused: a typo must not be kept as if it meant something. */
-const FIELDS: Readonly<Record<Exclude<ResourceKind, 'setting'>, Readonly<Record<string, Field>>>> =
-  {
-    topic: { partitions: whole(1, 10_000), capture: texts, config: object },
-    queue: {
-      durable: flag,
-      exclusive: flag,
-      autoDelete: flag,
-      owner: text,
-      arguments: object,
-      config: object,
-    },
-    exchange: {
-      type: required(text),
-      durable: flag,
-      autoDelete: flag,
-      internal: flag,
-      arguments: object,
-    },
-    binding: {
-      source: required(text),
-      destination: required(text),
-      destinationKind: text,
-      routingKey: text,
-      arguments: object,
-    },
-    user: { tags: texts, credentials: object, disabled: flag },
-    permission: {
-      user: required(text),
-      action: required(text),
-      pattern: required(text),
-      allow: flag,
-    },
-  }
+const FIELDS: Readonly<
+  Record<Exclude<ResourceKind, 'setting' | 'topic'>, Readonly<Record<string, Field>>>
+> = {
+  // Named by the version at which the topic came to be: its logs are found by it.
+  'deleted-topic': { name: required(text) },
+  queue: {
+    durable: flag,
+    exclusive: flag,
+    autoDelete: flag,
+    owner: text,
+    arguments: object,
+    config: object,
+  },
+  exchange: {
+    type: required(text),
+    durable: flag,
+    autoDelete: flag,
+    internal: flag,
+    arguments: object,
+  },
+  binding: {
+    source: required(text),
+    destination: required(text),
+    destinationKind: text,
+    routingKey: text,
+    arguments: object,
+  },
+  user: { tags: texts, credentials: object, disabled: flag },
+  permission: {
+    user: required(text),
+    action: required(text),
+    pattern: required(text),
+    allow: flag,
+  },
+}
 
 /** Undefined: the value may be stored. Else what is wrong with it. */
 export function refusalOfValue(
@@ -74,6 +69,7 @@ export function refusalOfValue(
   value: unknown,
 ): string | undefined {
   if (kind === 'setting') return refusalOfSetting(name, value)
+  if (kind === 'topic') return refusalOfTopic(name, value)
   if (!isObject(value)) return `the value of a ${kind} is an object`
   const fields = FIELDS[kind]
   for (const [key, item] of Object.entries(value)) {

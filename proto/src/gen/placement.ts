@@ -171,7 +171,7 @@ export interface Change {
 }
 
 export interface ResourceKey {
-  /** topic, queue, exchange, binding, user, permission, setting */
+  /** topic, queue, exchange, binding, user, permission, setting, deleted-topic */
   kind: string;
   /** empty for what belongs to the whole cluster */
   tenant: string;

@@ -85,9 +85,9 @@ export class LogShard {
     this.#opened.delete(name)
   }
 
-  /** Of the logs that are open here. */
-  reports(): LogReport[] {
-    return Array.from(this.#opened.values(), (log) => log.report)
+  /** Of a log that is open here. */
+  report(name: string): LogReport | undefined {
+    return this.#opened.get(name)?.report
   }
 
   /** Stages what is only in memory, for an orderly hand-over: the next owner has nothing to walk through. */
@@ -147,6 +147,7 @@ export class LogShard {
   async #care(log: PartitionLog): Promise<void> {
     const { clock, budget } = this.#options
     const nowMs = clock.wallMs()
+    log.measure()
     log.producers.expire(nowMs - PRODUCER_SILENCE_MS)
     log.closeWhenOld()
     const from = retainedFrom(log.segments.all, log.policy, nowMs)

@@ -58,9 +58,9 @@ export interface LogReport {
   readonly startOffset: number
   readonly endOffset: number
   readonly bytes: number
-  /** Appended since the log was opened here. */
-  readonly recordsIn: number
-  readonly bytesIn: number
+  /** Appended, over the last seconds. */
+  readonly recordsPerSecond: number
+  readonly bytesPerSecond: number
 }
 
 interface StoredState {
@@ -87,12 +87,16 @@ export class PartitionLog {
   #producersStored = false
   #pending: NewRecord[] = []
   #pendingDone: ((outcome: CommitOutcome) => void)[] = []
+  /** Since the last measurement. */
   #recordsIn = 0
   #bytesIn = 0
+  #measuredAtMs: number
+  #rate = { records: 0, bytes: 0 }
 
   constructor(options: PartitionLogOptions) {
     this.#options = options
     this.name = options.name
+    this.#measuredAtMs = options.clock.nowMs()
   }
 
   /** Reads what is stored; only the open segment is walked through. */
@@ -170,9 +174,19 @@ export class PartitionLog {
       startOffset: this.#startOffset,
       endOffset: this.#endOffset,
       bytes: this.segments.bytes,
-      recordsIn: this.#recordsIn,
-      bytesIn: this.#bytesIn,
+      recordsPerSecond: this.#rate.records,
+      bytesPerSecond: this.#rate.bytes,
     }
+  }
+
+  /** Called every few seconds: from then on the report tells the rates since the call before. */
+  measure(): void {
+    const nowMs = this.#options.clock.nowMs()
+    const seconds = Math.max(0.001, (nowMs - this.#measuredAtMs) / 1_000)
+    this.#rate = { records: this.#recordsIn / seconds, bytes: this.#bytesIn / seconds }
+    this.#measuredAtMs = nowMs
+    this.#recordsIn = 0
+    this.#bytesIn = 0
   }
 
   /** Records of one turn share a batch. `done` runs when the record is durable. Returns its offset. */

@@ -45,7 +45,7 @@ describe('Topics', () => {
     topics.set(topic('a', { id: 'two' }))
     expect(topics.policyOf('topic/one/0')).toBeUndefined()
     expect(topics.isDeleted('topic/one/0')).toBe(false)
-    topics.setDeleted(new Set(['one', 'two']))
+    for (const id of ['one', 'two']) topics.markDeleted(id, true)
     expect(topics.isDeleted('topic/one/0')).toBe(true)
     expect(topics.isDeleted('topic/two/0')).toBe(false)
   })

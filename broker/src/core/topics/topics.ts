@@ -8,7 +8,7 @@ export class Topics {
   readonly #byId = new Map<string, Topic>()
   readonly #index = new FilterIndex<Topic>()
   /** Topics that were deleted: their logs go. */
-  #deleted: ReadonlySet<string> = new Set()
+  readonly #deleted = new Set<string>()
   readonly #onChange: () => void
 
   /** `onChange`: what addresses lead to has changed. */
@@ -37,8 +37,10 @@ export class Topics {
     if (this.#forget(tenant, name)) this.#onChange()
   }
 
-  setDeleted(ids: ReadonlySet<string>): void {
-    this.#deleted = ids
+  /** Whether the topic with this id was deleted, for certain. */
+  markDeleted(id: string, deleted: boolean): void {
+    if (deleted) this.#deleted.add(id)
+    else this.#deleted.delete(id)
   }
 
   /** Every topic that keeps what is published to the address, each once. */

@@ -11,6 +11,7 @@ const REASON: Record<BrokerErrorCode, number> = {
   TAKEN_OVER: ReasonCode.sessionTakenOver,
   REFUSED: ReasonCode.quotaExceeded,
   SHUTTING_DOWN: ReasonCode.serverShuttingDown,
+  NOT_FOUND: ReasonCode.implementationSpecificError,
 }
 
 export function reasonOf(error: unknown): number {
