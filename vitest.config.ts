@@ -15,6 +15,7 @@ export default defineConfig({
             'test/architecture/*.test.ts',
             'test/performance/*.test.ts',
             'test/support/*.test.ts',
+            'test/chaos/*-check.test.ts',
           ],
           testTimeout: 20_000,
           hookTimeout: 30_000,
@@ -26,7 +27,7 @@ export default defineConfig({
           name: 'end-to-end',
           // Generous: a condition that holds is seen at once, and a slow machine is no defect.
           expect: { poll: { timeout: 30_000 } },
-          include: ['test/end-to-end/**/*.test.ts', 'test/cluster/**/*.test.ts'],
+          include: ['test/{end-to-end,cluster}/**/*.test.ts', 'test/chaos/*-chaos.test.ts'],
           globalSetup: ['test/support/debian-tools.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
