@@ -16,8 +16,18 @@ export default defineConfig({
             'test/performance/*.test.ts',
             'test/support/*.test.ts',
           ],
+          // Long, and the same on every Node: a project of its own.
+          exclude: ['raft/src/simulation/**'],
           testTimeout: 20_000,
           hookTimeout: 30_000,
+        },
+      },
+      {
+        ...source,
+        test: {
+          name: 'simulation',
+          include: ['raft/src/simulation/**/*.test.ts'],
+          testTimeout: 60_000,
         },
       },
       {
