@@ -283,6 +283,7 @@ describe('table 1.3: a removed member', () => {
     const other = othersThan(world, leader)[0]!
     world.cut(leader, other)
     world.change(leader, remove(leader))
+    world.run(3)
     // The entry is only here, and only with it can anyone be elected.
     world.crash(leader)
     world.heal()

@@ -52,7 +52,7 @@ export class SimulationFailure extends Error {
 }
 
 const PROGRESS_COMMANDS = 5
-/** In between nothing is proposed, so that the others' logs are as good as any. */
+/** In between nothing is proposed, so that nobody's log is older than the leader's. */
 const IDLE_TICKS = 120
 /** Elections may have to be begun several times; a command takes a few ticks. */
 const PROGRESS_TICKS = 400
