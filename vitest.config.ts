@@ -13,6 +13,7 @@ export default defineConfig({
           include: [
             '*/src/**/*.test.ts',
             'test/architecture/*.test.ts',
+            'test/checkers/*.test.ts',
             'test/performance/*.test.ts',
             'test/support/*.test.ts',
           ],
