@@ -12,6 +12,7 @@ export default defineConfig({
           name: 'unit',
           include: [
             '*/src/**/*.test.ts',
+            'raft/examples/*.test.ts',
             'test/architecture/*.test.ts',
             'test/checkers/*.test.ts',
             'test/performance/*.test.ts',
