@@ -5,7 +5,7 @@
 const WORKSPACES = 'proto|raft|storage-adapters|placement|broker|cli'
 const TEST = '\\.test\\.ts$'
 /** Code that only tests run; it may use what tests use. */
-const TEST_ONLY = [TEST, '^test/', '^[^/]+/src/(testing|conformance)/']
+const TEST_ONLY = [TEST, '^test/', '^[^/]+/src/(testing|conformance|simulation)/']
 const NPM = '(^|/)node_modules/'
 const ASSERT = '^(node:)?assert(/|$)'
 const FILES = '^(node:)?(fs|child_process|worker_threads|cluster)(/|$)'

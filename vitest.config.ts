@@ -12,13 +12,25 @@ export default defineConfig({
           name: 'unit',
           include: [
             '*/src/**/*.test.ts',
+            'raft/examples/*.test.ts',
             'test/architecture/*.test.ts',
+            'test/checkers/*.test.ts',
             'test/performance/*.test.ts',
             'test/support/*.test.ts',
             'test/chaos/*-check.test.ts',
           ],
+          // Long, and the same on every Node: a project of its own.
+          exclude: ['raft/src/simulation/**'],
           testTimeout: 20_000,
           hookTimeout: 30_000,
+        },
+      },
+      {
+        ...source,
+        test: {
+          name: 'simulation',
+          include: ['raft/src/simulation/**/*.test.ts'],
+          testTimeout: 60_000,
         },
       },
       {

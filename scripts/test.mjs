@@ -1,5 +1,5 @@
-// `npm test`: unit and end-to-end tests on this Node, then the unit tests on Node 24. The last line is
-// the sum, and the exit code is honest. CI=true forbids what else is a loud warning; to leave Node 24
+// `npm test`: unit tests, the simulation of raft-ts and end-to-end tests on this Node, then the unit
+// tests on Node 24. The last line is the sum, and the exit code is honest. CI=true forbids what else is a loud warning; to leave Node 24
 // out, set ROBUST_SKIP_NODE24=1: its tests count as skipped.
 
 import { spawnSync } from 'node:child_process'
@@ -66,11 +66,15 @@ function runOnNode24(unit) {
 
 const here = `Node ${process.versions.node}`
 const unit = runProject('unit', { node: process.execPath, title: `unit on ${here}` })
+const simulation = runProject('simulation', {
+  node: process.execPath,
+  title: `simulation on ${here}`,
+})
 const endToEnd = runProject('end-to-end', {
   node: process.execPath,
   title: `end-to-end on ${here}`,
 })
-const parts = [unit, endToEnd, runOnNode24(unit)]
+const parts = [unit, simulation, endToEnd, runOnNode24(unit)]
 const sum = (name) => parts.reduce((total, part) => total + part[name], 0)
 process.stdout.write(
   `\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped\n`,

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { World } from '../testing/world.ts'
+import { NO_FAULTS } from '../simulation/network.ts'
+import { World } from '../simulation/world.ts'
 
 function newWorld(memberCount = 3, seed = 1): World {
   const world = new World({ seed, memberCount })
@@ -127,7 +128,7 @@ describe('a power loss', () => {
     const world = newWorld()
     for (let at = 0; at < 5; at += 1) commit(world, `kept-${at}`)
     const committed = world.invariants.highestCommit
-    world.faults = { drop: 0, duplicate: 0, delayMax: 0, writeDelayMax: 20 }
+    world.faults = { ...NO_FAULTS, writeDelayMax: 20 }
     for (let at = 0; at < 5; at += 1) world.propose(world.leader()!, `unsure-${at}`)
     for (const id of world.ids) world.crash(id)
     for (const id of world.ids) world.start(id)
@@ -147,6 +148,6 @@ describe('a follower behind the log', () => {
     for (let at = 0; at < 30; at += 1) commit(world, `x${at}`)
     world.start(away)
     world.runUntil(() => world.state(away) === world.state(world.leader()!), 100)
-    expect(world.installedSnapshots).toBe(1)
+    expect(world.counts.installedSnapshots).toBe(1)
   })
 })

@@ -8,7 +8,7 @@ import { entryBytes } from './log.ts'
 import { hasOwnTermCommit } from './membership-rules.ts'
 import type { AppendResponse, HeartbeatResponse, LogEntryKind, RaftMessage } from './messages.ts'
 import { Progress } from './progress.ts'
-import { quorumValue } from './quorum.ts'
+import { countsForCommit, quorumValue } from './quorum.ts'
 import { ReadQueue } from './read-index.ts'
 import {
   becomeFollower,
@@ -273,7 +273,8 @@ export function maybeCommit(state: NodeState): void {
   )
   const index = quorumValue(durable)
   const hadPendingChange = hasPendingChange(state)
-  if (index <= log.commitIndex || log.termAt(index) !== state.hardState.term) return
+  if (index <= log.commitIndex) return
+  if (!countsForCommit(log.termAt(index), state.hardState.term)) return
   for (let at = log.commitIndex + 1; at <= index; at += 1) {
     const entry = log.entryAt(at)
     if (entry?.kind === 'command' && entry.term === state.hardState.term) {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { changeBeforeOwnTermCommit } from '../simulation/scenarios.ts'
+import { World } from '../simulation/world.ts'
 import { LoneNode } from '../testing/lone-node.ts'
-import { changeBeforeOwnTermCommit } from '../testing/scenarios.ts'
-import { World } from '../testing/world.ts'
 import { decodeConfiguration, encodeConfiguration, type RaftMember } from './configuration.ts'
 import type { MessageBody, RaftMessage } from './messages.ts'
 
@@ -137,9 +137,9 @@ describe('a configuration', () => {
       world.run(3)
     }
     expect(world.node(leader).log.firstIndex).toBeGreaterThan(configurationIndex)
-    const before = world.installedSnapshots
+    const before = world.counts.installedSnapshots
     join(world, 'n5')
-    expect(world.installedSnapshots).toBeGreaterThan(before)
+    expect(world.counts.installedSnapshots).toBeGreaterThan(before)
     for (const id of world.ids) world.crash(id)
     for (const id of world.ids) world.start(id)
     world.runUntil(() => world.leader() !== undefined, 200)
@@ -283,6 +283,7 @@ describe('table 1.3: a removed member', () => {
     const other = othersThan(world, leader)[0]!
     world.cut(leader, other)
     world.change(leader, remove(leader))
+    world.run(3)
     // The entry is only here, and only with it can anyone be elected.
     world.crash(leader)
     world.heal()

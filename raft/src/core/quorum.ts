@@ -22,3 +22,11 @@ export function countVotes(
   if (granted >= needed) return 'won'
   return memberIds.length - refused < needed ? 'lost' : 'open'
 }
+
+/**
+ * Only an entry of the leader's own term is committed by counting who has it: one of an older term may
+ * still be overwritten although a majority has it. (Raft section 5.4.2, figure 8)
+ */
+export function countsForCommit(entryTerm: number | undefined, leaderTerm: number): boolean {
+  return entryTerm === leaderTerm
+}

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { transferToOneThatIsAway } from '../simulation/scenarios.ts'
+import { World } from '../simulation/world.ts'
 import { LoneNode } from '../testing/lone-node.ts'
-import { transferToOneThatIsAway } from '../testing/scenarios.ts'
-import { World } from '../testing/world.ts'
 import type { MessageBody } from './messages.ts'
 
 function newWorld(memberCount = 3): World {

@@ -4,7 +4,7 @@ import { PROTOCOL_VERSION } from '../core/messages.ts'
 import { RaftNode } from '../core/node.ts'
 import { DEFAULT_LIMITS } from '../options.ts'
 import type { LogWrite } from '../ports/log-store.ts'
-import { WORLD_TIMINGS } from './world.ts'
+import { WORLD_TIMINGS } from '../simulation/world.ts'
 
 export interface LoneOptions {
   /** The terms of the entries in the log, from index 1 on. */

@@ -1,5 +1,7 @@
 /** Scenarios that a test runs as they are, and once more with a planted bug that they must find. */
 import assert from 'node:assert'
+import type { MemoryLogStore } from '../memory/memory-log-store.ts'
+import type { LogStore } from '../ports/log-store.ts'
 import { World } from './world.ts'
 
 /**
@@ -86,6 +88,20 @@ export function longerLogOfAnOlderTerm(): World {
   world.runUntil(() => world.leader() !== undefined, 400)
   assert.notEqual(world.leader(), old)
   return world
+}
+
+/** The power goes with the write of this number; the next life starts from what is then on the disk. */
+export function crashingAt(store: MemoryLogStore, crashAt: number): LogStore {
+  let writes = 0
+  return {
+    open: (identity) => store.open(identity),
+    close: () => store.close(),
+    write: (write) => {
+      writes += 1
+      if (writes === crashAt) store.crash()
+      return store.write(write)
+    },
+  }
 }
 
 function begin(world: World, id: string, change: Parameters<World['change']>[1]): void {

@@ -1,18 +1,22 @@
 /**
- * A cluster of cores in virtual time: one tick at a time, with a network and disks that misbehave on
- * request. A seed decides everything. Every promise of Raft is checked after every step.
+ * A cluster of cores in virtual time: one tick at a time, with a network, disks and processes that
+ * misbehave on request. A seed decides everything. Every promise of Raft is checked after every step.
  */
 import assert from 'node:assert'
 import type { ChangeOutcome, MembershipChange } from '../core/membership.ts'
-import type { LogEntry, RaftMessage, SnapshotHeader, SnapshotMeta } from '../core/messages.ts'
+import type { LogEntry, RaftMessage, SnapshotHeader } from '../core/messages.ts'
 import { PROTOCOL_VERSION } from '../core/messages.ts'
 import { RaftNode } from '../core/node.ts'
 import type { TickTimings } from '../core/state.ts'
+import { decodeVerdict } from '../core/state-check.ts'
 import type { TransferOutcome } from '../core/transfer.ts'
+import { LogDamagedError } from '../errors.ts'
 import { DEFAULT_LIMITS, type RaftLimits } from '../options.ts'
-import type { LogWrite, StoredLog } from '../ports/log-store.ts'
+import { seededRandom } from '../testing/random.ts'
+import type { SimulatedDisk } from './disk.ts'
+import { chain, type Host, newHost, recordedVoters } from './host.ts'
 import { Invariants, votersOf } from './invariants.ts'
-import { seededRandom } from './random.ts'
+import { type Faults, Network, NO_FAULTS } from './network.ts'
 
 export interface WorldOptions {
   readonly seed: number
@@ -20,17 +24,10 @@ export interface WorldOptions {
   /** More hosts, which are down and no members until they are started and added. */
   readonly spareCount?: number
   readonly limits?: Partial<RaftLimits>
+  readonly timings?: Partial<TickTimings>
+  /** Told what happens, for who wants to read along. */
+  readonly onEvent?: (text: string) => void
 }
-
-/** Probabilities per message or tick; delays in ticks. */
-export interface Faults {
-  readonly drop: number
-  readonly duplicate: number
-  readonly delayMax: number
-  readonly writeDelayMax: number
-}
-
-export const NO_FAULTS: Faults = { drop: 0, duplicate: 0, delayMax: 0, writeDelayMax: 0 }
 
 export const WORLD_TIMINGS: TickTimings = {
   heartbeat: 3,
@@ -39,62 +36,65 @@ export const WORLD_TIMINGS: TickTimings = {
   bootstrapElectionMin: 2,
   bootstrapElectionMax: 8,
   storageStall: 30,
-  stateCheck: 0,
+  stateCheck: 90,
 }
 
-interface Disk {
-  stored: StoredLog
-  snapshot: { readonly meta: SnapshotMeta; readonly state: string } | undefined
-}
+/** A process that was paused makes up for so many ticks before it looks at what waits. */
+const CATCH_UP_TICKS = 10
 
-interface Host {
-  readonly id: string
-  readonly disk: Disk
-  life: number
-  node: RaftNode | undefined
-  write: { readonly content: LogWrite; readonly dueTick: number } | undefined
-  /** The state machine: a hash chain over everything applied. */
-  state: string
-  sinceSnapshot: number
-  readonly reads: Map<number, number>
+export interface WorldCounts {
+  crashes: number
+  pauses: number
+  syncErrors: number
+  bitFlips: number
+  damagedStarts: number
+  confirmedReads: number
+  installedSnapshots: number
+  stateVerdicts: number
 }
-
-type Parcel =
-  | { readonly kind: 'message'; readonly dueTick: number; readonly message: RaftMessage }
-  | {
-      readonly kind: 'snapshot'
-      readonly dueTick: number
-      readonly header: SnapshotHeader
-      readonly state: string
-    }
 
 export class World {
   readonly invariants = new Invariants()
   readonly random: () => number
-  /** All hosts, the spare ones last. */
-  readonly ids: readonly string[]
+  readonly network: Network
+  readonly counts: WorldCounts = {
+    crashes: 0,
+    pauses: 0,
+    syncErrors: 0,
+    bitFlips: 0,
+    damagedStarts: 0,
+    confirmedReads: 0,
+    installedSnapshots: 0,
+    stateVerdicts: 0,
+  }
+  readonly #options: WorldOptions
   readonly #initialIds: readonly string[]
-  readonly #hosts: ReadonlyMap<string, Host>
-  readonly #cut = new Set<string>()
+  readonly #hosts = new Map<string, Host>()
   readonly #limits: RaftLimits
-  #parcels: Parcel[] = []
   faults: Faults = NO_FAULTS
   /** Members whose disk completes no write. */
   readonly stuckDisks = new Set<string>()
+  /** Members whose state was found to deviate, and which have stopped. */
+  readonly deviants: string[] = []
   tickCount = 0
-  confirmedReads = 0
-  installedSnapshots = 0
   #lastToken = 0
   #checkedCommit = 0
 
   constructor(options: WorldOptions) {
+    this.#options = options
     this.random = seededRandom(options.seed)
+    this.network = new Network(this.random)
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
     const { memberCount, spareCount = 0 } = options
-    this.ids = Array.from({ length: memberCount + spareCount }, (_, at) => `n${at + 1}`)
-    this.#initialIds = this.ids.slice(0, memberCount)
-    this.#hosts = new Map(this.ids.map((id) => [id, newHost(id)]))
+    const ids = Array.from({ length: memberCount + spareCount }, (_, at) => `n${at + 1}`)
+    this.#initialIds = ids.slice(0, memberCount)
+    for (const id of ids) this.#hosts.set(id, newHost(id))
     for (const id of this.#initialIds) this.start(id)
+  }
+
+  /** All hosts, the spare ones and those that were made later last. */
+  get ids(): readonly string[] {
+    return [...this.#hosts.keys()]
   }
 
   node(id: string): RaftNode {
@@ -107,8 +107,20 @@ export class World {
     return this.#host(id).node !== undefined
   }
 
+  isDamaged(id: string): boolean {
+    return this.#host(id).isDamaged
+  }
+
+  isPaused(id: string): boolean {
+    return this.#host(id).pausedAt !== undefined
+  }
+
   state(id: string): string {
     return this.#host(id).state
+  }
+
+  disk(id: string): SimulatedDisk {
+    return this.#host(id).disk
   }
 
   /** The leader with the highest term, if any. */
@@ -117,13 +129,24 @@ export class World {
     return leaders.sort((a, b) => this.node(b).term - this.node(a).term)[0]
   }
 
-  start(id: string): void {
+  /** The voters by the configurations that a host may act by: its newest, and the one before it. */
+  votersBy(id: string): readonly (readonly string[])[] {
+    const recorded = recordedVoters(this.#host(id))
+    const isNew = recorded.length === 0 && this.#initialIds.includes(id)
+    return isNew ? [this.#initialIds] : recorded
+  }
+
+  /** Returns false when its disk is damaged: it stays down. */
+  start(id: string): boolean {
     const host = this.#host(id)
-    const { stored, snapshot } = host.disk
+    const opened = this.#open(host)
+    if (opened === undefined) return false
+    const { stored, snapshot } = opened
     const isSpare = !this.#initialIds.includes(id)
     host.life += 1
     host.state = snapshot?.state ?? ''
     host.sinceSnapshot = 0
+    host.hashes.clear()
     host.node = new RaftNode({
       id,
       clusterId: 'world',
@@ -134,46 +157,109 @@ export class World {
         address: member,
       })),
       isJoining: isSpare,
-      timings: WORLD_TIMINGS,
+      isHashing: true,
+      timings: { ...WORLD_TIMINGS, ...this.#options.timings },
       limits: this.#limits,
       random: this.random,
       stored,
       snapshot: snapshot?.meta,
     })
+    this.note(`${id} starts`)
+    return true
+  }
+
+  #open(host: Host): ReturnType<SimulatedDisk['open']> | undefined {
+    try {
+      const opened = host.disk.open()
+      host.isDamaged = false
+      return opened
+    } catch (error) {
+      if (!(error instanceof LogDamagedError)) throw error
+      this.counts.damagedStarts += 1
+      this.note(`${host.id} finds its disk damaged`)
+      return undefined
+    }
   }
 
   /** A power loss: the running write is lost, or, as may happen, was just completed. */
   crash(id: string): void {
     const host = this.#host(id)
-    if (host.write !== undefined && this.random() < 0.3) store(host.disk, host.write.content)
+    if (host.write !== undefined && this.random() < 0.3) host.disk.write(host.write.content)
+    this.#end(host)
+    this.counts.crashes += 1
+    this.note(`${id} crashes`)
+  }
+
+  #end(host: Host): void {
     host.write = undefined
     host.node = undefined
+    host.pausedAt = undefined
     host.reads.clear()
+    this.network.forget(host.id)
+  }
+
+  /** SIGSTOP: nothing runs, what comes waits, the running write may still complete. */
+  pause(id: string): void {
+    const host = this.#host(id)
+    if (host.node === undefined || host.pausedAt !== undefined) return
+    host.pausedAt = this.tickCount
+    this.network.hold(id)
+    this.counts.pauses += 1
+    this.note(`${id} is paused`)
+  }
+
+  resume(id: string): void {
+    const host = this.#host(id)
+    if (host.pausedAt === undefined) return
+    const missed = Math.min(this.tickCount - host.pausedAt, CATCH_UP_TICKS)
+    host.pausedAt = undefined
+    this.network.unhold(id, this.tickCount)
+    this.note(`${id} goes on`)
+    for (let tick = 0; tick < missed; tick += 1) {
+      host.node?.tick()
+      this.#settle(host)
+    }
+  }
+
+  /** A bit of its disk flips; noticed when it is opened next. */
+  flipBit(id: string): void {
+    const host = this.#host(id)
+    host.disk.flipBit(this.random)
+    host.isDamaged = true
+    this.counts.bitFlips += 1
+    this.note(`a bit flips on the disk of ${id}`)
+  }
+
+  setDrift(id: string, drift: number): void {
+    this.#host(id).drift = drift
+  }
+
+  /** A new host with an empty disk, as a spare. */
+  addHost(id: string): void {
+    assert(!this.#hosts.has(id), `${id} is an id that was used`)
+    this.#hosts.set(id, newHost(id))
+  }
+
+  /** As broken memory would: the state is another one from here on. */
+  corruptState(id: string): void {
+    this.#host(id).state = 'corrupt'
   }
 
   cut(from: string, to: string): void {
-    this.#cut.add(`${from}>${to}`)
+    this.network.cut(from, to)
   }
 
   isolate(id: string): void {
-    for (const other of this.ids) {
-      this.cut(id, other)
-      this.cut(other, id)
-    }
+    this.network.isolate(id, this.ids)
   }
 
   /** Cuts all links between these hosts and the others. */
   split(side: readonly string[]): void {
-    for (const a of side) {
-      for (const b of this.ids.filter((id) => !side.includes(id))) {
-        this.cut(a, b)
-        this.cut(b, a)
-      }
-    }
+    this.network.split(side, this.ids)
   }
 
   heal(): void {
-    this.#cut.clear()
+    this.network.heal()
   }
 
   propose(id: string, text: string): boolean {
@@ -185,12 +271,14 @@ export class World {
   change(id: string, change: MembershipChange): ChangeOutcome {
     const outcome = this.node(id).changeMembership(change)
     this.#settle(this.#host(id))
+    if (outcome.kind === 'appended') this.note(`${id}: ${change.kind} ${change.member.id}`)
     return outcome
   }
 
   transfer(id: string, to: string | undefined, timeoutTicks: number): TransferOutcome {
     const outcome = this.node(id).transferLeadership(to, timeoutTicks)
     this.#settle(this.#host(id))
+    if (outcome.kind === 'started') this.note(`${id} hands over to ${outcome.to}`)
     return outcome
   }
 
@@ -201,6 +289,10 @@ export class World {
     if (!this.node(id).readIndex(this.#lastToken)) return
     host.reads.set(this.#lastToken, this.invariants.highestCommit)
     this.#settle(host)
+  }
+
+  note(text: string): void {
+    this.#options.onEvent?.(`${this.tickCount}: ${text}`)
   }
 
   run(ticks: number): void {
@@ -219,14 +311,20 @@ export class World {
   tick(): void {
     this.tickCount += 1
     for (const host of this.#hosts.values()) {
-      if (host.node === undefined) continue
-      host.node.tick()
+      if (host.node === undefined || host.pausedAt !== undefined) continue
+      for (let ticks = this.#ticksOf(host); ticks > 0; ticks -= 1) host.node?.tick()
       this.#settle(host)
     }
-    const due = this.#parcels.filter((parcel) => parcel.dueTick <= this.tickCount)
-    this.#parcels = this.#parcels.filter((parcel) => parcel.dueTick > this.tickCount)
-    for (const parcel of due) this.#deliver(parcel)
+    for (const parcel of this.network.due(this.tickCount)) {
+      if (parcel.kind === 'message') this.deliver(parcel.message)
+      else this.#install(parcel.header, parcel.state)
+    }
     for (const host of this.#hosts.values()) this.#completeWrite(host)
+  }
+
+  #ticksOf({ drift }: Host): number {
+    if (drift === 0 || this.random() >= Math.abs(drift)) return 1
+    return drift > 0 ? 2 : 0
   }
 
   checkLogMatching(): void {
@@ -236,37 +334,40 @@ export class World {
 
   /** Gives a message to a member, as if it had come over the network. */
   deliver(message: RaftMessage): void {
-    this.#deliver({ kind: 'message', dueTick: 0, message })
-  }
-
-  #deliver(parcel: Parcel): void {
-    const { to } = parcel.kind === 'message' ? parcel.message : parcel.header
-    const host = this.#host(to)
-    if (host.node === undefined) return
-    if (parcel.kind === 'message') host.node.step(parcel.message)
-    else this.#install(host, parcel)
+    const host = this.#host(message.to)
+    host.node?.step(message)
     this.#settle(host)
   }
 
-  #install(host: Host, parcel: Parcel & { kind: 'snapshot' }): void {
-    const { header, state } = parcel
-    const node = host.node
-    if (node === undefined || !node.admits(header)) return
+  #install(header: SnapshotHeader, state: string): void {
+    const host = this.#host(header.to)
+    const { node } = host
+    if (node?.admits(header) !== true) return
     const verdict = node.judgeSnapshot(header)
     if (verdict === 'receive') {
-      host.disk.snapshot = { meta: header.snapshot, state }
+      host.disk.storeSnapshot({ meta: header.snapshot, state })
       host.state = state
       host.sinceSnapshot = 0
+      host.hashes.clear()
       node.adoptSnapshot(header.snapshot)
-      this.installedSnapshots += 1
+      this.counts.installedSnapshots += 1
     }
     node.answerSnapshot(header, verdict !== 'stale')
+    this.#settle(host)
   }
 
   #completeWrite(host: Host): void {
-    if (host.write === undefined || host.node === undefined) return
+    if (host.write === undefined || host.node === undefined || host.pausedAt !== undefined) return
     if (host.write.dueTick > this.tickCount || this.stuckDisks.has(host.id)) return
-    store(host.disk, host.write.content)
+    const { content } = host.write
+    if (this.random() < this.faults.syncError) {
+      if (this.random() < 0.5) host.disk.write(content)
+      this.#end(host)
+      this.counts.syncErrors += 1
+      this.note(`a write of ${host.id} fails`)
+      return
+    }
+    host.disk.write(content)
     host.write = undefined
     host.node.written()
     this.#settle(host)
@@ -274,21 +375,25 @@ export class World {
 
   /** What a driver does after each event, and the checks. */
   #settle(host: Host): void {
-    const node = host.node
+    const { node, id } = host
     if (node === undefined) return
     const ready = node.ready()
-    this.invariants.check(node, host.id)
-    this.invariants.checkConfiguration(node, host.id)
+    this.invariants.check(node, id)
+    this.invariants.checkConfiguration(node, id)
     this.#checkCommit(node)
-    for (const message of ready.messages) this.#send(message)
+    for (const message of ready.messages) {
+      this.invariants.checkPromise(message, host.disk)
+      this.network.send(message, { faults: this.faults, nowTick: this.tickCount })
+    }
     if (ready.write !== undefined) {
+      this.invariants.checkWrite(id, ready.write)
       const delay = Math.floor(this.random() * (this.faults.writeDelayMax + 1))
       host.write = { content: ready.write, dueTick: this.tickCount + delay }
     }
     for (const read of ready.reads) {
       const floor = host.reads.get(read.token) ?? 0
       assert(read.index >= floor, `a read at ${read.index} misses what was committed at ${floor}`)
-      this.confirmedReads += 1
+      this.counts.confirmedReads += 1
     }
     for (const peer of ready.snapshotPeers) this.#sendSnapshot(host, node, peer)
     for (const entry of node.nextCommitted(5)) this.#apply(host, node, entry)
@@ -302,7 +407,7 @@ export class World {
     this.#checkedCommit = index
     const term = node.log.termAt(index)
     const voters = votersOf(node.members)
-    const holders = voters.filter((id) => holds(this.#host(id).disk, { index, term }))
+    const holders = voters.filter((id) => this.#hosts.get(id)?.disk.holds({ index, term }))
     assert(
       holders.length > voters.length / 2,
       `${index} is committed by ${holders.join()} of ${voters.join()}`,
@@ -310,41 +415,40 @@ export class World {
   }
 
   #apply(host: Host, node: RaftNode, entry: LogEntry): void {
-    this.invariants.applied(host.id, entry)
+    if (host.node !== node) return
     host.state = chain(host.state, entry)
+    if (host.state !== 'corrupt') this.invariants.applied(host.id, entry, host.state)
     node.applied(entry.index)
     host.sinceSnapshot += 1
+    if (entry.kind === 'state-check') {
+      host.hashes.set(entry.index, host.state)
+      node.reportStateHash(entry.index, host.state)
+    }
+    if (entry.kind !== 'state-verdict') return
+    this.counts.stateVerdicts += 1
+    const { index, hash } = decodeVerdict(entry.data)
+    if ((host.hashes.get(index) ?? hash) === hash) return
+    this.deviants.push(host.id)
+    this.#end(host)
   }
 
   #takeSnapshot(host: Host, node: RaftNode): void {
+    if (host.node !== node) return
     const index = node.log.appliedIndex
     const term = node.log.termAt(index) ?? 0
     const members = node.membersAt(index)
     const configurationIndex = node.configurationIndexAt(index)
     const content = { bytes: host.state.length, sha256: host.state }
     const meta = { index, term, members, configurationIndex, ...content }
-    host.disk.snapshot = { meta, state: host.state }
+    host.disk.storeSnapshot({ meta, state: host.state })
     host.sinceSnapshot = 0
     node.compactBehind(meta)
   }
 
-  #send(message: RaftMessage): void {
-    if (this.#isLost(message.from, message.to)) return
-    const copies = this.random() < this.faults.duplicate ? 2 : 1
-    for (let copy = 0; copy < copies; copy += 1) {
-      const dueTick = this.tickCount + 1 + Math.floor(this.random() * (this.faults.delayMax + 1))
-      this.#parcels.push({ kind: 'message', dueTick, message })
-    }
-  }
-
   #sendSnapshot(host: Host, node: RaftNode, peer: string): void {
-    const { snapshot } = host.disk
+    const snapshot = host.disk.writtenSnapshot
     assert(snapshot !== undefined, 'the log was compacted without a snapshot')
     node.snapshotStarted(peer, snapshot.meta.index)
-    if (this.#isLost(host.id, peer)) {
-      node.snapshotFailed(peer)
-      return
-    }
     const header: SnapshotHeader = {
       protocolVersion: PROTOCOL_VERSION,
       clusterId: 'world',
@@ -355,14 +459,12 @@ export class World {
       term: node.term,
       snapshot: snapshot.meta,
     }
-    const dueTick = this.tickCount + 1 + Math.floor(this.random() * 8)
-    this.#parcels.push({ kind: 'snapshot', dueTick, header, state: snapshot.state })
+    this.network.sendSnapshot(header, snapshot.state, {
+      faults: this.faults,
+      nowTick: this.tickCount,
+    })
     // The transport gives up after a while; without effect if the answer came.
     node.snapshotFailed(peer)
-  }
-
-  #isLost(from: string, to: string): boolean {
-    return this.#cut.has(`${from}>${to}`) || this.random() < this.faults.drop
   }
 
   #host(id: string): Host {
@@ -370,54 +472,4 @@ export class World {
     assert(host !== undefined, `there is no ${id}`)
     return host
   }
-}
-
-function newHost(id: string): Host {
-  const hardState = { term: 0, votedFor: undefined }
-  return {
-    id,
-    disk: { stored: { hardState, base: { index: 0, term: 0 }, entries: [] }, snapshot: undefined },
-    life: 0,
-    node: undefined,
-    write: undefined,
-    state: '',
-    sinceSnapshot: 0,
-    reads: new Map(),
-  }
-}
-
-function holds(disk: Disk, entry: { index: number; term: number | undefined }): boolean {
-  const { base, entries } = disk.stored
-  if (entry.index <= Math.max(base.index, disk.snapshot?.meta.index ?? 0)) return true
-  return entries[entry.index - base.index - 1]?.term === entry.term
-}
-
-/** What LogStore.write promises, on a value. */
-function store(disk: Disk, write: LogWrite): void {
-  let { base, entries } = disk.stored
-  if (write.reset !== undefined) {
-    base = write.reset
-    entries = []
-  }
-  if (write.truncateFrom !== undefined)
-    entries = entries.slice(0, write.truncateFrom - base.index - 1)
-  assert.equal(
-    write.entries[0]?.index ?? base.index + entries.length + 1,
-    base.index + entries.length + 1,
-  )
-  entries = [...entries, ...write.entries]
-  if (write.compactTo !== undefined) {
-    entries = entries.slice(write.compactTo.index - base.index)
-    base = write.compactTo
-  }
-  disk.stored = { hardState: write.hardState ?? disk.stored.hardState, base, entries }
-}
-
-function chain(state: string, entry: LogEntry): string {
-  const text = `${state}|${entry.index}:${entry.term}:${Buffer.from(entry.data).toString('latin1')}`
-  let hash = 0x811c9dc5
-  for (let at = 0; at < text.length; at += 1) {
-    hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193) >>> 0
-  }
-  return hash.toString(16)
 }
