@@ -89,7 +89,7 @@ describe('failure case 4: the leader is isolated with brokers on its side', () =
       owners.see((await center.status(isolated)).metadata?.shards ?? [])
       const shards = (await center.status(majority)).metadata?.shards ?? []
       owners.see(shards)
-      return shards.every(({ owner }) => owner === 'broker-3')
+      return shards.every(({ owner, opened }) => opened && owner === 'broker-3')
     })
     const grants = (await center.events(majority)).filter(({ kind }) => kind === 'NodeRemoved')
     expect(grants.map(({ subject }) => subject).sort()).toEqual(['broker-1', 'broker-2'])

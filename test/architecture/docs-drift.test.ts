@@ -43,6 +43,18 @@ describe('docs/errors.md', () => {
   })
 })
 
+describe('docs/failure-cases.md', () => {
+  test('names tests that exist', () => {
+    const cases = readFileSync(resolve(ROOT, 'docs/failure-cases.md'), 'utf8')
+    const named = [...cases.matchAll(/\| `([^`]+\.test\.ts)`: (failure case \d+) \|$/gm)]
+    expect(named.length).toBeGreaterThan(10)
+    for (const [, file = '', name = ''] of named) {
+      const text = readFileSync(resolve(ROOT, file), 'utf8')
+      expect(text, `${file} has no ${name}`).toMatch(new RegExp(`'${name}\\b`))
+    }
+  })
+})
+
 describe('docs/settings.md', () => {
   test('lists every setting as the code has it, and no others', () => {
     const settings = readFileSync(resolve(ROOT, 'docs/settings.md'), 'utf8')

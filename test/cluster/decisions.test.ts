@@ -1,6 +1,8 @@
 // What the Placement Center decides from reports and from operators: each test makes the condition, and
 // sees the decision, the order and what it did to real clients of a real cluster.
+import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import { shardOf } from '@robust/broker'
 import mqtt, { type IConnackPacket, type IDisconnectPacket } from 'mqtt'
@@ -239,6 +241,43 @@ describe('rebalance', () => {
     }
     return [...topics.values()]
   }
+})
+
+describe('failure case 14', () => {
+  /** Sends bytes to a port until they are taken or the server hangs up. */
+  function throwAt(at: number, bytes: Buffer): Promise<void> {
+    return new Promise((resolve) => {
+      const socket = connectSocket(at, '127.0.0.1', () => {
+        socket.write(bytes, () => socket.end())
+      })
+      socket.resume()
+      socket.on('error', () => undefined)
+      socket.on('close', () => resolve())
+      socket.setTimeout(3_000, () => socket.destroy())
+    })
+  }
+
+  test('noise at every port of brokers and the Placement Center changes nothing', async () => {
+    const shape = async () => {
+      const { nodes, placement: center } = await cluster.status()
+      return [center.term, nodes.map(({ name, pid, shards }) => [name, pid, shards?.owned])]
+    }
+    const before = await shape()
+    const blocks = Array.from({ length: 32_768 }, (_, at) =>
+      createHash('sha256').update(String(at)).digest(),
+    )
+    const noise = Buffer.concat(blocks)
+    const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+    const ports = [0, 1, 2].flatMap((at) =>
+      [1_228, 9_981, 1_883].map((standard) => standard + at * 100 + cluster.offset),
+    )
+    for (const at of ports) {
+      await Promise.all([throwAt(at, noise), throwAt(at, Buffer.concat([preface, noise]))])
+    }
+    expect(await shape()).toEqual(before)
+    expect((await cluster.robust('cluster', 'status')).code).toBe(0)
+    await mosquittoPub(port(1), '-q', '1', '-t', 'after/noise', '-m', 'well')
+  })
 })
 
 describe('drain', () => {

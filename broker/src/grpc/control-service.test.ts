@@ -56,7 +56,7 @@ describe('createControlService', () => {
     ['an older term', { ...authority, placementTerm: 4 }, status.FAILED_PRECONDITION],
     ['another registration', { ...authority, nodeEpoch: 9 }, status.FAILED_PRECONDITION],
     ['older metadata', { ...authority, metadataIndex: 99 }, status.FAILED_PRECONDITION],
-  ])('refuses %s, and does nothing', (_, given, code) => {
+  ])('failure case 14: refuses %s, and does nothing', (_, given, code) => {
     const { service, done } = setUp()
     call(service.acquireShards, { authority, shards: [] })
     const shed = { authority: given, share: 1, ...common }

@@ -53,6 +53,11 @@ function replayed(call: FakeCall): Map<string, string> {
   return known
 }
 
+/** Changes are told at the end of the turn in which they were applied. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
 const services: WatchService[] = []
 
 afterEach(() => {
@@ -103,6 +108,7 @@ describe('WatchService', () => {
     const { join, watch } = setUp()
     const call = await watch(new FakeCall())
     join('a')
+    await turn()
     expect(call.kinds).toEqual(['snapshot', 'resources', 'caughtUp', 'change'])
     expect(call.indexes).toEqual([1, 1, 1, 2])
     expect(call.sent.every(({ placementTerm }) => placementTerm === 7)).toBe(true)
@@ -110,12 +116,31 @@ describe('WatchService', () => {
     expect(kind?.$case === 'change' && kind.value.nodesChanged[0]?.nodeEpoch).toBe(2)
   })
 
+  it('tells what is applied in one turn together, in one event for all watchers', async () => {
+    const { join, topic, watch } = setUp()
+    const [one, other] = [await watch(new FakeCall()), await watch(new FakeCall())]
+    for (const id of ['a', 'b', 'c']) join(id)
+    topic('t', '1')
+    topic('t', '2')
+    await turn()
+    const event = one.sent.at(-1)
+    expect(event?.index).toBe(6)
+    const value = event?.kind?.$case === 'change' ? event.kind.value : undefined
+    expect(value?.nodesChanged.map(({ nodeId }) => nodeId)).toEqual(['a', 'b', 'c'])
+    expect(value?.resourcesChanged).toMatchObject([{ name: 't', value: '2' }])
+    expect(one.sent).toHaveLength(4)
+    expect(other.sent.at(-1)).toBe(event)
+  })
+
   it('resumes after an index with exactly what was missed', async () => {
     const { join, watch } = setUp()
     for (const id of ['a', 'b', 'c']) join(id)
     const call = await watch(new FakeCall(2))
-    expect(call.kinds).toEqual(['change', 'change', 'caughtUp'])
-    expect(call.indexes).toEqual([3, 4, 4])
+    expect(call.kinds).toEqual(['change', 'caughtUp'])
+    expect(call.indexes).toEqual([4, 4])
+    const { kind } = call.sent[0] ?? {}
+    const nodes = kind?.$case === 'change' ? kind.value.nodesChanged : []
+    expect(nodes.map(({ nodeId }) => nodeId)).toEqual(['b', 'c'])
   })
 
   it('begins with a snapshot again after a gap, and after an index from the future', async () => {
@@ -138,6 +163,7 @@ describe('WatchService', () => {
     pass()
     const call = await watching
     join('b')
+    await turn()
     expect(call.indexes).toEqual([2, 2, 2, 3])
   })
 
@@ -171,7 +197,7 @@ describe('WatchService', () => {
     const call = new FakeCall()
     call.isFull = true
     await watch(call)
-    for (let turn = 0; turn < 5; turn += 1) await new Promise((resolve) => setImmediate(resolve))
+    for (let count = 0; count < 5; count += 1) await turn()
     expect(call.kinds).toEqual(['snapshot'])
     call.isFull = false
     call.emit('drain')
@@ -209,7 +235,10 @@ describe('WatchService', () => {
     const { join, watch } = setUp()
     const call = await watch(new FakeCall())
     call.isFull = true
-    for (const id of ['a', 'b', 'c']) join(id)
+    for (const id of ['a', 'b', 'c']) {
+      join(id)
+      await turn()
+    }
     expect(call.indexes).toEqual([1, 1, 1, 2])
     call.isFull = false
     call.emit('drain')
@@ -220,7 +249,10 @@ describe('WatchService', () => {
     const { service, join, watch } = setUp({ waitingMax: 3 })
     const call = await watch(new FakeCall())
     call.isFull = true
-    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) join(id)
+    for (const id of ['a', 'b', 'c', 'd', 'e', 'f']) {
+      join(id)
+      await turn()
+    }
     expect(call.errors.map(({ code }) => code)).toEqual([status.RESOURCE_EXHAUSTED])
     expect(service.watchers).toBe(0)
   })

@@ -14,8 +14,9 @@ import type { Resource } from '../metadata/resources.ts'
 import { generationOf } from '../metadata/revision.ts'
 import { type MetadataChange, revisionOf } from '../metadata/state.ts'
 import type { MetadataMachine } from '../replication/metadata-machine.ts'
-import { ChangeRing } from './change-ring.ts'
+import { ChangeRing, type NumberedChange } from './change-ring.ts'
 import { toStatus } from './error-status.ts'
+import { mergeChanges } from './merge-changes.ts'
 import { toWireChange, toWireMetadata } from './wire.ts'
 
 export interface WatchServiceOptions {
@@ -64,6 +65,8 @@ export class WatchService {
   readonly #keepAlive: NodeJS.Timeout
   #generation: number
   #isPaging = false
+  /** Of this turn: told together at its end. */
+  #pending: NumberedChange[] = []
 
   constructor(options: WatchServiceOptions) {
     this.#options = options
@@ -109,6 +112,7 @@ export class WatchService {
 
   /** Synchronous from the state to the registration, so that no change falls between. */
   #begin(call: WatchCall, term: number): void {
+    this.#flush()
     const watcher: Watcher = { call, term, waiting: [], isFull: false, owed: undefined }
     const { state } = this.#options.machine
     const { afterIndex } = call.request
@@ -126,7 +130,7 @@ export class WatchService {
       this.#pageSoon()
       return
     }
-    for (const { index, change } of missed) {
+    for (const { index, change } of mergeChanges(missed)) {
       this.#send(watcher, index, { $case: 'change', value: change })
     }
     this.#send(watcher, this.#revision, { $case: 'caughtUp', value: true })
@@ -137,6 +141,7 @@ export class WatchService {
     this.#isPaging = true
     setImmediate(() => {
       this.#isPaging = false
+      this.#flush()
       for (const watcher of [...this.#watchers]) this.#page(watcher)
       if ([...this.#watchers].some(isWaitingForPage)) this.#pageSoon()
     })
@@ -168,19 +173,39 @@ export class WatchService {
     }
     const numbered = { index: change.revision, change: toWireChange(change) }
     this.#ring.add(numbered)
+    if (this.#pending.length === 0) setImmediate(() => this.#flush())
+    this.#pending.push(numbered)
+  }
+
+  #flush(): void {
+    const pending = this.#pending
+    this.#pending = []
+    for (const { index, change } of mergeChanges(pending)) {
+      this.#tellAll(index, { $case: 'change', value: change })
+    }
+  }
+
+  /** One event for all watchers, so that it is encoded once. */
+  #tellAll(index: number, kind: EventKind): void {
+    let event: wire.WatchEvent | undefined
     for (const watcher of [...this.#watchers]) {
-      this.#send(watcher, numbered.index, { $case: 'change', value: numbered.change })
+      if (event?.placementTerm !== watcher.term) {
+        event = { index, placementTerm: watcher.term, kind }
+      }
+      this.#write(watcher, event)
     }
   }
 
   /** What watchers know may be of another history, so they load everything again. */
   #replaced(revision: number): void {
+    this.#pending = []
     this.#ring.reset(revision)
     this.#generation = generationOf(revision)
     this.end(new PlacementError('NO_LEADER', 'the metadata was replaced'))
   }
 
   #sayCaughtUp(): void {
+    this.#flush()
     for (const watcher of [...this.#watchers]) {
       if (watcher.isFull || watcher.owed !== undefined) continue
       this.#send(watcher, this.#revision, { $case: 'caughtUp', value: true })
@@ -188,7 +213,10 @@ export class WatchService {
   }
 
   #send(watcher: Watcher, index: number, kind: EventKind): void {
-    const event = { index, placementTerm: watcher.term, kind }
+    this.#write(watcher, { index, placementTerm: watcher.term, kind })
+  }
+
+  #write(watcher: Watcher, event: wire.WatchEvent): void {
     if (!watcher.isFull) {
       watcher.isFull = !watcher.call.write(event)
       return

@@ -3,6 +3,7 @@ import type { Outcome, Place } from './apply.ts'
 import type { ChangeResources } from './commands.ts'
 import {
   conflictOf,
+  keyOf,
   type Resource,
   type ResourceChange,
   type ResourceKey,
@@ -13,27 +14,31 @@ export function applyResources(place: Place, command: ChangeResources): Outcome 
   const { resources } = place.state
   const conflict = conflictOf(resources, command.changes)
   if (conflict !== undefined) return { result: { kind: 'conflict', ...conflict } }
-  const resourcesChanged: Resource[] = []
-  const resourcesRemoved: ResourceKey[] = []
+  const touched = new Map<string, { readonly key: ResourceKey; readonly now?: Resource }>()
+  let existed = false
   for (const change of command.changes) {
     const { kind, tenant, name, value } = change
     if (kind === 'setting') noteSetting(place, change, command.by)
+    const key = { kind, tenant, name }
+    const path = `${kind} ${keyOf(tenant, name)}`
     if (value === null) {
-      const key = { kind, tenant, name }
-      if (resources.delete(key)) resourcesRemoved.push(key)
+      if (!resources.delete(key)) continue
+      existed = true
+      touched.set(path, { key })
       continue
     }
     const version = place.revision
     const created = resources.get(change)?.created ?? version
     const resource: Resource = { kind, tenant, name, created, version, value }
     resources.put(resource)
-    resourcesChanged.push(resource)
+    touched.set(path, { key, now: resource })
   }
-  const existed = resourcesRemoved.length > 0
+  // One name may be in several changes: what is told is how they end.
+  const ends = [...touched.values()]
   return {
     result: { kind: 'changed', version: place.revision, existed },
-    resourcesChanged,
-    resourcesRemoved,
+    resourcesChanged: ends.flatMap(({ now }) => now ?? []),
+    resourcesRemoved: ends.flatMap(({ key, now }) => (now === undefined ? [key] : [])),
   }
 }
 

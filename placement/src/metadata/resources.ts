@@ -77,6 +77,11 @@ export class ResourceTable {
     for (const kind of RESOURCE_KINDS) yield* this.#kinds.get(kind)?.values() ?? []
   }
 
+  /** As it is now: one array for each kind, made as fast as can be. */
+  frozen(): readonly (readonly Resource[])[] {
+    return RESOURCE_KINDS.map((kind) => Array.from(this.#kinds.get(kind)?.values() ?? []))
+  }
+
   /** In order of tenant and name: those whose key begins with a prefix and comes after another key. */
   page(kind: ResourceKind, asked: PageOptions): readonly Resource[] {
     const { prefix, after, limit } = asked

@@ -40,7 +40,7 @@ export function snapshotChunks(state: MetadataState): Iterable<Uint8Array> {
   }
   const shards = [...state.shards]
   const events = state.events.after(0)
-  const resources = [...state.resources.all()]
+  const resources = state.resources.frozen()
   const histories = [...state.resources.histories]
   function* chunks(): Generator<Uint8Array> {
     yield Uint8Array.of(SNAPSHOT_VERSION)
@@ -48,7 +48,9 @@ export function snapshotChunks(state: MetadataState): Iterable<Uint8Array> {
     for (const rows of slices(shards)) yield toFrame({ shards: rows })
     for (const rows of slices(events)) yield toFrame({ events: rows })
     for (const rows of slices(histories)) yield toFrame({ histories: rows })
-    for (const rows of slices(resources)) yield toFrame({ resources: rows.map(toRow) })
+    for (const kind of resources) {
+      for (const rows of slices(kind)) yield toFrame({ resources: rows.map(toRow) })
+    }
   }
   return chunks()
 }
