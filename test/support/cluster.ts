@@ -56,7 +56,7 @@ export function runRobust(home: string, args: readonly string[]): Promise<Ran> {
     execFile(
       process.execPath,
       [ROBUST, ...args],
-      { env, timeout: 60_000 },
+      { env, timeout: 60_000, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : codeOf(error)
         done({ code, stdout, stderr })
