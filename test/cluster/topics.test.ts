@@ -125,6 +125,19 @@ describe('robust topic', () => {
     await expect.poll(() => values('bounded')).toEqual(['anew'])
   })
 
+  test('compaction keeps the newest message of each address, and new ones go on', async () => {
+    const config = ['cleanup=compact', 'segment-ms=1000', 'dirty-percent=0']
+    const flags = config.flatMap((setting) => ['--config', setting])
+    await created('states', '--capture', 'state/#', ...flags)
+    const { mqtt } = await client(2)
+    for (let i = 0; i < 60; i++) await mqtt.publishAsync(`state/${i % 3}`, String(i), { qos: 1 })
+    await expect.poll(() => values('states')).toEqual(['57', '58', '59'])
+    await mqtt.publishAsync('state/1', 'newer', { qos: 1 })
+    await expect.poll(() => values('states')).toEqual(['57', '59', 'newer'])
+    const [{ endOffset } = { endOffset: 0 }] = await partitions('states')
+    expect(endOffset).toBe(61)
+  })
+
   test.each([
     [['create', 'telemetry'], 1, 'TOPIC_EXISTS'],
     [['create', 'a/#'], 65, 'BAD_VALUE'],

@@ -5,7 +5,7 @@ import type { LogShard } from './logs/log-shard.ts'
 import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Place } from './ports/peers.ts'
-import { toRecord } from './record.ts'
+import { toKeyedRecord } from './record.ts'
 import type { RetainedShard } from './retained-shard.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
@@ -57,7 +57,7 @@ export function appendTo(
       hosted.retained.store(message, done)
       return true
     case 'log':
-      hosted.logs.append(place.log, toRecord(message), done)
+      hosted.logs.append(place.log, toKeyedRecord(message), done)
       return true
     default:
       return place satisfies never

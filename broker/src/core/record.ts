@@ -8,6 +8,11 @@ import type { Guarantee, Message } from './message.ts'
 const NO_BYTES = new Uint8Array(0)
 const PROPERTIES = '-properties'
 
+/** In a topic's log: its address is the key, so that compaction keeps the newest message of each address. */
+export function toKeyedRecord(message: Message): NewRecord {
+  return { ...toRecord(message), key: utf8(message.address) }
+}
+
 /** `identifiers`: of the matching subscriptions, for a record in a session's inbox. */
 export function toRecord(message: Message, identifiers: readonly number[] = []): NewRecord {
   const headers: RecordHeader[] = [

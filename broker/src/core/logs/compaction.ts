@@ -62,26 +62,38 @@ export interface Cleaned {
   readonly tombstones: boolean
 }
 
-/** What is left of neighbouring batches. Merges them where it rewrites them. */
-export function cleanBatches(batches: readonly Uint8Array[], options: CleanOptions): Cleaned {
-  const merger = new Merger(options.batchBytesMax)
-  let removedRecords = 0
-  let tombstones = false
-  for (const batch of batches) {
+/** What is left of neighbouring batches, which are added in order. Merges them where it rewrites them. */
+export class Cleaner {
+  readonly #options: CleanOptions
+  readonly #merger: Merger
+  #removedRecords = 0
+  #tombstones = false
+
+  constructor(options: CleanOptions) {
+    this.#options = options
+    this.#merger = new Merger(options.batchBytesMax)
+  }
+
+  add(batch: Uint8Array): void {
     const records = decodable(batch)
     if (records === undefined) {
-      merger.keep(batch)
-      continue
+      this.#merger.keep(batch)
+      return
     }
     const control = (attributes(batch) & batchAttribute.control) !== 0
-    const left = records.filter((record) => isKept(record, { batch, control, options }))
-    tombstones ||= left.some((record) => control || isTombstone(record))
-    removedRecords += records.length - left.length
+    const of = { batch, control, options: this.#options }
+    const left = records.filter((record) => isKept(record, of))
+    this.#tombstones ||= left.some((record) => control || isTombstone(record))
+    this.#removedRecords += records.length - left.length
     // A marker's meaning is in its header, so it is kept as it is or not at all.
-    if (control && left.length > 0) merger.keep(batch)
-    else merger.add(batch, left)
+    if (control && left.length > 0) this.#merger.keep(batch)
+    else this.#merger.add(batch, left)
   }
-  return { batches: merger.finish(), removedRecords, tombstones }
+
+  finish(): Cleaned {
+    const batches = this.#merger.finish()
+    return { batches, removedRecords: this.#removedRecords, tombstones: this.#tombstones }
+  }
 }
 
 function isKept(

@@ -4,8 +4,8 @@
  */
 import { nextOffset } from '@robust/storage-adapters'
 import type { Clock } from '../ports/clock.ts'
-import { cleanBatches, NewestOffsets } from './compaction.ts'
-import { COMPACTED_BATCH_BYTES, COMPACTION_KEYS_MAX } from './log-limits.ts'
+import { Cleaner, NewestOffsets } from './compaction.ts'
+import { COMPACTED_BATCH_BYTES, COMPACTION_KEYS_MAX, COMPACTION_SLICE_BYTES } from './log-limits.ts'
 import { segmentBytesOf } from './log-policy.ts'
 import type { PartitionLog } from './partition-log.ts'
 import type { Segment } from './segments.ts'
@@ -78,7 +78,11 @@ async function collect(log: PartitionLog, options: Collect): Promise<number | un
     const batches = await readSegment(log, segment, options)
     if (batches === undefined || isStopped()) return undefined
     // A segment is taken in whole or not at all, and the first always: else nothing would ever move.
-    const taken = batches.every((batch) => newest.add(batch, isAborted))
+    let taken = true
+    await inSlices(batches, options, (batch) => {
+      taken &&= newest.add(batch, isAborted)
+    })
+    if (isStopped()) return undefined
     if (!taken && segment !== segments[0]) break
     until = segment.end
     if (!taken) break
@@ -106,12 +110,14 @@ async function cleanGroup(log: PartitionLog, options: CleanGroup): Promise<boole
   }
   const nowMs = clock.wallMs()
   const due = group.filter((one) => tombstonesDue(one, log.policy.tombstoneDelayMs, nowMs))
-  const cleaned = cleanBatches(batches, {
+  const cleaner = new Cleaner({
     newest,
     isAborted: abortedIn(log),
     tombstonesBefore: due[due.length - 1]?.end ?? 0,
     batchBytesMax: COMPACTED_BATCH_BYTES,
   })
+  await inSlices(batches, options, (batch) => cleaner.add(batch))
+  const cleaned = cleaner.finish()
   if (options.isStopped() || log.generation !== generation) return false
   const bytes = cleaned.batches.reduce((sum, { byteLength }) => sum + byteLength, 0)
   const merged: Segment = {
@@ -172,6 +178,22 @@ async function readSegment(
     await budget.take(segment.bytes)
   }
   return found
+}
+
+/** Other work of this process has its turn in between. */
+async function inSlices(
+  batches: readonly Uint8Array[],
+  { clock }: CompactionContext,
+  visit: (batch: Uint8Array) => void,
+): Promise<void> {
+  let bytes = 0
+  for (const batch of batches) {
+    visit(batch)
+    bytes += batch.byteLength
+    if (bytes < COMPACTION_SLICE_BYTES) continue
+    bytes = 0
+    await new Promise<void>((resolve) => clock.defer(resolve))
+  }
 }
 
 function abortedIn(log: PartitionLog): (producerId: number, offset: number) => boolean {

@@ -6,6 +6,9 @@ export const COMPACTION_KEYS_MAX = 200_000
 /** Batches grow to this size when compaction merges them: what a reader gets in one piece. */
 export const COMPACTED_BATCH_BYTES = 256 * 1024
 
+/** Looked into in one turn of the event loop: a few milliseconds. */
+export const COMPACTION_SLICE_BYTES = 256 * 1024
+
 /** Newest batches of all logs that a broker keeps in memory, bytes. */
 export const TAIL_CACHE_BYTES = 64 * 1024 * 1024
 
