@@ -35,6 +35,10 @@ async function main(): Promise<number> {
     const { placementScale } = await import('./placement-scale.ts')
     return placementScale()
   }
+  if (process.argv[2] === 'log-tasks') {
+    const { logTasks } = await import('./log-tasks.ts')
+    return logTasks()
+  }
   const options = parseOptions(process.argv.slice(2))
   const run: Run = {
     options,

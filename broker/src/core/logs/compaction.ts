@@ -87,7 +87,12 @@ export class Cleaner {
     this.#removedRecords += records.length - left.length
     // A marker's meaning is in its header, so it is kept as it is or not at all.
     if (control && left.length > 0) this.#merger.keep(batch)
-    else this.#merger.add(batch, left)
+    else this.#merger.add(batch, left, left.length === records.length)
+  }
+
+  /** What comes next shares no batch with what came before. */
+  cut(): void {
+    this.#merger.cut()
   }
 
   finish(): Cleaned {
@@ -137,6 +142,8 @@ interface Open {
   newest: number
   logAppendTime: number
   bytes: number
+  /** The one batch that this is so far, while nothing of it is missing. */
+  untouched: Uint8Array | undefined
   readonly records: StoredRecord[]
 }
 
@@ -155,19 +162,35 @@ class Merger {
     this.#done.push(batch)
   }
 
-  add(batch: Uint8Array, records: readonly StoredRecord[]): void {
+  /** `whole`: no record of the batch is missing. */
+  add(batch: Uint8Array, records: readonly StoredRecord[], whole: boolean): void {
     const logAppendTime = attributes(batch) & batchAttribute.logAppendTime
     const bytes = records.length === 0 ? 0 : batch.byteLength - batchHeaderBytes
     if (!this.#takes(bytes, records.length > 0 ? logAppendTime : undefined)) this.#flush()
     const base = baseOffset(batch)
-    this.#open ??= { base, next: base, epoch: 0, newest: 0, logAppendTime, bytes: 0, records: [] }
+    const isFirst = this.#open === undefined
+    this.#open ??= {
+      base,
+      next: base,
+      epoch: 0,
+      newest: 0,
+      logAppendTime,
+      bytes: 0,
+      untouched: undefined,
+      records: [],
+    }
     const target = this.#open
     if (records.length > 0) target.logAppendTime = logAppendTime
+    target.untouched = isFirst && whole ? batch : undefined
     target.next = nextOffset(batch)
     target.epoch = Math.max(target.epoch, leaderEpoch(batch))
     target.newest = Math.max(target.newest, maxTimestamp(batch))
     target.bytes += bytes
     target.records.push(...records)
+  }
+
+  cut(): void {
+    this.#flush()
   }
 
   finish(): readonly Uint8Array[] {
@@ -187,6 +210,10 @@ class Merger {
     const open = this.#open
     if (open === undefined) return
     this.#open = undefined
+    if (open.untouched !== undefined) {
+      this.#done.push(open.untouched)
+      return
+    }
     this.#done.push(
       encodeCompactedBatch(open.records, {
         baseOffset: open.base,

@@ -1,6 +1,7 @@
 /**
- * Compacts a log by key, a group of neighbouring segments at a time: each group is one atomic step, so an owner
- * may go at any moment. Never at or behind the first open transaction, nor in the open segment.
+ * Compacts a log by key, a group of neighbouring segments at a time, in small commits that each leave the log
+ * as it should be, so that an owner may go at any moment and others' commits need not wait long. Never at or
+ * behind the first open transaction, nor in the open segment.
  */
 import { nextOffset } from '@robust/storage-adapters'
 import type { Clock } from '../ports/clock.ts'
@@ -103,10 +104,13 @@ async function cleanGroup(log: PartitionLog, options: CleanGroup): Promise<boole
   if (first === undefined || last === undefined) return true
   const { generation } = log
   const batches: Uint8Array[] = []
+  const ends = new Set<Uint8Array>()
   for (const segment of group) {
     const read = await readSegment(log, segment, options)
     if (read === undefined) return false
     batches.push(...read)
+    const end = read[read.length - 1]
+    if (end !== undefined) ends.add(end)
   }
   const nowMs = clock.wallMs()
   const due = group.filter((one) => tombstonesDue(one, log.policy.tombstoneDelayMs, nowMs))
@@ -116,7 +120,11 @@ async function cleanGroup(log: PartitionLog, options: CleanGroup): Promise<boole
     tombstonesBefore: due[due.length - 1]?.end ?? 0,
     batchBytesMax: COMPACTED_BATCH_BYTES,
   })
-  await inSlices(batches, options, (batch) => cleaner.add(batch))
+  await inSlices(batches, options, (batch) => {
+    cleaner.add(batch)
+    // No batch reaches over the end of a segment: between two commits each segment is whole.
+    if (ends.has(batch)) cleaner.cut()
+  })
   const cleaned = cleaner.finish()
   if (options.isStopped() || log.generation !== generation) return false
   const bytes = cleaned.batches.reduce((sum, { byteLength }) => sum + byteLength, 0)
@@ -129,12 +137,35 @@ async function cleanGroup(log: PartitionLog, options: CleanGroup): Promise<boole
     tombstones: cleaned.tombstones,
   }
   const changed = cleaned.removedRecords > 0 || group.length > 1
-  log.replace(
-    group,
-    changed ? cleaned.batches.filter((batch) => !batches.includes(batch)) : [],
-    merged,
-  )
-  await options.budget.take(bytes)
+  if (changed) {
+    const kept = new Set(batches)
+    const fresh = cleaned.batches.filter((batch) => !kept.has(batch))
+    if (!(await replaceInSlices(log, fresh, options))) return false
+    if (options.isStopped() || log.generation !== generation) return false
+  }
+  log.merge(group, merged)
+  return true
+}
+
+/** False: records went meanwhile, or the shard. */
+async function replaceInSlices(
+  log: PartitionLog,
+  batches: readonly Uint8Array[],
+  { budget, isStopped }: CompactionContext,
+): Promise<boolean> {
+  const { generation } = log
+  let slice: Uint8Array[] = []
+  let bytes = 0
+  for (const [at, batch] of batches.entries()) {
+    slice.push(batch)
+    bytes += batch.byteLength
+    if (bytes < COMPACTION_SLICE_BYTES && at < batches.length - 1) continue
+    await log.replace(slice)
+    await budget.take(bytes)
+    if (isStopped() || log.generation !== generation) return false
+    slice = []
+    bytes = 0
+  }
   return true
 }
 
@@ -168,14 +199,18 @@ async function readSegment(
   const { generation } = log
   let next = segment.base
   while (next < segment.end) {
-    const { batches } = await log.readStored(next, Math.max(1, segment.bytes))
-    if (isStopped() || log.generation !== generation || batches.length === 0) return undefined
+    const { batches } = await log.readStored(next, COMPACTION_SLICE_BYTES)
+    if (isStopped() || log.generation !== generation) return undefined
+    const from = next
+    let bytes = 0
     for (const batch of batches) {
       if (nextOffset(batch) > segment.end) break
       found.push(batch)
+      bytes += batch.byteLength
       next = nextOffset(batch)
     }
-    await budget.take(segment.bytes)
+    if (next === from) return undefined
+    await budget.take(bytes)
   }
   return found
 }

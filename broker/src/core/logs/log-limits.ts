@@ -4,16 +4,16 @@
 export const COMPACTION_KEYS_MAX = 200_000
 
 /** Batches grow to this size when compaction merges them: what a reader gets in one piece. */
-export const COMPACTED_BATCH_BYTES = 256 * 1024
+export const COMPACTED_BATCH_BYTES = 128 * 1024
 
-/** Looked into in one turn of the event loop: a few milliseconds. */
-export const COMPACTION_SLICE_BYTES = 256 * 1024
+/** Read, looked into or written in one piece: a few milliseconds. */
+export const COMPACTION_SLICE_BYTES = 128 * 1024
 
 /** Newest batches of all logs that a broker keeps in memory, bytes. */
 export const TAIL_CACHE_BYTES = 64 * 1024 * 1024
 
 /** Bytes per second that tasks of all shards of a broker may read and write, so that clients do not notice. */
-export const TASK_BYTES_PER_SECOND = 16 * 1024 * 1024
+export const TASK_BYTES_PER_SECOND = 8 * 1024 * 1024
 
 /** Time between two looks at the logs of a shard, ms. */
 export const TASK_INTERVAL_MS = 5_000

@@ -348,17 +348,24 @@ export class PartitionLog {
   }
 
   /**
-   * Neighbouring closed segments were compacted to these batches, which cover the same offsets. Nothing may have
-   * gone since their batches were read: see `generation`.
+   * Stored batches of closed segments are exchanged for these, each of which covers just the offsets of those
+   * that it stands for. Nothing may have gone since they were read: see `generation`. Resolves when that is
+   * durable, or the shard is lost.
    */
-  replace(group: readonly Segment[], batches: readonly Uint8Array[], merged: Segment): void {
-    for (const batch of batches) this.#options.writer.replace(this.name, batch)
+  replace(batches: readonly Uint8Array[]): Promise<CommitOutcome> {
+    const { writer, tail } = this.#options
+    for (const batch of batches) writer.replace(this.name, batch)
+    tail.clear()
+    return new Promise((resolve) => writer.onCommit(resolve))
+  }
+
+  /** Neighbouring closed segments are one from now on. */
+  merge(group: readonly Segment[], merged: Segment): void {
     for (const { base } of group) {
       if (base !== merged.base) this.#options.writer.delete(segmentKey(this.name, base))
     }
     this.segments.merge(group, merged)
     this.#storeSegment(merged)
-    this.#options.tail.clear()
   }
 
   storeState(): void {

@@ -1,8 +1,8 @@
 /** The bytes that background tasks may move per second: a bucket that fills with time. */
 import type { Clock } from '../ports/clock.ts'
 
-/** Tasks of a moment that may run at once before they are slowed. */
-const BURST_SECONDS = 1
+/** What has not been used adds up to this much. */
+const BURST_SECONDS = 1 / 16
 
 export class TaskBudget {
   readonly #clock: Clock
