@@ -100,6 +100,17 @@ describe('viewCluster', () => {
     expect(view).toMatchObject({ health: 'degraded', reasons: ['broker-2 is stopped'] })
   })
 
+  test('a broker that refuses new connections makes it degraded', () => {
+    const busy = new Map([
+      ['broker-1', inspected({ throttled: true })],
+      ['broker-2', inspected()],
+    ])
+    expect(viewCluster(answers({ brokers: busy }))).toMatchObject({
+      health: 'degraded',
+      reasons: ['broker-1 is overloaded and refuses new connections'],
+    })
+  })
+
   test('a broker that has just died makes its shards closed before the metadata says so', () => {
     const view = viewCluster(answers({ processes: withProcess('broker-2', 'stopped') }))
     expect(view.health).toBe('critical')

@@ -61,6 +61,8 @@ export interface NodeView {
   readonly shards: BrokerShards | null
   readonly load: Load | null
   readonly storageAvailable: boolean | null
+  /** It refuses new connections since the Placement Center said so. */
+  readonly throttled: boolean | null
   readonly memoryBytes: number | null
 }
 
@@ -131,9 +133,10 @@ export function assess(view: Pick<ClusterView, 'placement' | 'storage' | 'shards
   const unowned = shards.total - shards.open - shards.moving
   if (unowned > 0) critical.push(`${unowned} of ${shards.total} shards have no open owner`)
   if (shards.dataLoss > 0) critical.push(`${shards.dataLoss} shards report DATA LOSS`)
-  const degraded = nodes.flatMap(({ name, state, storageAvailable }) => {
+  const degraded = nodes.flatMap(({ name, state, storageAvailable, throttled }) => {
     if (state !== 'running') return [`${name} is ${state}`]
-    return storageAvailable === false ? [`${name} cannot reach storage`] : []
+    if (storageAvailable === false) return [`${name} cannot reach storage`]
+    return throttled === true ? [`${name} is overloaded and refuses new connections`] : []
   })
   if (shards.moving > 0)
     degraded.push(`${shards.moving} of ${shards.total} shards are being opened`)
@@ -207,7 +210,13 @@ function viewNode(
   }
 }
 
-const nothingOfBrokers = { epoch: null, shards: null, load: null, storageAvailable: null }
+const nothingOfBrokers = {
+  epoch: null,
+  shards: null,
+  load: null,
+  storageAvailable: null,
+  throttled: null,
+}
 
 /** Brokers that joined by hand are known from the metadata only. */
 function strangers(answers: Answers, best: placement.StatusReply | undefined): readonly NodeView[] {
@@ -243,6 +252,7 @@ function viewBroker(
     },
     load: viewLoad(report),
     storageAvailable: reply?.storageAvailable ?? null,
+    throttled: reply?.throttled ?? null,
     memoryBytes: reply?.memoryBytes ?? null,
   }
 }

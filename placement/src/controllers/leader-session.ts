@@ -93,7 +93,14 @@ export class LeaderSession {
       nowMs,
     })
     const shard = (number: number) => machine.state.shards[number]
-    this.#rebalance = new Rebalance({ settings, assignment, shard, record, nowMs })
+    this.#rebalance = new Rebalance({
+      settings,
+      assignment,
+      shard,
+      isOverloaded: (nodeId) => this.#overload.isOverloaded(nodeId),
+      record,
+      nowMs,
+    })
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
   }
 

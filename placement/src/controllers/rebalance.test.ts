@@ -29,6 +29,7 @@ class World {
   readonly reports: Reports
   readonly rebalance: Rebalance
   readonly silent = new Set<string>()
+  readonly overloaded = new Set<string>()
 
   constructor(loads: Readonly<Record<string, readonly number[]>>) {
     for (const nodeId of Object.keys(loads)) this.nodes.set(nodeId, node(nodeId))
@@ -41,6 +42,7 @@ class World {
       settings: this.settings,
       assignment: this.#assignment(),
       shard: (number) => this.#shard(number),
+      isOverloaded: (nodeId) => this.overloaded.has(nodeId),
       record: (kind, subject, reason) => this.events.push(`${kind} ${subject}: ${reason}`),
       nowMs,
     })
@@ -177,11 +179,15 @@ describe('Rebalance', () => {
     expect(world.kinds()).toEqual(['BrokerHot', 'RebalanceStuck'])
   })
 
-  it('gives nothing to a draining broker', () => {
-    const world = new World({ a: [500, 500], b: [0] })
+  it('gives nothing to a draining or an overloaded broker', () => {
+    const world = new World({ a: [500, 500], b: [0], c: [0] })
     world.nodes.set('b', { ...node('b'), drain: { deadlineMs: 1 } })
+    world.overloaded.add('c')
     world.pass(20)
     expect(world.moves).toEqual([])
+    world.overloaded.delete('c')
+    world.pass(5)
+    expect(world.moves[0]).toMatch(/a -> c$/)
   })
 
   it('counts a broker that registered again from the beginning', () => {

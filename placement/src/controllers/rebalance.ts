@@ -24,6 +24,8 @@ export interface RebalanceOptions {
     move(shard: ShardEntry, how: { to: string; reason: string }): void
   }
   readonly shard: (number: number) => ShardEntry | undefined
+  /** Such a broker gets no shard, however little its shards do. */
+  readonly isOverloaded: (nodeId: string) => boolean
   readonly record: RecordDecision
   /** Monotonic. */
   readonly nowMs: () => number
@@ -132,7 +134,7 @@ export class Rebalance {
   }
 
   #plan(scored: readonly Scored[], reports: readonly KeptReport[]): void {
-    const { settings, assignment, nowMs } = this.#options
+    const { settings, assignment, isOverloaded, nowMs } = this.#options
     this.#moved = this.#moved.filter((atMs) => nowMs() - atMs < MINUTE_MS)
     const movesMax = settings.get('rebalance.moves-per-minute') - this.#moved.length
     // What is under way changes the loads: wait until it shows.
@@ -142,7 +144,9 @@ export class Rebalance {
       return watched !== undefined && watched.seen >= watched.restUntil
     }
     const sources = scored.filter(({ nodeId }) => this.#watched.get(nodeId)?.isHot === true)
-    const targets = reports.filter(({ node }) => node.drain === undefined)
+    const targets = reports.filter(
+      ({ node }) => node.drain === undefined && !isOverloaded(node.nodeId),
+    )
     const movable = scored.map((broker) => ({ ...broker, shards: this.#movable(broker) }))
     const moves = planRebalance({
       brokers: movable,

@@ -181,7 +181,7 @@ describe('snapshotChunks', () => {
     for (const chunk of chunks) if (chunk.byteLength > 0) turn()
     expect(turns.length).toBeGreaterThan(200)
     // Half a millisecond each; a busy machine may hold up a few of them.
-    expect(turns.filter((ms) => ms > 20).length).toBeLessThan(5)
+    expect(turns.filter((ms) => ms > 20).length).toBeLessThan(turns.length / 10)
   })
 
   it('cannot be read when a part is missing', () => {

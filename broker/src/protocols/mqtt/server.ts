@@ -51,6 +51,7 @@ export class MqttServer implements ProtocolServer {
   /** Which of the named servers the next client is told. */
   #turn = 0
   readonly #listeners: MqttListeners
+  #moving = this.#connections.values()
   #keepAlive: NodeJS.Timeout | undefined
 
   constructor(options: MqttServerOptions) {
@@ -111,20 +112,30 @@ export class MqttServer implements ProtocolServer {
   }
 
   moveClients(count: number, { servers, closeOthers }: ClientMove): number {
-    const movable = [...this.#connections].filter(
-      ({ session }) =>
-        session.state === 'connected' &&
-        (closeOthers || (session.version === 5 && servers.length > 0)),
-    )
-    const chosen = evenly(movable, count)
-    for (const { session } of chosen) {
+    let moved = 0
+    let looked = this.#connections.size
+    while (moved < count && looked-- > 0) {
+      const connection = this.#nextToMove()
+      if (connection === undefined) break
+      const { session } = connection
+      const canBeTold = session.version === 5 && servers.length > 0
+      if (session.state !== 'connected' || !(canBeTold || closeOthers)) continue
       const server = servers[this.#turn++ % servers.length]
       const reasonCode = server === undefined ? ReasonCode.serverBusy : ReasonCode.useAnotherServer
       const reason = 'the client is moved to another broker'
       const to = server === undefined ? {} : { server }
       session.close({ reasonCode, reason, publishWill: true, ...to })
+      moved++
     }
-    return chosen.length
+    return moved
+  }
+
+  /** One after the other, from where the last move ended. */
+  #nextToMove(): MqttConnection | undefined {
+    const next = this.#moving.next()
+    if (next.done !== true) return next.value
+    this.#moving = this.#connections.values()
+    return this.#moving.next().value
   }
 
   counters(): ProtocolCounters {
@@ -168,11 +179,4 @@ export class MqttServer implements ProtocolServer {
     this.#detaching.add(detached)
     void detached.then(() => this.#detaching.delete(detached))
   }
-}
-
-/** So that neither the oldest nor the newest clients are always the ones. */
-function evenly<T>(all: readonly T[], count: number): readonly T[] {
-  if (count >= all.length) return all
-  const step = all.length / count
-  return Array.from({ length: count }, (_, at) => all[Math.floor(at * step)] as T)
 }

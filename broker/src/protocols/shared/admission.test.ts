@@ -30,15 +30,16 @@ describe('Admission', () => {
     expect(setUp().admitted(1_000)).toBe(1_000)
   })
 
-  test('names the first target that takes the protocol while throttled, until it is lifted', () => {
+  test('names the targets that take the protocol in turn while throttled, until it is lifted', () => {
     const { admission, servers } = setUp()
     admission.throttle(order)
     const refusal = { cause: 'throttled', reason: 'the broker is overloaded', server: 'h2:1' }
     expect(admission.admit('mqtt')).toEqual(refusal)
+    expect(admission.admit('mqtt')?.server).toBe('h3:1')
     servers.delete('b2 mqtt')
     expect(admission.admit('mqtt')?.server).toBe('h3:1')
     expect(admission.admit('kafka')?.server).toBeUndefined()
-    expect([admission.isThrottled, admission.refused]).toEqual([true, 3])
+    expect([admission.isThrottled, admission.refused]).toEqual([true, 4])
     admission.throttle(undefined)
     expect(admission.admit('mqtt')).toBeUndefined()
   })

@@ -87,7 +87,9 @@ export class Admission implements AdmissionPort {
   #refusal(protocol: string): Refusal | undefined {
     const throttle = this.#throttle
     if (throttle !== undefined && !this.#throttleRate.take(throttle.acceptPerSecond)) {
-      const [server] = this.servers(throttle.targets, protocol)
+      const servers = this.servers(throttle.targets, protocol)
+      // In turn: all at the best one would be the next overload.
+      const server = servers[this.refused % servers.length]
       return { cause: 'throttled', reason: `the broker is ${throttle.reason}`, server }
     }
     const { connections, limits } = this.#options

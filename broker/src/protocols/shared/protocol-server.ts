@@ -34,8 +34,8 @@ export interface ProtocolServer {
   /** The broker has lost its place in the cluster: every connection ends now. */
   disconnectAll(reason: string): void
   /**
-   * Ends up to `count` connections, spread evenly over all, telling clients which server to use instead.
-   * Answers how many; fewer than asked for means that there are no more.
+   * Ends up to `count` connections, one after the other from where it ended the last time, telling clients
+   * which server to use instead. Answers how many; fewer than asked for means that there are no more.
    */
   moveClients(count: number, move: ClientMove): number
   counters(): ProtocolCounters
