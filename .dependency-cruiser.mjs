@@ -99,6 +99,13 @@ const libraries = [
     },
     to: { path: `${NPM}classic-level/` },
   }),
+  forbid('websocket-library-stays-in-its-file', 'WebSocket carries bytes, whatever the protocol.', {
+    from: {
+      path: `^(${WORKSPACES})/`,
+      pathNot: ['^broker/src/protocols/shared/websocket\\.ts$', TEST],
+    },
+    to: { path: `${NPM}ws/` },
+  }),
 ]
 
 const storage = [
@@ -170,7 +177,11 @@ const broker = [
     to: { path: `^(${WORKSPACES})/`, pathNot: ['^broker/src/(security|core)/'] },
   }),
   forbid('brokers-keep-no-files', 'A broker holds nothing that is lost with it.', {
-    from: { path: '^broker/src/[^/]+/', pathNot: ['^broker/src/security/', TEST] },
+    from: {
+      path: '^broker/src/[^/]+/',
+      // Certificates are read; a Unix socket is a name in a folder.
+      pathNot: ['^broker/src/security/', '^broker/src/protocols/shared/unix-socket\\.ts$', TEST],
+    },
     to: { path: FILES },
   }),
   forbid('protocols-do-not-know-each-other', 'A protocol is a folder that can be deleted.', {
@@ -185,6 +196,7 @@ const broker = [
         '^broker/src/(protocols|security)/',
         '^broker/src/core/(messaging|message|errors|attached-session|sessions/session)\\.ts$',
         '^broker/src/core/ports/(clock|connections|telemetry)\\.ts$',
+        `${NPM}ws/`,
       ],
     },
   }),

@@ -1,30 +1,38 @@
 /** The broker, composed: options in, something to start and stop out. No decisions of its own. */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
-import type { control, broker as peerApi } from '@robust/proto'
+import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
+import { BrokerSettings } from './cluster/settings.ts'
 import { ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
+import { followTopics } from './cluster/topic-directory.ts'
 import type { BrokerConfig } from './config.ts'
 import { answer, HostedShards } from './core/hosted-shard.ts'
+import { TAIL_CACHE_BYTES, TASK_BYTES_PER_SECOND } from './core/logs/log-limits.ts'
+import type { LogResources } from './core/logs/log-shard.ts'
+import { TailCache } from './core/logs/tail-cache.ts'
+import { TaskBudget } from './core/logs/task-budget.ts'
 import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
-import { createControlService } from './grpc/control-service.ts'
+import { TopicReader } from './core/topics/topic-reader.ts'
+import { Topics } from './core/topics/topics.ts'
+import { createAdminService } from './grpc/admin-service.ts'
+import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
+import { countersOf, inspect, shardCounters } from './inspection.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
-import { MqttServer } from './protocols/mqtt/server.ts'
-import type {
-  ListeningEndpoint,
-  ProtocolCounters,
-  ProtocolServer,
-} from './protocols/shared/protocol-server.ts'
+import { type MqttEntrances, MqttServer } from './protocols/mqtt/server.ts'
+import { Admission } from './protocols/shared/admission.ts'
+import { ClientMover } from './protocols/shared/client-mover.ts'
+import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -54,9 +62,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { onFatal } = options
   const storage =
     options.storage ?? (await openStorage(config.storageUrl, { logger: log, onFatal }))
-  const mqttPort = config.mqttPort === 0 ? await freePort(config.host) : config.mqttPort
-  const grpcPort = config.grpcPort === 0 ? await freePort(config.host) : config.grpcPort
-  const node = assemble({ config: { ...config, mqttPort, grpcPort }, nodeId, storage, log })
+  const node = assemble({ config: await withPorts(config), nodeId, storage, log })
   try {
     const endpoints = await node.start()
     return {
@@ -89,18 +95,23 @@ interface Node {
 function assemble(parts: Parts): Node {
   const { config, nodeId, storage, log } = parts
   const cluster = assembleCluster(parts)
-  const { metadata, placement, mesh, shards, messaging, runtime } = cluster
-  const protocols: ProtocolServer[] = cluster.protocols
+  const { metadata, placement, mesh, shards, messaging, runtime, settings } = cluster
+  const { protocols, admission, mover } = cluster
+  const mqttLog = log.child({ protocol: 'mqtt' })
   protocols.push(
     new MqttServer({
-      host: config.host,
-      port: config.mqttPort,
-      packetBytesMax: config.packetBytesMax,
+      entrances: entrancesOf(config),
+      packetBytesMax: () => settings.get('limits.packet-bytes') ?? config.packetBytesMax,
+      admission,
       messaging,
       clock: systemClock,
-      log: log.child({ protocol: 'mqtt' }),
+      log: mqttLog,
     }),
   )
+  settings.follow('log.level', (level) => {
+    // A child has a level of its own from its beginning on.
+    for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
+  })
   let grpc: GrpcServer | undefined
   const changed = (): void => {
     mesh.changed()
@@ -116,7 +127,12 @@ function assemble(parts: Parts): Node {
         control: createControlService({
           placement,
           shards,
-          inspect: () => inspect(cluster, { nodeId, storage }),
+          clients: clientOrders(cluster),
+          inspect: () => inspect(cluster, { nodeId, storage, config }),
+        }),
+        admin: createAdminService({
+          self: nodeId,
+          topics: new TopicReader({ ...cluster, directory: metadata, storage }),
         }),
       })
       metadata.observe(changed)
@@ -128,6 +144,7 @@ function assemble(parts: Parts): Node {
     },
     stop: async () => {
       grpc?.setServing(false)
+      mover.stop()
       await Promise.all(protocols.map((protocol) => protocol.stop()))
       mesh.sayLeaving()
       // Without a Placement Center nobody takes the shards back: they move by time-out then.
@@ -143,14 +160,36 @@ function assemble(parts: Parts): Node {
   }
 }
 
-interface Cluster {
+/** What the Placement Center says about clients, told to admission and to the protocols. */
+function clientOrders({ admission, mover, protocols, log }: Cluster): ClientOrders {
+  return {
+    throttle: ({ active, acceptPerSecond, targets, reason }) => {
+      log.info({ active, targets, reason }, 'throttled by the Placement Center')
+      admission.throttle(active ? { acceptPerSecond, targets, reason } : undefined)
+    },
+    shed: ({ share, perSecond, targets, closeOthers, reason }) => {
+      const clients = mover.move(protocols, {
+        share,
+        perSecond,
+        closeOthers,
+        servers: (protocol) => admission.servers(targets, protocol),
+      })
+      log.info({ clients, share, targets, reason }, 'moving clients to other brokers')
+      return clients
+    },
+  }
+}
+
+interface Cluster extends Frontage {
   readonly metadata: MetadataCache
   readonly placement: PlacementClient
   readonly mesh: PeerMesh
   readonly shards: ShardHost
   readonly messaging: Messaging
   readonly runtime: ReturnType<typeof createRuntimeReport>
-  readonly protocols: ProtocolServer[]
+  readonly hosted: HostedShards
+  readonly topics: Topics
+  readonly log: BrokerLog
   /** Registers; the shards' number is known from then on. */
   register(): Promise<void>
 }
@@ -159,13 +198,12 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const incarnation = randomUUID()
   const metadata = new MetadataCache(nodeId)
   const hosted = new HostedShards()
-  const router = new Router(metadata)
-  const protocols: ProtocolServer[] = []
-  const runtime = createRuntimeReport(() => ({
-    ...countersOf(protocols),
-    sessions: [...hosted.all()].reduce((sum, shard) => sum + shard.sessions.size, 0),
-    subscriptions: router.liveSubscriptions,
-  }))
+  const topics = new Topics(() => router.topicsChanged())
+  const router: Router = new Router(metadata, topics)
+  followTopics(metadata.resources, topics)
+  const frontage = frontageOf(metadata)
+  const { protocols, admission, mover } = frontage
+  const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
   const placement = new PlacementClient({
     addresses: config.placement,
     registration: registrationOf(config, nodeId, incarnation),
@@ -175,6 +213,8 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
       log.warn({ errId: 'LEASE_LOST' }, 'removed from the cluster; registered again')
       // Connections first: nothing that came by them may be acknowledged by what was known before.
       for (const protocol of protocols) protocol.disconnectAll('the broker lost its lease')
+      admission.throttle(undefined)
+      mover.stop()
       shards.dropAll()
       router.forgetShards()
       mesh.restart()
@@ -224,13 +264,59 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     clock: systemClock,
     incarnation,
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
+    logs: logResourcesOf(topics),
     publish: (message) => messaging.publishAndWait(message),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
     onChange: () => messaging.changed(),
     log,
   })
-  const register = (): Promise<void> => placement.start()
-  return { metadata, placement, mesh, shards, messaging, runtime, protocols, register }
+  const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
+  return { ...frontage, ...parts, log, register: () => placement.start() }
+}
+
+/** What clients meet, and what decides about them. */
+interface Frontage {
+  readonly protocols: ProtocolServer[]
+  readonly settings: BrokerSettings
+  readonly admission: Admission
+  readonly mover: ClientMover
+}
+
+function frontageOf(metadata: MetadataCache): Frontage {
+  const protocols: ProtocolServer[] = []
+  const settings = new BrokerSettings(metadata.resources)
+  const admission = new Admission({
+    clock: systemClock,
+    connections: () => protocols.reduce((sum, { connections }) => sum + connections, 0),
+    limits: () => ({
+      connectionsMax: settings.get('limits.connections-max'),
+      perSecond: settings.get('limits.connections-per-second'),
+    }),
+    serverOf: (node, protocol) => metadata.serverOf(node, protocol),
+  })
+  return { protocols, settings, admission, mover: new ClientMover(systemClock) }
+}
+
+function loadOf({ protocols, admission, mover }: Frontage, hosted: HostedShards, router: Router) {
+  const shards = shardCounters(hosted)
+  return {
+    ...countersOf(protocols),
+    sessions: shards.reduce((sum, { sessions }) => sum + sessions, 0),
+    subscriptions: router.liveSubscriptions,
+    shards,
+    throttled: admission.isThrottled,
+    clientsMoved: mover.moved,
+  }
+}
+
+/** What the logs of all shards share. */
+function logResourcesOf(topics: Topics): LogResources {
+  return {
+    tails: new TailCache(TAIL_CACHE_BYTES),
+    budget: new TaskBudget(systemClock, TASK_BYTES_PER_SECOND),
+    policyOf: (name) => topics.policyOf(name),
+    isDeleted: (name) => topics.isDeleted(name),
+  }
 }
 
 const TROUBLE_REPEAT_MS = 10_000
@@ -279,55 +365,42 @@ function registrationOf(config: BrokerConfig, nodeId: string, incarnation: strin
     version: VERSION,
     grpcAddress: `${host}:${config.grpcPort}`,
     endpoints: [
-      { protocol: 'mqtt', host, port: config.mqttPort },
+      ...Object.entries(mqttPorts(config)).flatMap(([protocol, port]) =>
+        port === undefined ? [] : [{ protocol, host, port }],
+      ),
       { protocol: 'grpc', host, port: config.grpcPort },
     ],
   }
-}
-
-function inspect(
-  cluster: Cluster,
-  known: { nodeId: string; storage: StorageAdapter },
-): control.InspectReply {
-  const { metadata, placement, shards, messaging, protocols } = cluster
-  const protocolCounters = countersOf(protocols)
-  const counters: Record<string, number> = { ...messaging.counts, ...protocolCounters }
-  return {
-    nodeId: known.nodeId,
-    incarnation: '',
-    nodeEpoch: placement.nodeEpoch,
-    placementConnected: placement.leaseValid,
-    placementSilenceMs: placement.silenceMs,
-    leaseValid: placement.leaseValid,
-    storageAvailable: shards.storageAvailable,
-    storagePromise: known.storage.capabilities.promise,
-    metadataIndex: metadata.index,
-    shards: shards.states(),
-    connections: protocolCounters.connections,
-    sessions: messaging.counts.sessions,
-    memoryBytes: process.memoryUsage.rss(),
-    counters,
-  }
-}
-
-type Counters = Omit<ProtocolCounters, 'more'> & Record<string, number>
-
-/** Of all protocols together. */
-function countersOf(protocols: readonly ProtocolServer[]): Counters {
-  const sum: Counters = { connections: 0, messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 }
-  for (const protocol of protocols) {
-    const { more, ...counters } = protocol.counters()
-    for (const [name, value] of Object.entries({ ...counters, ...more })) {
-      sum[name] = (sum[name] ?? 0) + value
-    }
-  }
-  return sum
 }
 
 const DRAIN_MS = 5_000
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
+}
+
+/** Others are told the ports before they are open, so a free one is chosen first. */
+async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
+  const chosen = async <P extends number | undefined>(port: P): Promise<P> =>
+    port === 0 ? ((await freePort(config.host)) as P) : port
+  return {
+    ...config,
+    mqttPort: await chosen(config.mqttPort),
+    mqttTlsPort: await chosen(config.mqttTlsPort),
+    webSocketPort: await chosen(config.webSocketPort),
+    webSocketTlsPort: await chosen(config.webSocketTlsPort),
+    grpcPort: await chosen(config.grpcPort),
+  }
+}
+
+function mqttPorts(config: BrokerConfig): MqttEntrances['ports'] {
+  const { mqttPort, mqttTlsPort, webSocketPort, webSocketTlsPort } = config
+  return { mqtt: mqttPort, mqtts: mqttTlsPort, ws: webSocketPort, wss: webSocketTlsPort }
+}
+
+function entrancesOf(config: BrokerConfig): MqttEntrances {
+  const { host, tls, proxied, mqttSocket: unixSocket } = config
+  return { host, ports: mqttPorts(config), unixSocket, tls, proxied }
 }
 
 function freePort(host: string): Promise<number> {

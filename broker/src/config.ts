@@ -1,5 +1,7 @@
 /** The broker's settings: flags, defaults, validation. Everything below receives plain values. */
 import { parseArgs } from 'node:util'
+import type { MqttListenerName } from './protocols/mqtt/listeners.ts'
+import type { TlsOptions } from './security/tls-certificates.ts'
 
 export interface BrokerConfig {
   /** Stable across restarts; undefined: kept in, or made up into, the data folder. */
@@ -12,6 +14,15 @@ export interface BrokerConfig {
   /** The host that peers and clients are told; the listening host unless set. */
   readonly advertiseHost: string
   readonly mqttPort: number
+  /** MQTT over TLS, WebSocket and secure WebSocket; undefined: not offered. */
+  readonly mqttTlsPort: number | undefined
+  readonly webSocketPort: number | undefined
+  readonly webSocketTlsPort: number | undefined
+  /** A Unix socket that takes MQTT too. */
+  readonly mqttSocket: string | undefined
+  readonly tls: TlsOptions | undefined
+  /** Listeners behind a load balancer that sends PROXY headers. */
+  readonly proxied: readonly MqttListenerName[]
   readonly grpcPort: number
   readonly packetBytesMax: number
   /** Seconds to reach the Placement Center and storage before giving up with exit code 69; 0 never. */
@@ -34,7 +45,17 @@ export const BROKER_USAGE = `robust broker start --placement HOST:PORT[,HOST:POR
   --data DIR               where the node id is kept
   --host HOST              interface to listen on (127.0.0.1)
   --advertise-host HOST    host told to peers and clients
-  --mqtt-port PORT         (1883)
+  --mqtt-port PORT         MQTT, and WebSocket clients too (1883)
+  --mqtt-tls-port PORT     MQTT over TLS; needs --tls-cert and --tls-key (off)
+  --ws-port PORT           MQTT over WebSocket (off)
+  --wss-port PORT          MQTT over WebSocket over TLS (off)
+  --mqtt-socket PATH       MQTT on a Unix socket (off)
+  --tls-cert FILE          PEM certificate, with those of intermediates; read again when it changes
+  --tls-key FILE           its key
+  --tls-names DIR          NAME.crt and NAME.key for clients that ask for another host name (SNI)
+  --tls-client-ca FILE     authorities of client certificates, which are then verified
+  --tls-client-required    turn clients without a certificate away
+  --proxy-protocol LIST    of mqtt, mqtts, ws, wss: a load balancer sends PROXY headers (v1 or v2) there
   --grpc-port PORT         (9981)
   --packet-bytes-max N     largest MQTT packet (8388608)
   --startup-timeout S      give up with exit code 69 after S seconds without Placement Center or storage (never)
@@ -58,8 +79,14 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     storageUrl: values.storage,
     host,
     advertiseHost: values['advertise-host'] ?? host,
-    mqttPort: integer(values['mqtt-port'], { name: '--mqtt-port', fallback: 1883, max: 65_535 }),
-    grpcPort: integer(values['grpc-port'], { name: '--grpc-port', fallback: 9981, max: 65_535 }),
+    mqttPort: port(values['mqtt-port'], '--mqtt-port') ?? 1883,
+    mqttTlsPort: port(values['mqtt-tls-port'], '--mqtt-tls-port'),
+    webSocketPort: port(values['ws-port'], '--ws-port'),
+    webSocketTlsPort: port(values['wss-port'], '--wss-port'),
+    mqttSocket: values['mqtt-socket'],
+    tls: tlsOf(values),
+    proxied: proxiedOf(values['proxy-protocol'] ?? ''),
+    grpcPort: port(values['grpc-port'], '--grpc-port') ?? 9981,
     packetBytesMax: integer(values['packet-bytes-max'], {
       name: '--packet-bytes-max',
       fallback: PACKET_BYTES_MAX,
@@ -88,6 +115,16 @@ function parseFlags(args: readonly string[]) {
         host: text,
         'advertise-host': text,
         'mqtt-port': text,
+        'mqtt-tls-port': text,
+        'ws-port': text,
+        'wss-port': text,
+        'mqtt-socket': text,
+        'tls-cert': text,
+        'tls-key': text,
+        'tls-names': text,
+        'tls-client-ca': text,
+        'tls-client-required': { type: 'boolean' },
+        'proxy-protocol': text,
         'grpc-port': text,
         'packet-bytes-max': text,
         'startup-timeout': text,
@@ -97,6 +134,47 @@ function parseFlags(args: readonly string[]) {
   } catch (error) {
     throw new ConfigError(error instanceof Error ? error.message : String(error))
   }
+}
+
+type Flags = ReturnType<typeof parseFlags>
+
+function tlsOf(values: Flags): TlsOptions | undefined {
+  const certificate = values['tls-cert']
+  const key = values['tls-key']
+  if ((certificate === undefined) !== (key === undefined)) {
+    throw new ConfigError('--tls-cert and --tls-key go together')
+  }
+  const asked = values['mqtt-tls-port'] ?? values['wss-port']
+  if (certificate === undefined || key === undefined) {
+    if (asked !== undefined) throw new ConfigError('TLS needs --tls-cert and --tls-key')
+    return undefined
+  }
+  const clientAuthorities = values['tls-client-ca']
+  const requireClientCertificate = values['tls-client-required'] ?? false
+  if (requireClientCertificate && clientAuthorities === undefined) {
+    throw new ConfigError('--tls-client-required needs --tls-client-ca')
+  }
+  const namesDirectory = values['tls-names']
+  return { certificate, key, clientAuthorities, requireClientCertificate, namesDirectory }
+}
+
+const LISTENERS: readonly MqttListenerName[] = ['mqtt', 'mqtts', 'ws', 'wss']
+
+function proxiedOf(list: string): readonly MqttListenerName[] {
+  return list
+    .split(',')
+    .filter((name) => name !== '')
+    .map((name) => {
+      const known = LISTENERS.find((listener) => listener === name)
+      if (known === undefined) {
+        throw new ConfigError(`--proxy-protocol ${name} is none of ${LISTENERS.join(', ')}`)
+      }
+      return known
+    })
+}
+
+function port(value: string | undefined, name: string): number | undefined {
+  return value === undefined ? undefined : integer(value, { name, fallback: 0, max: 65_535 })
 }
 
 function integer(

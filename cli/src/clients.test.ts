@@ -38,7 +38,7 @@ const follows =
   }
 
 const nowhere = '127.0.0.1:1'
-const request = { nodeId: 'broker-1', reason: 'test' }
+const request = { nodeId: 'broker-1', reason: 'test', deadlineMs: 0 }
 
 describe('drainBroker', () => {
   test('drainBroker goes past dead nodes and to the leader that a follower names', async () => {

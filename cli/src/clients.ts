@@ -11,7 +11,7 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js'
-import { control, placement } from '@robust/proto'
+import { admin, control, placement } from '@robust/proto'
 import { CliError } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
 
@@ -74,6 +74,23 @@ export function inspectBroker(
   )
 }
 
+/** Undefined when the broker does not answer in time. Throws REFUSED when it answers that it will not. */
+export async function askBroker<T>(
+  address: string,
+  invoke: Invoke<admin.BrokerAdminClient, T>,
+): Promise<T | undefined> {
+  const open = () =>
+    new admin.BrokerAdminClient(address, credentials.createInsecure(), channelOptions)
+  try {
+    return await ask(open, changeMs, invoke)
+  } catch (cause) {
+    const error = cause as ServiceError
+    if (isAbsence(error)) return undefined
+    const message = error.details
+    throw new CliError('REFUSED', { message, exit: exitCodes.failed })
+  }
+}
+
 /** Whether the server at the address says that it serves. */
 export async function isServing(address: string, deadlineMs = lookMs): Promise<boolean> {
   const open = () => new HealthClient(address, credentials.createInsecure(), channelOptions)
@@ -101,8 +118,31 @@ export async function drainBroker(
 
 type Invoke<C, T> = (client: C, call: Call, done: Done<T>) => ClientUnaryCall
 
-/** Each node once, and the leader that a follower names. */
-async function askLeader<T>(
+/** Takes a drain back. Throws like drainBroker. */
+export async function undrainBroker(
+  addresses: readonly string[],
+  request: placement.UndrainRequest,
+): Promise<void> {
+  await askLeader<placement.UndrainReply>(addresses, (client, call, done) =>
+    client.undrain(request, call.metadata, call.options, done),
+  )
+}
+
+/** Answers from where to where the shard is moved. Throws like drainBroker. */
+export function moveShard(
+  addresses: readonly string[],
+  request: placement.MoveShardRequest,
+): Promise<placement.MoveShardReply> {
+  return askLeader(addresses, (client, call, done) =>
+    client.moveShard(request, call.metadata, call.options, done),
+  )
+}
+
+/**
+ * A call that the leader answers: each node once, and the leader that a follower names. Throws NO_LEADER,
+ * UNREACHABLE, CONFLICT (a resource has another version) or REFUSED.
+ */
+export async function askLeader<T>(
   addresses: readonly string[],
   invoke: Invoke<placement.PlacementClient, T>,
 ): Promise<T> {
@@ -129,7 +169,11 @@ function isAbsence({ code }: ServiceError): boolean {
   return code === status.UNAVAILABLE || code === status.DEADLINE_EXCEEDED
 }
 
-function refused(address: string, { details }: ServiceError): CliError {
+function refused(address: string, { code, details }: ServiceError): CliError {
+  if (code === status.ABORTED) {
+    const hint = 'look at what is there now, and decide again'
+    return new CliError('CONFLICT', { message: details, hint, exit: exitCodes.failed })
+  }
   return new CliError('REFUSED', {
     message: `the Placement Center (${address}) refused`,
     cause: details,

@@ -153,12 +153,36 @@ function addChanges(cluster: Command, { act }: Wiring): void {
       }),
     )
   withTimeout(cluster.command('drain'))
-    .description('move all shards away from a broker')
+    .description('move all shards and clients away from a broker')
     .argument('<node>', 'a broker')
-    .action((node: string, options: Common & { timeout: number }) =>
+    .option(
+      '--deadline <time>',
+      '30s, 500ms, 2m: then shards are taken and clients closed',
+      duration,
+    )
+    .action((node: string, options: Common & { timeout: number; deadline?: number }) =>
       act(options, async (context) => {
         const { drainNode } = await import('./commands/cluster-drain.ts')
         return drainNode(context, node, options)
+      }),
+    )
+  withCommon(cluster.command('undrain'))
+    .description('let a drained broker own shards and take clients again')
+    .argument('<node>', 'a broker')
+    .action((node: string, options: Common) =>
+      act(options, async (context) => {
+        const { undrainNode } = await import('./commands/cluster-drain.ts')
+        return undrainNode(context, node, options)
+      }),
+    )
+  withTimeout(cluster.command('move-shard'))
+    .description('move one shard to another broker')
+    .argument('<shard>', 'its number', integer(0, 16_383))
+    .option('--to <node>', 'a broker (the one with the fewest shards of the others)')
+    .action((shard: number, options: Common & { timeout: number; to?: string }) =>
+      act(options, async (context) => {
+        const { moveOneShard } = await import('./commands/cluster-move-shard.ts')
+        return moveOneShard(context, shard, options)
       }),
     )
   withTimeout(cluster.command('add-node'))
@@ -174,7 +198,7 @@ function addChanges(cluster: Command, { act }: Wiring): void {
     )
 }
 
-function withCommon(command: Command): Command {
+export function withCommon(command: Command): Command {
   return withOutput(withName(command))
 }
 
@@ -188,16 +212,16 @@ function withTimeout(command: Command): Command {
   )
 }
 
-function withName(command: Command): Command {
+export function withName(command: Command): Command {
   return command.option('--name <cluster>', 'which cluster (the current one, else local)')
 }
 
-function withOutput(command: Command): Command {
+export function withOutput(command: Command): Command {
   const option = new Option('-o, --output <format>', 'how results are shown')
   return command.addOption(option.choices(['table', 'json']).default('table'))
 }
 
-function integer(min: number, max: number): (text: string) => number {
+export function integer(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
     if (value >= min && value <= max) return value
@@ -205,6 +229,18 @@ function integer(min: number, max: number): (text: string) => number {
   }
 }
 
-function collect(text: string, before: readonly string[] | undefined): readonly string[] {
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
+
+/** To milliseconds. */
+function duration(text: string): number {
+  const [, number, unit = 's'] = /^(\d{1,9})(ms|s|m|h)?$/.exec(text) ?? []
+  const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
+  if (ms > 0 && ms <= DAY_MS) return ms
+  throw new InvalidArgumentError('It is a time up to 24h, like 30s, 500ms or 2m.')
+}
+
+const DAY_MS = 86_400_000
+
+export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text]
 }

@@ -16,6 +16,12 @@ export type ErrorId =
   | 'NO_LEADER'
   | 'UNREACHABLE'
   | 'REFUSED'
+  | 'CONFLICT'
+  | 'NO_SUCH_SETTING'
+  | 'NO_SUCH_TOPIC'
+  | 'TOPIC_EXISTS'
+  | 'NO_SUCH_VERSION'
+  | 'BAD_VALUE'
   | 'INTERRUPTED'
   | 'INTERNAL'
 

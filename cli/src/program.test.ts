@@ -125,3 +125,34 @@ describe('run', () => {
     ])
   })
 })
+
+describe('robust config', () => {
+  test('describe tells what a setting means without asking anybody', async () => {
+    const { exit, stdout } = await robust('config', 'describe', 'overload.shed-percent')
+    expect(exit).toBe(0)
+    expect(stdout).toContain('from 0 to 100')
+    const json = await robust('config', 'describe', 'log.level', '-o', 'json')
+    expect(JSON.parse(json.stdout)).toMatchObject({ name: 'log.level', type: 'choice' })
+  })
+
+  test.each([
+    [['get', 'shed-percent'], 66, 'NO_SUCH_SETTING', 'overload.shed-percent'],
+    [['set', 'rebalance.reports', '0'], 65, 'BAD_VALUE', 'from 1 to 1000'],
+    [['set', 'rebalance.enabled', 'perhaps'], 65, 'BAD_VALUE', 'true or false'],
+    [['set', 'log.level', 'info', '--expect-version', '-1'], 64, 'USAGE', 'whole number'],
+    [['list', '--placement', 'nowhere'], 64, 'USAGE', 'HOST:PORT'],
+    [['list'], 66, 'NO_SUCH_CLUSTER', 'no cluster'],
+  ])('%j exits %i with %s', async (args, expected, id, said) => {
+    const { exit, stderr } = await robust('config', ...args)
+    expect(exit).toBe(expected)
+    expect(stderr).toContain(`error[${id}]`)
+    expect(stderr).toContain(said)
+  })
+
+  test('list says when nobody answers', async () => {
+    knownCluster()
+    const { exit, stderr } = await robust('config', 'list')
+    expect(exit).toBe(69)
+    expect(stderr).toContain('error[UNREACHABLE]')
+  })
+})

@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander'
 import { createStateStore, type Role } from './cluster/state.ts'
 import { type Act, addClusterCommands } from './cluster-commands.ts'
+import { addConfigCommands } from './config-commands.ts'
 import type { Context } from './context.ts'
 import {
   asCliError,
@@ -16,6 +17,7 @@ import {
 } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
+import { addTopicCommands } from './topic-commands.ts'
 
 export interface Environment {
   /** Folder of the state files. */
@@ -133,7 +135,10 @@ function createProgram(environment: Environment, setExit: (code: number) => void
     const quiet = program.opts<{ quiet?: boolean }>().quiet === true
     setExit(await command(createContext(environment, flags.output ?? 'table', quiet)))
   }
-  addClusterCommands(program, { act, isTerminal: environment.isTerminal.stdout })
+  const wiring = { act, isTerminal: environment.isTerminal.stdout }
+  addClusterCommands(program, wiring)
+  addConfigCommands(program, wiring)
+  addTopicCommands(program, wiring)
   addRoleHelp(program)
   return program
 }

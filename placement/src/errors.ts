@@ -9,6 +9,9 @@ export type PlacementErrorCode =
   | 'DUPLICATE_NODE'
   | 'UNKNOWN_NODE'
   | 'WRONG_CLUSTER'
+  /** A resource has another version than was expected; nothing was done. */
+  | 'CONFLICT'
+  | 'NO_SUCH_RESOURCE'
   | 'INVALID'
   /** Nothing was done; try later. */
   | 'OVERLOADED'
@@ -22,15 +25,19 @@ export class PlacementError extends Error {
   readonly code: PlacementErrorCode
   /** `host:port` of the member to ask instead, where one is known. */
   readonly leaderAddress: string | undefined
+  /** Of CONFLICT: the version that the resource has, 0 for none. */
+  readonly currentVersion: number | undefined
 
   constructor(code: PlacementErrorCode, message: string, options: PlacementErrorOptions = {}) {
     super(message, options)
     this.code = code
     this.leaderAddress = options.leaderAddress
+    this.currentVersion = options.currentVersion
   }
 }
 
 export interface PlacementErrorOptions {
   readonly leaderAddress?: string
+  readonly currentVersion?: number
   readonly cause?: unknown
 }

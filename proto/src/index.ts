@@ -1,9 +1,32 @@
-/** The contracts between processes: generated messages and services, and what every gRPC server offers. */
+/**
+ * The contracts between processes: generated messages and services, what every gRPC server offers, and the
+ * settings that can be changed at run time.
+ */
+export * as admin from './gen/admin.ts'
 export * as broker from './gen/broker.ts'
 export * as control from './gen/control.ts'
 export * as health from './gen/health.ts'
 export * as placement from './gen/placement.ts'
 export * as raft from './gen/raft.ts'
 export * as storage from './gen/storage.ts'
+export {
+  isSettingName,
+  parseSettingText,
+  refusalOfSetting,
+  SETTINGS,
+  type SettingName,
+  type SettingSchema,
+  type SettingValue,
+  settingValue,
+} from './settings.ts'
 export type { ServingStatus } from './standard-services.ts'
 export { serveHealthAndReflection } from './standard-services.ts'
+export {
+  isTopicSetting,
+  refusalOfTopic,
+  TOPIC_SETTINGS,
+  type TopicConfig,
+  type TopicSettingName,
+  type TopicValue,
+  topicValue,
+} from './topics.ts'

@@ -9,8 +9,10 @@ export { storageMain } from './main.ts'
 export { createMemoryStorage, type MemoryStorageOptions } from './memory/memory-adapter.ts'
 export { type OpenStorageOptions, openStorage } from './open-storage.ts'
 export {
+  type CompactedBatchOptions,
   decodeRecordBatch,
   type EncodeOptions,
+  encodeCompactedBatch,
   encodeRecordBatch,
   type NewRecord,
   type RecordHeader,

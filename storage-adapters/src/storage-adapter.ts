@@ -99,6 +99,12 @@ export type Operation =
   | { kind: 'delete-range'; from: string; to: string }
   /** Whole batches that lie before the offset go; the log's end stays. No effect on an unknown log. */
   | { kind: 'trim'; log: string; beforeOffset: number }
+  /**
+   * Stored batches are exchanged for this one, which covers exactly their offsets; records may be missing
+   * in it (compaction). GAP when it does not begin and end where stored batches do. Apart from appends, a
+   * commit does nothing else to the log (INVALID).
+   */
+  | { kind: 'replace'; log: string; batch: Uint8Array }
   /** All of it goes; a later append begins at offset 0 again. */
   | { kind: 'drop-log'; log: string }
 

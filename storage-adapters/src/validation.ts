@@ -21,6 +21,7 @@ export function checkCommit(request: CommitRequest, bytesMax: number): void {
   checkCommitShape(request, bytesMax)
   for (const operation of request.operations) {
     if (operation.kind === 'append') checkAppend(operation.batch, operation.expectedOffset)
+    else if (operation.kind === 'replace') checkIntact(operation.batch, 'Replace')
   }
 }
 
@@ -34,6 +35,20 @@ export function checkCommitShape(request: CommitRequest, bytesMax: number): void
     throw new StorageError('TOO_LARGE', `A commit has ${bytesMax} bytes at most, this has ${size}`)
   }
   for (const operation of request.operations) checkOperation(operation)
+  checkReplacements(request.operations)
+}
+
+/** What is replaced is found before anything is applied, so the log's batches must not change in between. */
+function checkReplacements(operations: readonly Operation[]): void {
+  const replaced = new Set<string>()
+  for (const operation of operations) if (operation.kind === 'replace') replaced.add(operation.log)
+  if (replaced.size === 0) return
+  for (const operation of operations) {
+    const changes = operation.kind === 'trim' || operation.kind === 'drop-log'
+    if (changes && replaced.has(operation.log)) {
+      throw new StorageError('INVALID', `A commit replaces in log ${operation.log} and cuts it`)
+    }
+  }
 }
 
 /** Size of a commit as `commitBytesMax` counts it. */
@@ -84,6 +99,7 @@ const loneSurrogate = /\p{Surrogate}/u
 function operationBytes(operation: Operation): number {
   switch (operation.kind) {
     case 'append':
+    case 'replace':
       return operationOverheadBytes + Buffer.byteLength(operation.log) + operation.batch.length
     case 'put':
       return operationOverheadBytes + Buffer.byteLength(operation.key) + operation.value.length
@@ -121,6 +137,7 @@ function checkOperation(operation: Operation): void {
       checkCount(operation.beforeOffset, 'offset')
       return
     case 'drop-log':
+    case 'replace':
       checkName(operation.log, 'log')
       return
     default:
@@ -128,13 +145,17 @@ function checkOperation(operation: Operation): void {
   }
 }
 
-function checkAppend(batch: Uint8Array, expectedOffset: number): void {
+function checkIntact(batch: Uint8Array, what: string): void {
   try {
     checkBatch(batch)
   } catch (error) {
     if (!(error instanceof RecordBatchError)) throw error
-    throw new StorageError('INVALID', `Append: ${error.message}`, { cause: error })
+    throw new StorageError('INVALID', `${what}: ${error.message}`, { cause: error })
   }
+}
+
+function checkAppend(batch: Uint8Array, expectedOffset: number): void {
+  checkIntact(batch, 'Append')
   if (baseOffset(batch) !== expectedOffset) {
     throw new StorageError(
       'INVALID',

@@ -26,6 +26,7 @@ const LIBRARIES = [
   'classic-level',
   'pino',
   'undeclared-package',
+  'ws',
 ] as const
 
 export interface CanaryTree {

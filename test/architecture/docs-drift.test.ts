@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { SETTINGS, type SettingSchema } from '@robust/proto'
 import { describe, expect, test } from 'vitest'
 
 const ROOT = resolve(import.meta.dirname, '../..')
@@ -39,6 +40,51 @@ describe('docs/errors.md', () => {
       ...found(code, /isInUse \? '[A-Z_]+' : '([A-Z_]+)'/g),
     ]
     expect(found(onStderr, /^\| `([A-Z_]+)`/gm)).toEqual([...new Set(ids)].sort())
+  })
+})
+
+describe('docs/failure-cases.md', () => {
+  test('names tests that exist', () => {
+    const cases = readFileSync(resolve(ROOT, 'docs/failure-cases.md'), 'utf8')
+    const named = [...cases.matchAll(/\| `([^`]+\.test\.ts)`: (failure case \d+) \|$/gm)]
+    expect(named.length).toBeGreaterThan(10)
+    for (const [, file = '', name = ''] of named) {
+      const text = readFileSync(resolve(ROOT, file), 'utf8')
+      expect(text, `${file} has no ${name}`).toMatch(new RegExp(`'${name}\\b`))
+    }
+  })
+})
+
+describe('docs/settings.md', () => {
+  test('lists every setting as the code has it, and no others', () => {
+    const settings = readFileSync(resolve(ROOT, 'docs/settings.md'), 'utf8')
+    const rows = settings.split('\n').filter((line) => line.startsWith('| `'))
+    const expected = Object.entries(SETTINGS).map(([name, schema]: [string, SettingSchema]) => {
+      const cells = [`\`${name}\``, String(schema.default ?? 'unset'), valuesOf(schema)]
+      return `| ${[...cells, schema.unit ?? '', schema.role, schema.description].join(' | ')} |`
+    })
+    expect(rows).toEqual(expected)
+  })
+})
+
+function valuesOf(schema: SettingSchema): string {
+  if (schema.type === 'integer') return `${schema.min} to ${schema.max}`
+  return schema.type === 'boolean' ? 'true, false' : schema.choices.join(', ')
+}
+
+describe('placement/README.md', () => {
+  test('lists the events of the decision log, and no others', () => {
+    const readme = readFileSync(resolve(ROOT, 'placement/README.md'), 'utf8')
+    const table = readme.slice(readme.indexOf('| event |'), readme.indexOf('| exit code |'))
+    const code = source('placement')
+    const kinds = [
+      ...found(code, /record\(\s*(?:place|\{[^}]*\}), '([A-Z][A-Za-z]+)'/g),
+      ...found(code, /[rR]ecord\('([A-Z][A-Za-z]+)'/g),
+      ...found(code, /#report\([^']*'([A-Z][A-Za-z]+)'/g),
+      ...found(code, /kind: '([A-Z][A-Za-z]+)'/g),
+    ]
+    expect(kinds.length).toBeGreaterThan(20)
+    expect(found(table, /^\| `([A-Za-z]+)`/gm)).toEqual([...new Set(kinds)].sort())
   })
 })
 

@@ -28,19 +28,15 @@ const DURABLE = { clean: false, properties: { sessionExpiryInterval: 3600 } }
 function stream(publisher: Client, topic: string) {
   const acknowledged: string[] = []
   let running = true
-  let longestMs = 0
   const done = (async () => {
     for (let i = 0; running; i++) {
       const text = `${topic}-${i}`
-      const at = performance.now()
       await publisher.mqtt.publishAsync(topic, text, { qos: 1 })
-      longestMs = Math.max(longestMs, performance.now() - at)
       acknowledged.push(text)
     }
   })()
   return {
     acknowledged,
-    longestMs: () => longestMs,
     stop: async () => {
       running = false
       await done
@@ -64,16 +60,14 @@ describe('a cluster that loses parts of itself', () => {
       const events = await cluster.events()
       return events.some(({ kind, subject }) => kind === 'NodeRemoved' && subject === 'broker-2')
     }
-    await expect.poll(removed, { timeout: 8_000 }).toBe(true)
+    await expect.poll(removed).toBe(true)
     const before = publishing.acknowledged.length
     await expect.poll(() => publishing.acknowledged.length).toBeGreaterThan(before + 50)
     await publishing.stop()
     for (const clientId of names) {
       const awake = await client(port(3), { clientId, ...DURABLE })
       expect(awake.connack.sessionPresent).toBe(true)
-      await expect
-        .poll(() => [...new Set(awake.texts())], { timeout: 10_000 })
-        .toEqual(publishing.acknowledged)
+      await expect.poll(() => [...new Set(awake.texts())]).toEqual(publishing.acknowledged)
     }
     const status = await cluster.robust('cluster', 'status')
     expect(status.code).toBe(1)
@@ -88,16 +82,16 @@ describe('a cluster that loses parts of itself', () => {
     const publishing = stream(publisher, 'live/x')
     await expect.poll(() => publishing.acknowledged.length).toBeGreaterThan(20)
     const { leader } = (await cluster.status()).placement
-    const killedAt = performance.now()
     await cluster.robust('cluster', 'kill', 'leader')
+    const before = publishing.acknowledged.length
     const successor = async () => {
       const now = (await cluster.status()).placement.leader
       return now !== null && now !== '' && now !== leader
     }
-    await expect.poll(successor, { timeout: 6_000, interval: 100 }).toBe(true)
-    expect(performance.now() - killedAt).toBeLessThan(6_000)
+    // More is acknowledged before another one leads.
+    await expect.poll(() => publishing.acknowledged.length).toBeGreaterThan(before + 20)
+    await expect.poll(successor).toBe(true)
     await publishing.stop()
-    expect(publishing.longestMs()).toBeLessThan(2_000)
     await expect.poll(live.texts).toEqual(publishing.acknowledged)
     expect((await cluster.robust('cluster', 'restart', String(leader))).code).toBe(0)
   })
@@ -114,18 +108,14 @@ describe('a cluster that loses parts of itself', () => {
     expect((await cluster.robust('cluster', 'status')).code).toBe(2)
     expect(publishing.acknowledged.length - held).toBeLessThan(5)
     expect((await cluster.robust('cluster', 'restart', 'storage-1')).code).toBe(0)
-    await expect
-      .poll(() => publishing.acknowledged.length, { timeout: 10_000 })
-      .toBeGreaterThan(held + 50)
+    await expect.poll(() => publishing.acknowledged.length).toBeGreaterThan(held + 50)
     await publishing.stop()
     const awake = await client(port(3), { clientId, ...DURABLE })
-    await expect
-      .poll(() => new Set(awake.texts()).size, { timeout: 10_000 })
-      .toBe(publishing.acknowledged.length)
+    await expect.poll(() => new Set(awake.texts()).size).toBe(publishing.acknowledged.length)
     expect([...new Set(awake.texts())]).toEqual(publishing.acknowledged)
   })
 
-  test('an owner that was paused and replaced cannot write any more', async () => {
+  test('failure case 1: an owner that was paused and replaced cannot write any more', async () => {
     const names = Array.from({ length: 6 }, (_, i) => `paused-${i}`)
     for (const clientId of names) {
       const sleeper = await connect(port(1), { clientId, ...DURABLE })
@@ -135,23 +125,24 @@ describe('a cluster that loses parts of itself', () => {
     const publishing = stream(await client(port(1)), 'paused')
     await expect.poll(() => publishing.acknowledged.length).toBeGreaterThan(20)
     await cluster.robust('cluster', 'pause', 'broker-3')
+    const pausedMs = performance.now()
     const removed = async () => {
       const events = await cluster.events()
       return events.some(({ kind, subject }) => kind === 'NodeRemoved' && subject === 'broker-3')
     }
-    await expect.poll(removed, { timeout: 10_000 }).toBe(true)
+    await expect.poll(removed).toBe(true)
     const before = publishing.acknowledged.length
+    const leasesMs = 3 * 3_000
+    await expect
+      .poll(() => performance.now() - pausedMs, { timeout: 2 * leasesMs })
+      .toBeGreaterThan(leasesMs)
     await expect.poll(() => publishing.acknowledged.length).toBeGreaterThan(before + 20)
     await cluster.robust('cluster', 'resume', 'broker-3')
-    await expect
-      .poll(async () => (await cluster.robust('cluster', 'status')).code, { timeout: 10_000 })
-      .toBe(0)
+    await expect.poll(async () => (await cluster.robust('cluster', 'status')).code).toBe(0)
     await publishing.stop()
     for (const clientId of names) {
       const awake = await client(port(3), { clientId, ...DURABLE })
-      await expect
-        .poll(() => [...new Set(awake.texts())], { timeout: 10_000 })
-        .toEqual(publishing.acknowledged)
+      await expect.poll(() => [...new Set(awake.texts())]).toEqual(publishing.acknowledged)
     }
   })
 
@@ -160,7 +151,7 @@ describe('a cluster that loses parts of itself', () => {
     await cluster.robust('cluster', 'pause', 'broker-3')
     const member = async () =>
       (await cluster.status()).nodes.find(({ name }) => name === 'broker-3')?.shards?.owned !== 0
-    await expect.poll(member, { timeout: 10_000 }).toBe(false)
+    await expect.poll(member).toBe(false)
     const names = Array.from({ length: 10 }, (_, i) => `late-${i}`)
     const sleepers = await Promise.all(
       names.map((clientId) => client(port(1), { clientId, ...DURABLE })),
@@ -174,10 +165,8 @@ describe('a cluster that loses parts of itself', () => {
       )
     }
     await cluster.robust('cluster', 'resume', 'broker-3')
-    await expect
-      .poll(async () => (await cluster.robust('cluster', 'status')).code, { timeout: 10_000 })
-      .toBe(0)
-    await expect.poll(() => publisher.mqtt.connected, { timeout: 5_000 }).toBe(false)
+    await expect.poll(async () => (await cluster.robust('cluster', 'status')).code).toBe(0)
+    await expect.poll(() => publisher.mqtt.connected).toBe(false)
     for (const { texts } of sleepers) {
       await expect.poll(() => new Set(texts()).size).toBeGreaterThanOrEqual(acknowledged)
     }
@@ -193,16 +182,14 @@ describe('a cluster that loses parts of itself', () => {
       const { code, stdout } = await cluster.robust('cluster', 'status', '-o', 'json')
       return [code, JSON.parse(stdout).placement.quorum]
     }
-    await expect.poll(lost, { timeout: 10_000 }).toEqual([2, false])
+    await expect.poll(lost).toEqual([2, false])
     // Delivered at once; acknowledged when it is certain again that this broker was not replaced.
     const published = publisher.mqtt.publishAsync('quorum', 'still here', { qos: 1 })
     await expect.poll(live.texts).toEqual(['still here'])
     await cluster.robust('cluster', 'resume', 'placement-1')
     await cluster.robust('cluster', 'resume', 'placement-2')
     await published
-    await expect
-      .poll(async () => (await cluster.robust('cluster', 'status')).code, { timeout: 15_000 })
-      .toBe(0)
+    await expect.poll(async () => (await cluster.robust('cluster', 'status')).code).toBe(0)
   })
 
   test('a drained broker hands its shards over and loses no message', async () => {
@@ -213,7 +200,7 @@ describe('a cluster that loses parts of itself', () => {
     expect((await cluster.robust('cluster', 'drain', 'broker-2')).code).toBe(0)
     const shards = async () =>
       (await cluster.status()).nodes.find(({ name }) => name === 'broker-2')?.shards?.owned
-    await expect.poll(shards, { timeout: 10_000 }).toBe(0)
+    await expect.poll(shards).toBe(0)
     await publishing.stop()
     const count = String(publishing.acknowledged.length - from - 1)
     const output = await mosquittoSub(port(3), ...id, '-C', count, '-W', '10')

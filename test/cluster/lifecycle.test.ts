@@ -125,7 +125,7 @@ describe('robust cluster up and down', () => {
     )
     const shards = async () =>
       (await started.status()).nodes.find(({ name }) => name === 'by-hand')?.shards?.open ?? 0
-    await expect.poll(shards, { timeout: 15_000 }).toBeGreaterThan(10)
+    await expect.poll(shards).toBeGreaterThan(10)
     const sub = await connect(mqttPort)
     await sub.mqtt.subscribeAsync('hand', { qos: 1 })
     await mosquittoPub(started.mqttPort(1), '-q', '1', '-t', 'hand', '-m', 'shaken')
@@ -134,7 +134,7 @@ describe('robust cluster up and down', () => {
     joined.child.kill('SIGTERM')
     expect(await joined.exited).toBe(0)
     const gone = async () => (await started.status()).nodes.some(({ name }) => name === 'by-hand')
-    await expect.poll(gone, { timeout: 5_000 }).toBe(false)
+    await expect.poll(gone).toBe(false)
     expect((await started.robust('cluster', 'status')).code).toBe(0)
   })
 })
@@ -145,7 +145,7 @@ describe('robust broker start', () => {
     const ports = ['--mqtt-port', '0', '--grpc-port', '0', '--storage', 'memory:']
     const wrong = ['--placement', `127.0.0.1:${await freePort()}`]
     const patient = robust(home, 'broker', 'start', ...wrong, ...ports)
-    await expect.poll(patient.output, { timeout: 10_000 }).toContain('PLACEMENT_UNREACHABLE')
+    await expect.poll(patient.output).toContain('PLACEMENT_UNREACHABLE')
     expect(patient.output()).toContain(wrong[1])
     expect(patient.child.exitCode).toBeNull()
     const asked = ['--startup-timeout', '1']
@@ -174,9 +174,7 @@ describe('robust broker start', () => {
       '--grpc-port',
       '0',
     )
-    await expect
-      .poll(patient.output, { timeout: 10_000 })
-      .toContain(storage.slice('robust://'.length))
+    await expect.poll(patient.output).toContain(storage.slice('robust://'.length))
     expect(patient.child.exitCode).toBeNull()
   })
 
@@ -207,13 +205,13 @@ describe('robust server start', () => {
       }
     }
     const first = start()
-    await expect.poll(first.output, { timeout: 15_000 }).toContain('mqtt')
-    await expect.poll(ready, { timeout: 15_000 }).toBe(true)
+    await expect.poll(first.output).toContain('mqtt')
+    await expect.poll(ready).toBe(true)
     await mosquittoPub(mqttPort, '-q', '1', '-r', '-t', 'kept', '-m', 'over a restart')
     first.child.kill('SIGTERM')
     expect(await first.exited).toBe(0)
     const second = start()
-    await expect.poll(ready, { timeout: 15_000 }).toBe(true)
+    await expect.poll(ready).toBe(true)
     const output = await mosquittoSub(mqttPort, '-q', '1', '-t', 'kept', '-C', '1', '-W', '10')
     expect(output).toBe('over a restart\n')
     second.child.kill('SIGTERM')

@@ -31,6 +31,10 @@ interface Run {
 }
 
 async function main(): Promise<number> {
+  if (process.argv[2] === 'placement-scale') {
+    const { placementScale } = await import('./placement-scale.ts')
+    return placementScale()
+  }
   const options = parseOptions(process.argv.slice(2))
   const run: Run = {
     options,

@@ -4,7 +4,8 @@ import { parseArgs } from 'node:util'
 import { BROKER_NAMES, type BrokerName } from './brokers.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 
-export const USAGE = `usage: npm run bench -- mqtt [options]
+export const USAGE = `usage: npm run bench -- placement-scale
+       npm run bench -- mqtt [options]
 
   --rounds N          rounds; the figures are medians (default 5)
   --seconds S         counted seconds of each scenario and round (default 2)

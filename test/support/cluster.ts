@@ -19,7 +19,7 @@ export interface TestCluster {
   robust(...args: string[]): Promise<Ran>
   /** The parsed answer of `robust cluster status -o json`. */
   status(): Promise<ClusterStatus>
-  events(): Promise<ClusterEvent[]>
+  events(...flags: string[]): Promise<ClusterEvent[]>
   /** Stops and removes everything. */
   purge(): Promise<void>
 }
@@ -40,12 +40,14 @@ export interface ClusterNode {
   readonly state: string
   readonly pid: number | null
   readonly shards: { readonly owned: number; readonly open: number } | null
+  readonly load: { readonly connections: number } | null
 }
 
 export interface ClusterEvent {
   readonly kind: string
   readonly subject: string
   readonly reason: string
+  readonly shards: readonly number[]
 }
 
 export function runRobust(home: string, args: readonly string[]): Promise<Ran> {
@@ -54,7 +56,7 @@ export function runRobust(home: string, args: readonly string[]): Promise<Ran> {
     execFile(
       process.execPath,
       [ROBUST, ...args],
-      { env, timeout: 60_000 },
+      { env, timeout: 60_000, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : codeOf(error)
         done({ code, stdout, stderr })
@@ -94,7 +96,8 @@ function testCluster(home: string, offset: number): TestCluster {
     mqttPort: (node) => 1883 + 100 * (node - 1) + offset,
     robust,
     status: async () => JSON.parse((await robust('cluster', 'status', '-o', 'json')).stdout),
-    events: async () => JSON.parse((await robust('cluster', 'events', '-o', 'json')).stdout),
+    events: async (...flags) =>
+      JSON.parse((await robust('cluster', 'events', '-o', 'json', ...flags)).stdout),
     purge: async () => {
       await robust('cluster', 'down', '--purge')
       rmSync(home, { recursive: true, force: true })

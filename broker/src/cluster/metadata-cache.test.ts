@@ -25,6 +25,8 @@ const change = (more: Partial<placement.Change>): placement.Change => ({
   nodesChanged: [],
   nodesRemoved: [],
   shardsChanged: [],
+  resourcesChanged: [],
+  resourcesRemoved: [],
   ...more,
 })
 
@@ -69,6 +71,34 @@ describe('MetadataCache', () => {
     cache.apply(12, change({}))
     await waiting
     expect(reached).toBe(true)
+  })
+
+  test('tells listeners of nodes and shards nothing about resources', () => {
+    const cache = loaded()
+    let told = 0
+    cache.observe(() => told++)
+    const topic = { kind: 'topic', tenant: '', name: 't', created: 11, version: 11, value: '{}' }
+    cache.apply(11, change({ resourcesChanged: [topic] }))
+    expect([told, cache.index, cache.resources.get('topic', '', 't')?.version]).toEqual([0, 11, 11])
+    cache.apply(12, change({ nodesRemoved: ['b2'] }))
+    expect(told).toBe(1)
+  })
+
+  test('resumes only when everything was loaded', () => {
+    const cache = loaded()
+    expect(cache.resumeIndex).toBe(0)
+    cache.page({ resources: [], last: true })
+    expect(cache.resumeIndex).toBe(10)
+  })
+
+  test('serverOf names the endpoint of an active broker', () => {
+    const cache = loaded()
+    const endpoints = [{ protocol: 'mqtt', host: 'h', port: 7 }]
+    cache.apply(11, change({ nodesChanged: [{ ...node('b2', 4), endpoints }] }))
+    expect(cache.serverOf('b2', 'mqtt')).toBe('h:7')
+    expect(cache.serverOf('b2', 'kafka')).toBeUndefined()
+    cache.apply(12, change({ nodesChanged: [{ ...node('b2', 4), endpoints, state: 2 }] }))
+    expect(cache.serverOf('b2', 'mqtt')).toBeUndefined()
   })
 
   test('isMember tells incarnations apart', () => {

@@ -2,17 +2,21 @@
  * The cluster's metadata as this broker knows it: a snapshot, then changes in order of their log index. Only
  * newer news count. Answers the core's questions about owners and members.
  */
-import type { placement } from '@robust/proto'
+import { placement } from '@robust/proto'
 import type { Directory, ShardOwner } from '../core/ports/directory.ts'
+import { ResourceCache } from './resource-cache.ts'
 
 export class MetadataCache implements Directory {
   readonly self: string
+  readonly resources = new ResourceCache()
   readonly #nodes = new Map<string, placement.Node>()
   readonly #shards = new Map<number, placement.Shard>()
   readonly #listeners: (() => void)[] = []
   #waiting: { readonly index: number; readonly resolve: () => void }[] = []
   #shardCount = 0
   #index = 0
+  /** The last snapshot was passed over. */
+  #isOld = false
   #clusterId = ''
 
   constructor(self: string) {
@@ -32,6 +36,12 @@ export class MetadataCache implements Directory {
     return this.#shardCount
   }
 
+  /** Where the stream of changes may go on; 0: a load broke off, and everything is needed again. */
+  get resumeIndex(): number {
+    return this.resources.isLoading ? 0 : this.#index
+  }
+
+  /** Called when nodes or shards have changed. */
   observe(listener: () => void): void {
     this.#listeners.push(listener)
   }
@@ -44,7 +54,8 @@ export class MetadataCache implements Directory {
 
   replace(index: number, metadata: placement.Metadata): void {
     // A snapshot may be older than what is known, after a change to a Placement Center node that lags.
-    if (index < this.#index) return
+    this.#isOld = index < this.#index
+    if (this.#isOld) return
     this.#index = index
     this.#clusterId = metadata.clusterId
     this.#shardCount = metadata.shardCount
@@ -52,7 +63,13 @@ export class MetadataCache implements Directory {
     this.#shards.clear()
     for (const node of metadata.nodes) this.#nodes.set(node.nodeId, node)
     for (const shard of metadata.shards) this.#shards.set(shard.shard, shard)
-    this.#changed()
+    this.resources.beginLoad()
+    this.#changed(true)
+  }
+
+  /** Of a load that `replace` began. */
+  page(page: placement.ResourcePage): void {
+    if (!this.#isOld) this.resources.page(page)
   }
 
   apply(index: number, change: placement.Change): void {
@@ -61,7 +78,9 @@ export class MetadataCache implements Directory {
     for (const node of change.nodesChanged) this.#nodes.set(node.nodeId, node)
     for (const name of change.nodesRemoved) this.#nodes.delete(name)
     for (const shard of change.shardsChanged) this.#shards.set(shard.shard, shard)
-    this.#changed()
+    this.resources.apply(change.resourcesChanged, change.resourcesRemoved)
+    const { nodesChanged, nodesRemoved, shardsChanged } = change
+    this.#changed(nodesChanged.length + nodesRemoved.length + shardsChanged.length > 0)
   }
 
   owner(shard: number): ShardOwner | undefined {
@@ -82,6 +101,14 @@ export class MetadataCache implements Directory {
     return this.#nodes.get(node)?.nodeEpoch === nodeEpoch
   }
 
+  /** `host:port` at which clients of a protocol reach a broker that may take them. */
+  serverOf(node: string, protocol: string): string | undefined {
+    const known = this.#nodes.get(node)
+    if (known?.state !== placement.NodeState.NODE_STATE_ACTIVE) return undefined
+    const endpoint = known.endpoints.find((each) => each.protocol === protocol)
+    return endpoint && `${endpoint.host}:${endpoint.port}`
+  }
+
   grpcAddress(node: string): string | undefined {
     return this.#nodes.get(node)?.grpcAddress
   }
@@ -93,8 +120,8 @@ export class MetadataCache implements Directory {
     )
   }
 
-  #changed(): void {
-    for (const listener of this.#listeners) listener()
+  #changed(isOwnership: boolean): void {
+    if (isOwnership) for (const listener of this.#listeners) listener()
     const due = this.#waiting.filter(({ index }) => index <= this.#index)
     this.#waiting = this.#waiting.filter(({ index }) => index > this.#index)
     for (const { resolve } of due) resolve()

@@ -190,7 +190,7 @@ export class PlacementClient {
     if (this.#stopped) return
     const { metadata } = this.#options
     const client = this.#client(this.#addresses[0] as string)
-    const stream = client.watch({ nodeId: metadata.self, afterIndex: metadata.index })
+    const stream = client.watch({ nodeId: metadata.self, afterIndex: metadata.resumeIndex })
     this.#watch = stream
     this.#watchHeardMs = performance.now()
     let over = false
@@ -218,6 +218,9 @@ export class PlacementClient {
         break
       case 'change':
         metadata.apply(event.index, event.kind.value)
+        break
+      case 'resources':
+        metadata.page(event.kind.value)
         break
       case 'caughtUp':
         this.#caughtUp?.()

@@ -6,6 +6,7 @@
 import type { StorageAdapter } from '@robust/storage-adapters'
 import { StorageError } from '@robust/storage-adapters'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
+import { type LogResources, LogShard } from '../core/logs/log-shard.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Connections } from '../core/ports/connections.ts'
@@ -31,6 +32,7 @@ export interface ShardHostOptions {
   readonly clock: Clock
   readonly incarnation: string
   readonly connections: Connections
+  readonly logs: LogResources
   readonly publish: (message: Message) => Promise<void>
   readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
   /** The set of served shards has changed. */
@@ -154,6 +156,7 @@ export class ShardHost {
         this.#announce(hosted)
         this.#report(hosted)
         hosted.sessions.checkMembers()
+        hosted.logs.start()
         this.#options.onChange()
         return
       } catch (error) {
@@ -209,8 +212,15 @@ export class ShardHost {
         log.error({ err, shard, errId: 'SESSION_TASK_FAILED' }, 'a session task failed'),
     })
     const retained = new RetainedShard(writer, storage)
+    const logs = new LogShard({
+      ...this.#options.logs,
+      writer,
+      storage,
+      clock,
+      onError: (err) => log.error({ err, shard, errId: 'LOG_TASK_FAILED' }, 'a log task failed'),
+    })
     await Promise.all([sessions.load(), retained.load()])
-    return { shard, epoch, writer, sessions, retained }
+    return { shard, epoch, writer, sessions, retained, logs }
   }
 
   /**
@@ -278,6 +288,7 @@ export class ShardHost {
     if (hosted === undefined) return
     this.#options.hosted.remove(slot.shard)
     hosted.sessions.stop()
+    hosted.logs.stop()
     hosted.writer.abandon()
   }
 
@@ -289,6 +300,8 @@ export class ShardHost {
       this.#options.hosted.remove(shard)
       hosted.sessions.flush()
       hosted.sessions.stop()
+      hosted.logs.flush()
+      hosted.logs.stop()
       await hosted.writer.drained()
       hosted.writer.abandon()
       await this.#options.storage.close(shard, epoch).catch((err: unknown) => {

@@ -1,6 +1,7 @@
 import { broker } from '@robust/proto'
 import { describe, expect, test } from 'vitest'
 import type { Message } from '../core/message.ts'
+import type { Place } from '../core/ports/peers.ts'
 import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
 import {
   fromWireDelivery,
@@ -100,7 +101,12 @@ describe('the wire between brokers', () => {
   )
 
   test('a publish and a delivery come back as they were', () => {
-    const item = { message, live: true, shards: [1, 63], retained: false }
+    const places: Place[] = [
+      { kind: 'sessions', shard: 1 },
+      { kind: 'retained', shard: 63 },
+      { kind: 'log', shard: 2, log: 'topic/x/0' },
+    ]
+    const item = { message, live: true, places }
     expect(plain(fromWirePublish(wired(broker.Publish, toWirePublish(item))))).toEqual(plain(item))
     const delivery = { offset: 5, redelivered: true, released: false, identifiers: [4], message }
     expect(plain(fromWireDelivery(wired(broker.InboxMessage, toWireDelivery(delivery))))).toEqual(

@@ -2,7 +2,7 @@
 import { broker } from '@robust/proto'
 import type { Guarantee, Message, Subscription } from '../core/message.ts'
 import type { Attachment, Delivery, SessionAddress } from '../core/ports/connections.ts'
-import type { PublishItem } from '../core/ports/peers.ts'
+import type { Place, PublishItem } from '../core/ports/peers.ts'
 import type { Will } from '../core/sessions/session.ts'
 import type { Attached } from '../core/sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
@@ -30,13 +30,29 @@ export function fromWireMessage(message: broker.Message | undefined): Message {
 }
 
 export function toWirePublish(item: PublishItem): broker.Publish {
-  const { message, live, shards, retained } = item
-  return { message: toWireMessage(message), live, shards: [...shards], retained }
+  const { message, live } = item
+  return { message: toWireMessage(message), live, places: item.places.map(toWirePlace) }
 }
 
 export function fromWirePublish(wire: broker.Publish): PublishItem {
-  const { live, shards, retained } = wire
-  return { message: fromWireMessage(wire.message), live, shards, retained }
+  const { live } = wire
+  return { message: fromWireMessage(wire.message), live, places: wire.places.map(fromWirePlace) }
+}
+
+const PLACES = {
+  sessions: broker.PlaceKind.PLACE_KIND_SESSIONS,
+  retained: broker.PlaceKind.PLACE_KIND_RETAINED,
+  log: broker.PlaceKind.PLACE_KIND_LOG,
+} as const
+
+function toWirePlace(place: Place): broker.Place {
+  const log = place.kind === 'log' ? place.log : ''
+  return { kind: PLACES[place.kind], shard: place.shard, log }
+}
+
+function fromWirePlace({ kind, shard, log }: broker.Place): Place {
+  if (kind === PLACES.log) return { kind: 'log', shard, log }
+  return { kind: kind === PLACES.retained ? 'retained' : 'sessions', shard }
 }
 
 export function toWireAddress(to: SessionAddress): { session: string; attachment: Attachment } {

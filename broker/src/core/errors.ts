@@ -7,6 +7,8 @@ export type BrokerErrorCode =
   | 'TAKEN_OVER'
   /** A limit is reached. */
   | 'REFUSED'
+  /** There is nothing of that name. */
+  | 'NOT_FOUND'
   /** The broker is going away. */
   | 'SHUTTING_DOWN'
 

@@ -11,7 +11,7 @@ import { SHARD_RETRY_MS } from './limits.ts'
 import { type Message, ownCopy, type Receipt } from './message.ts'
 import type { Clock, Timer } from './ports/clock.ts'
 import type { Directory } from './ports/directory.ts'
-import type { Peers, PublishItem } from './ports/peers.ts'
+import type { Peers, Place, PublishItem } from './ports/peers.ts'
 import type { Route } from './router.ts'
 
 export interface ForwarderOptions {
@@ -46,7 +46,7 @@ interface Lane {
 
 interface Held {
   readonly pending: Pending
-  readonly retained: boolean
+  readonly place: Place
 }
 
 export class Forwarder {
@@ -74,24 +74,22 @@ export class Forwarder {
     if (message.guarantee === 0) this.#sendLoosely(message, route)
     const shards = message.guarantee === 0 ? [] : route.shards
     const peers = message.guarantee === 0 ? [] : route.peers
-    if (shards.length + peers.length === 0 && retainedShard < 0) {
+    const { logs } = route
+    if (shards.length + peers.length + logs.length === 0 && retainedShard < 0) {
       receipt?.settle('accepted')
       return
     }
     const pending: Pending = { message: ownCopy(message), receipt, remaining: 1 }
-    const byNode = new Map<string, number[]>(peers.map((peer) => [peer, []]))
-    for (const shard of shards) this.#place(shard, pending, byNode)
-    for (const [node, nodeShards] of byNode) {
+    const byNode = new Map<string, Place[]>(peers.map((peer) => [peer, []]))
+    for (const shard of shards) this.#place({ kind: 'sessions', shard }, pending, byNode)
+    for (const { shard, log } of logs) this.#place({ kind: 'log', shard, log }, pending, byNode)
+    for (const [node, places] of byNode) {
       const live = peers.includes(node)
-      this.#enqueue(node, {
-        pending,
-        message: pending.message,
-        live,
-        shards: nodeShards,
-        retained: false,
-      })
+      this.#enqueue(node, { pending, message: pending.message, live, places })
     }
-    if (retainedShard >= 0) this.#dispatch(retainedShard, { pending, retained: true })
+    if (retainedShard >= 0) {
+      this.#dispatch({ pending, place: { kind: 'retained', shard: retainedShard } })
+    }
     confirm(pending)
   }
 
@@ -112,28 +110,30 @@ export class Forwarder {
 
   #sendLoosely(message: Message, route: Route): void {
     for (const peer of route.peers) {
-      const item = { message, live: true, shards: [], retained: false }
+      const item = { message, live: true, places: [] }
       if (!this.#options.peers.publish(peer, item, undefined)) this.dropped++
     }
   }
 
   /** Hands the message to a shard here, or notes it for the shard's owner. */
-  #place(shard: number, pending: Pending, byNode: Map<string, number[]>): void {
+  #place(place: Place, pending: Pending, byNode: Map<string, Place[]>): void {
     const { directory } = this.#options
+    const { shard } = place
     const owner = directory.owner(shard)
     const remote = owner !== undefined && owner.node !== directory.self
     if (!remote || this.#held.has(shard) || this.#options.hosted.get(shard) !== undefined) {
-      this.#dispatch(shard, { pending, retained: false })
+      this.#dispatch({ pending, place })
       return
     }
-    const shards = byNode.get(owner.node)
-    if (shards === undefined) byNode.set(owner.node, [shard])
-    else shards.push(shard)
+    const places = byNode.get(owner.node)
+    if (places === undefined) byNode.set(owner.node, [place])
+    else places.push(place)
   }
 
-  #dispatch(shard: number, entry: Held): void {
+  #dispatch(entry: Held): void {
     const { directory, hosted } = this.#options
-    const { pending, retained } = entry
+    const { pending, place } = entry
+    const { shard } = place
     const waiting = this.#held.get(shard)
     if (waiting !== undefined) {
       pending.remaining++
@@ -141,27 +141,23 @@ export class Forwarder {
       return
     }
     pending.remaining++
-    const stored = appendTo(
-      hosted.get(shard),
-      { message: pending.message, retained },
-      (outcome) => {
-        if (outcome === 'committed') confirm(pending)
-        else this.#hold(shard, entry)
-      },
-    )
+    const stored = appendTo(hosted.get(shard), { message: pending.message, place }, (outcome) => {
+      if (outcome === 'committed') confirm(pending)
+      else this.#hold(entry)
+    })
     if (stored) return
     const owner = directory.owner(shard)
     if (owner === undefined || owner.node === directory.self) {
-      this.#hold(shard, entry)
+      this.#hold(entry)
       return
     }
     pending.remaining--
-    const item = { pending, message: pending.message, live: false, shards: [shard], retained }
-    this.#enqueue(owner.node, item)
+    this.#enqueue(owner.node, { pending, message: pending.message, live: false, places: [place] })
   }
 
   /** The entry's count in `remaining` stays with it. */
-  #hold(shard: number, entry: Held): void {
+  #hold(entry: Held): void {
+    const { shard } = entry.place
     const waiting = this.#held.get(shard)
     if (waiting === undefined) this.#held.set(shard, [entry])
     else waiting.push(entry)
@@ -174,10 +170,10 @@ export class Forwarder {
   #redispatch(): void {
     const all = [...this.#held]
     this.#held.clear()
-    for (const [shard, held] of all) {
+    for (const [, held] of all) {
       for (const entry of held) {
         entry.pending.remaining--
-        this.#dispatch(shard, entry)
+        this.#dispatch(entry)
       }
     }
   }
@@ -215,9 +211,11 @@ export class Forwarder {
       return
     }
     lane.sent.delete(entry)
-    for (const shard of refused) {
+    for (const at of refused) {
+      const place = entry.places[at]
+      if (place === undefined) continue
       entry.pending.remaining++
-      this.#hold(shard, { pending: entry.pending, retained: entry.retained })
+      this.#hold({ pending: entry.pending, place })
     }
     confirm(entry.pending)
   }
@@ -228,8 +226,8 @@ export class Forwarder {
     const entries = [...lane.sent, ...lane.unsent]
     lane.sent.clear()
     lane.unsent.length = 0
-    for (const { pending, shards, retained } of entries) {
-      for (const shard of shards) this.#dispatch(shard, { pending, retained })
+    for (const { pending, places } of entries) {
+      for (const place of places) this.#dispatch({ pending, place })
       confirm(pending)
     }
   }

@@ -1,8 +1,11 @@
 /** A shard that this broker owns: its writer and what lives on it, opened, served and closed together. */
 import { BrokerError } from './errors.ts'
 import { REPLY_BYTES } from './limits.ts'
+import type { LogShard } from './logs/log-shard.ts'
 import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
+import type { Place } from './ports/peers.ts'
+import { toRecord } from './record.ts'
 import type { RetainedShard } from './retained-shard.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
@@ -14,6 +17,7 @@ export interface HostedShard {
   readonly writer: ShardWriter
   readonly sessions: SessionShard
   readonly retained: RetainedShard
+  readonly logs: LogShard
 }
 
 /** The shards that this broker serves now. */
@@ -40,13 +44,24 @@ export class HostedShards {
 /** `done` runs when the message is durable on the shard. False: the shard is not served here. */
 export function appendTo(
   hosted: HostedShard | undefined,
-  entry: { readonly message: Message; readonly retained: boolean },
+  entry: { readonly message: Message; readonly place: Place },
   done: (outcome: CommitOutcome) => void,
 ): boolean {
   if (hosted === undefined || hosted.writer.lost) return false
-  if (entry.retained) hosted.retained.store(entry.message, done)
-  else hosted.sessions.append(entry.message, done)
-  return true
+  const { message, place } = entry
+  switch (place.kind) {
+    case 'sessions':
+      hosted.sessions.append(message, done)
+      return true
+    case 'retained':
+      hosted.retained.store(message, done)
+      return true
+    case 'log':
+      hosted.logs.append(place.log, toRecord(message), done)
+      return true
+    default:
+      return place satisfies never
+  }
 }
 
 export async function answer(

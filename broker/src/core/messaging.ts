@@ -64,8 +64,9 @@ export class Messaging {
   publish(message: Message, receipt: Receipt | undefined): boolean {
     const route = this.#router.route(message.address)
     deliverLive(message, route.targets)
-    const { peers, shards } = route
-    const alone = peers.length === 0 && (message.guarantee === 0 || shards.length === 0)
+    const { peers, shards, logs } = route
+    const kept = logs.length > 0 || (message.guarantee > 0 && shards.length > 0)
+    const alone = peers.length === 0 && !kept
     if (alone && !message.retain) {
       if (message.guarantee === 0 || this.#options.mayAcknowledge()) return true
       this.#whenAllowed(() => receipt?.settle('accepted'))
@@ -243,15 +244,15 @@ export class Messaging {
       remaining--
       if (remaining === 0) reply(refused)
     }
-    for (const shard of item.shards) {
+    for (const [at, place] of item.places.entries()) {
       remaining++
-      const entry = { message, retained: item.retained }
-      const served = appendTo(this.#options.hosted.get(shard), entry, (outcome) => {
-        if (outcome === 'lost') refused.push(shard)
+      const shard = this.#options.hosted.get(place.shard)
+      const served = appendTo(shard, { message, place }, (outcome) => {
+        if (outcome === 'lost') refused.push(at)
         done()
       })
       if (!served) {
-        refused.push(shard)
+        refused.push(at)
         done()
       }
     }

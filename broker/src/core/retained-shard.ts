@@ -8,9 +8,9 @@ import { decodeRecordBatch, encodeRecordBatch } from '@robust/storage-adapters'
 import { filterMatches, hasWildcard } from './filter-index.ts'
 import type { Message } from './message.ts'
 import { fromRecord, toRecord } from './record.ts'
-import { scanAll } from './sessions/load-sessions.ts'
 import { RETAINED, retainedKey } from './sessions/session-keys.ts'
 import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
+import { scanAll } from './stored.ts'
 
 export class RetainedShard {
   readonly #writer: ShardWriter

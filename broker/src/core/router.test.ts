@@ -12,7 +12,7 @@ const subscription = (filter: string): Subscription => ({
 })
 
 function ready(shardCount: number): Router {
-  const router = new Router({ shardCount })
+  const router = new Router({ shardCount }, { match: () => [] })
   for (let shard = 0; shard < shardCount; shard++) {
     router.changeShardFilters(shard, 1, { reset: true, added: [], removed: [] })
   }
@@ -34,7 +34,7 @@ describe('Router', () => {
   })
 
   test('route holds a shard that has not announced its filters', () => {
-    const router = new Router({ shardCount: 2 })
+    const router = new Router({ shardCount: 2 }, { match: () => [] })
     expect(router.route('a').shards).toEqual([0, 1])
     router.changeShardFilters(0, 5, { reset: true, added: ['b'], removed: [] })
     expect(router.route('a').shards).toEqual([1])

@@ -8,6 +8,7 @@
 import { FilterIndex } from './filter-index.ts'
 import { ROUTES_CACHED_MAX } from './limits.ts'
 import type { Subscriber, Subscription } from './message.ts'
+import { type Partition, partitionFor, partitionOf, type Topic } from './topics/topic.ts'
 
 export interface LiveTarget {
   readonly subscriber: Subscriber
@@ -22,6 +23,13 @@ export interface Route {
   readonly peers: readonly string[]
   /** Shards that have durable sessions that match, or may have. */
   readonly shards: readonly number[]
+  /** Logs of the topics that keep the address. */
+  readonly logs: readonly Partition[]
+}
+
+/** The topics that keep an address. */
+export interface TopicIndex {
+  match(address: string): readonly Topic[]
 }
 
 interface LiveEntry {
@@ -38,10 +46,17 @@ export class Router {
   readonly #liveFilters = new Map<string, number>()
   readonly #cache = new Map<string, Route>()
   readonly #cluster: { readonly shardCount: number }
+  readonly #topics: TopicIndex
 
   /** The number of shards is known once the metadata is. */
-  constructor(cluster: { readonly shardCount: number }) {
+  constructor(cluster: { readonly shardCount: number }, topics: TopicIndex) {
     this.#cluster = cluster
+    this.#topics = topics
+  }
+
+  /** Other topics keep what is published. */
+  topicsChanged(): void {
+    this.#cache.clear()
   }
 
   route(address: string): Route {
@@ -162,7 +177,10 @@ export class Router {
     for (let shard = 0; shard < this.#cluster.shardCount; shard++) {
       if (!this.#shardFilters.has(shard)) shards.add(shard)
     }
-    return { targets: [...targets.values()], peers: [...peers], shards: [...shards] }
+    const logs = this.#topics
+      .match(address)
+      .map((topic) => partitionOf(topic, partitionFor(topic, address), this.#cluster.shardCount))
+    return { targets: [...targets.values()], peers: [...peers], shards: [...shards], logs }
   }
 }
 

@@ -8,7 +8,13 @@
  */
 
 import type { CommitRequest, NewRecord, Operation, StorageAdapter } from '@robust/storage-adapters'
-import { encodeRecordBatch, StorageError } from '@robust/storage-adapters'
+import {
+  encodeRecordBatch,
+  nextOffset,
+  StorageError,
+  setBaseOffset,
+  setLeaderEpoch,
+} from '@robust/storage-adapters'
 import { COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX } from './limits.ts'
 import type { Clock } from './ports/clock.ts'
 
@@ -27,9 +33,19 @@ export type LostReason = 'fenced' | 'data-loss'
 
 export type CommitOutcome = 'committed' | 'lost'
 
+/** Records that will share a batch, or a batch as it is. */
+interface StagedBatch {
+  readonly base: number
+  readonly records: NewRecord[]
+  readonly batch: Uint8Array | undefined
+}
+
 interface Staged {
   operations: Operation[]
-  appends: Map<string, { base: number; records: NewRecord[] }>
+  appends: Map<string, StagedBatch[]>
+  /** Logs in which batches are replaced, and logs that are cut: a commit does not do both to one. */
+  readonly replaced: Set<string>
+  readonly cut: Set<string>
   bytes: number
   count: number
   done: ((outcome: CommitOutcome) => void)[]
@@ -48,6 +64,10 @@ export class ShardWriter {
   #running = false
   #scheduled = false
   #lost = false
+  /** Since the shard was opened here: commits, records and keys in them, and their bytes. */
+  commits = 0
+  operations = 0
+  bytes = 0
   #idle: (() => void)[] = []
 
   constructor(options: ShardWriterOptions) {
@@ -82,15 +102,47 @@ export class ShardWriter {
     return this.#ends.get(log) ?? 0
   }
 
+  /** Every log of the shard, what is staged included. */
+  logNames(): string[] {
+    return [...this.#ends.keys()]
+  }
+
   /** Stages a record; returns its offset. */
   append(log: string, record: NewRecord): number {
     const staged = this.#stage((record.value?.byteLength ?? 0) + 128)
     const offset = this.endOf(log)
     this.#ends.set(log, offset + 1)
-    const batch = staged.appends.get(log)
-    if (batch === undefined) staged.appends.set(log, { base: offset, records: [record] })
-    else batch.records.push(record)
+    const batches = appendsOf(staged, log)
+    const last = batches[batches.length - 1]
+    if (last === undefined || last.batch !== undefined) {
+      batches.push({ base: offset, records: [record], batch: undefined })
+    } else {
+      last.records.push(record)
+    }
     return offset
+  }
+
+  /** Stages one record batch, whose base offset and leader epoch are set in place; returns its base offset. */
+  appendBatch(log: string, batch: Uint8Array): number {
+    const staged = this.#stage(batch.byteLength)
+    const base = this.endOf(log)
+    setBaseOffset(batch, base)
+    setLeaderEpoch(batch, this.#leaderEpoch)
+    this.#ends.set(log, nextOffset(batch))
+    appendsOf(staged, log).push({ base, records: [], batch })
+    return base
+  }
+
+  /** Stored batches are exchanged for one that covers just their offsets. */
+  replace(log: string, batch: Uint8Array): void {
+    const staged = this.#stage(batch.byteLength, ({ cut }) => cut.has(log))
+    staged.replaced.add(log)
+    staged.operations.push({ kind: 'replace', log, batch })
+  }
+
+  /** The epoch as record batches carry it. */
+  get #leaderEpoch(): number {
+    return this.epoch & 0x7fffffff
   }
 
   put(key: string, value: Uint8Array): void {
@@ -107,12 +159,15 @@ export class ShardWriter {
   }
 
   trim(log: string, beforeOffset: number): void {
-    this.#stage(log.length).operations.push({ kind: 'trim', log, beforeOffset })
+    const staged = this.#stage(log.length, ({ replaced }) => replaced.has(log))
+    staged.cut.add(log)
+    staged.operations.push({ kind: 'trim', log, beforeOffset })
   }
 
   /** The log is gone and begins at 0 again, records staged just before included. */
   dropLog(log: string): void {
-    const staged = this.#stage(log.length)
+    const staged = this.#stage(log.length, ({ replaced }) => replaced.has(log))
+    staged.cut.add(log)
     staged.appends.delete(log)
     staged.operations.push({ kind: 'drop-log', log })
     this.#ends.delete(log)
@@ -145,14 +200,15 @@ export class ShardWriter {
     this.#wakeIdle()
   }
 
-  #stage(bytes: number): Staged {
+  /** What collects for the next commit; a new one when it is full or `clashes`. */
+  #stage(bytes: number, clashes?: (staged: Staged) => boolean): Staged {
     let staged = this.#queue[this.#queue.length - 1]
     const inFlight = this.#running && this.#queue.length === 1
     const full =
       staged !== undefined &&
       (staged.count >= COMMIT_OPERATIONS_MAX || staged.bytes + bytes > COMMIT_BYTES_MAX)
-    if (staged === undefined || inFlight || full) {
-      staged = { operations: [], appends: new Map(), bytes: 0, count: 0, done: [] }
+    if (staged === undefined || inFlight || full || clashes?.(staged) === true) {
+      staged = newStaged()
       if (!this.#lost) this.#queue.push(staged)
     }
     staged.bytes += bytes
@@ -176,6 +232,9 @@ export class ShardWriter {
       const committed = await this.#commit(staged)
       if (!committed || this.#lost) break
       this.#queue.shift()
+      this.commits++
+      this.operations += staged.count
+      this.bytes += staged.bytes
       for (const done of staged.done) done('committed')
     }
     this.#running = false
@@ -183,7 +242,7 @@ export class ShardWriter {
   }
 
   async #commit(staged: Staged): Promise<boolean> {
-    const operations = staged.operations.concat(encodeAppends(staged, this.epoch))
+    const operations = staged.operations.concat(encodeAppends(staged, this.#leaderEpoch))
     const request: CommitRequest = {
       shard: this.shard,
       epoch: this.epoch,
@@ -243,11 +302,34 @@ export class ShardWriter {
   }
 }
 
-function encodeAppends(staged: Staged, epoch: number): Operation[] {
+function newStaged(): Staged {
+  return {
+    operations: [],
+    appends: new Map(),
+    replaced: new Set(),
+    cut: new Set(),
+    bytes: 0,
+    count: 0,
+    done: [],
+  }
+}
+
+function appendsOf(staged: Staged, log: string): StagedBatch[] {
+  let batches = staged.appends.get(log)
+  if (batches === undefined) {
+    batches = []
+    staged.appends.set(log, batches)
+  }
+  return batches
+}
+
+function encodeAppends(staged: Staged, leaderEpoch: number): Operation[] {
   const operations: Operation[] = []
-  for (const [log, { base, records }] of staged.appends) {
-    const batch = encodeRecordBatch(records, { baseOffset: base, leaderEpoch: epoch & 0x7fffffff })
-    operations.push({ kind: 'append', log, expectedOffset: base, batch })
+  for (const [log, batches] of staged.appends) {
+    for (const { base, records, batch: ready } of batches) {
+      const batch = ready ?? encodeRecordBatch(records, { baseOffset: base, leaderEpoch })
+      operations.push({ kind: 'append', log, expectedOffset: base, batch })
+    }
   }
   return operations
 }

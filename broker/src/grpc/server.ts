@@ -1,6 +1,6 @@
 /** The broker's gRPC server: peers, control, health, reflection. */
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { broker, control, serveHealthAndReflection } from '@robust/proto'
+import { admin, broker, control, serveHealthAndReflection } from '@robust/proto'
 import { CHANNEL_OPTIONS } from '../cluster/peer-mesh.ts'
 
 export interface GrpcServerOptions {
@@ -9,6 +9,7 @@ export interface GrpcServerOptions {
   readonly port: number
   readonly peers: broker.BrokerPeerServer
   readonly control: control.BrokerControlServer
+  readonly admin: admin.BrokerAdminServer
 }
 
 export interface GrpcServer {
@@ -17,7 +18,11 @@ export interface GrpcServer {
   stop(): void
 }
 
-const SERVICES = ['robust.broker.v1.BrokerPeer', 'robust.control.v1.BrokerControl']
+const SERVICES = [
+  'robust.broker.v1.BrokerPeer',
+  'robust.control.v1.BrokerControl',
+  'robust.admin.v1.BrokerAdmin',
+]
 
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const server = new Server({
@@ -26,6 +31,7 @@ export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcS
   })
   server.addService(broker.BrokerPeerService, options.peers)
   server.addService(control.BrokerControlService, options.control)
+  server.addService(admin.BrokerAdminService, options.admin)
   const setStatus = serveHealthAndReflection(server, SERVICES)
   setStatus('NOT_SERVING')
   const port = await new Promise<number>((resolve, reject) => {

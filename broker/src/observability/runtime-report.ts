@@ -11,6 +11,20 @@ export interface Load {
   readonly messagesOut: number
   readonly bytesIn: number
   readonly bytesOut: number
+  readonly clientsMoved: number
+  readonly throttled: boolean
+  readonly shards: readonly ShardCounters[]
+}
+
+/** Since the shard was opened here. */
+export interface ShardCounters {
+  readonly shard: number
+  /** Tells two times that it was opened apart. */
+  readonly epoch: number
+  readonly commits: number
+  readonly operations: number
+  readonly bytes: number
+  readonly sessions: number
 }
 
 /** Each sample wakes the process up, so there are few. */
@@ -49,8 +63,31 @@ export function createRuntimeReport(load: () => Load): {
         eventLoopDelayMs: Math.max(0, delayMs),
         memoryBytes: process.memoryUsage.rss(),
         cpuFraction: (spent.user + spent.system) / 1e6 / seconds,
+        shards: shardRates(newest.shards, earlier.shards, seconds),
+        throttled: newest.throttled,
+        clientsMoved: newest.clientsMoved,
       }
     },
     stop: () => loop.disable(),
   }
+}
+
+/** A shard that was opened since the last report counts from its opening. */
+export function shardRates(
+  newest: readonly ShardCounters[],
+  earlier: readonly ShardCounters[],
+  seconds: number,
+): placement.ShardLoad[] {
+  const known = new Map(earlier.map((counters) => [counters.shard, counters]))
+  return newest.map((now) => {
+    const last = known.get(now.shard)
+    const before = last?.epoch === now.epoch ? last : undefined
+    return {
+      shard: now.shard,
+      commitsPerSecond: (now.commits - (before?.commits ?? 0)) / seconds,
+      operationsPerSecond: (now.operations - (before?.operations ?? 0)) / seconds,
+      bytesPerSecond: (now.bytes - (before?.bytes ?? 0)) / seconds,
+      sessions: now.sessions,
+    }
+  })
 }

@@ -5,6 +5,9 @@
 import type { StorageAdapter } from '@robust/storage-adapters'
 import type { SessionEvents } from '../core/attached-session.ts'
 import { answer, HostedShards } from '../core/hosted-shard.ts'
+import { LogShard } from '../core/logs/log-shard.ts'
+import { TailCache } from '../core/logs/tail-cache.ts'
+import { TaskBudget } from '../core/logs/task-budget.ts'
 import type { Message, Subscription } from '../core/message.ts'
 import { Messaging } from '../core/messaging.ts'
 import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
@@ -15,6 +18,7 @@ import { type FilterChange, Router } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { shardOf } from '../core/shard-hash.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
+import { Topics } from '../core/topics/topics.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
 export interface CoreNode {
@@ -28,6 +32,10 @@ export interface CoreNode {
 
 export class CoreCluster {
   readonly clock = new VirtualClock()
+  /** Known to all. */
+  readonly topics = new Topics(() => {
+    for (const { router } of this.nodes.values()) router.topicsChanged()
+  })
   readonly shardCount: number
   readonly nodes = new Map<string, CoreNode>()
   /** Nodes whose registration may be gone. */
@@ -44,7 +52,7 @@ export class CoreCluster {
 
   join(name: string): CoreNode {
     const hosted = new HostedShards()
-    const router = new Router(this)
+    const router = new Router(this, this.topics)
     const directory = this.#directory(name)
     const nodeEpoch = ++this.#epoch
     const messaging = new Messaging({
@@ -83,6 +91,7 @@ export class CoreCluster {
     const lost = (): void => {
       node.hosted.remove(shard)
       sessions.stop()
+      logs.stop()
       node.messaging.changed()
     }
     const writer = new ShardWriter({
@@ -110,8 +119,19 @@ export class CoreCluster {
       onError: (error) => node.errors.push(error),
     })
     const retained = new RetainedShard(writer, this.#storage)
+    const logs = new LogShard({
+      writer,
+      storage: this.#storage,
+      clock: this.clock,
+      tails: new TailCache(1 << 20),
+      budget: new TaskBudget(this.clock, 1 << 24),
+      policyOf: (log) => this.topics.policyOf(log),
+      isDeleted: (log) => this.topics.isDeleted(log),
+      onError: (error) => node.errors.push(error),
+    })
     await Promise.all([sessions.load(), retained.load()])
-    node.hosted.add({ shard, epoch, writer, sessions, retained })
+    node.hosted.add({ shard, epoch, writer, sessions, retained, logs })
+    logs.start()
     await this.#announceShard(shard, epoch, { reset: true, added: sessions.filters(), removed: [] })
     this.#owners.set(shard, { node: name, epoch })
     sessions.checkMembers()
@@ -134,6 +154,7 @@ export class CoreCluster {
     this.nodes.delete(name)
     for (const hosted of node.hosted.all()) {
       hosted.sessions.stop()
+      hosted.logs.stop()
       hosted.writer.abandon()
       this.#owners.delete(hosted.shard)
     }

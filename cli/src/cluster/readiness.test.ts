@@ -31,13 +31,19 @@ describe('mqttAnswers', () => {
     expect(received[0]).toHaveLength(14)
   })
 
+  test('mqttAnswers greets as a load balancer does, and is true where it only lacks a password', async () => {
+    const { port, received } = await answering([0x20, 2, 0, 5])
+    expect(await mqttAnswers('127.0.0.1', port, { greeting: 'PROXY UNKNOWN\r\n' })).toBe(true)
+    expect(received[0]?.toString('latin1', 0, 15)).toBe('PROXY UNKNOWN\r\n')
+  })
+
   test.each([
     ['a CONNACK that refuses', [0x20, 2, 0, 3]],
     ['another protocol', [...Buffer.from('HTTP/1.1 400')]],
     ['silence', []],
   ])('mqttAnswers is false after %s', async (_what, bytes) => {
     const { port } = await answering(bytes)
-    expect(await mqttAnswers('127.0.0.1', port, 100)).toBe(false)
+    expect(await mqttAnswers('127.0.0.1', port, { withinMs: 100 })).toBe(false)
   })
 
   test('mqttAnswers is false where nobody listens', async () => {

@@ -60,9 +60,10 @@ export async function waitUntilReady(
           : [],
       ),
     ),
-    ...brokers.map(({ name, ports }) =>
+    ...brokers.map(({ name, ports, args }) =>
       until(options, async () =>
-        ports['mqtt'] === undefined || (await mqttAnswers(host, ports['mqtt']))
+        ports['mqtt'] === undefined ||
+        (await mqttAnswers(host, ports['mqtt'], { greeting: greetingFor(args) }))
           ? []
           : [{ what: `${name} does not answer at its MQTT port`, node: name }],
       ),
@@ -133,9 +134,22 @@ export async function leaderStatus(
 const CONNECT = Buffer.from('100c00044d5154540402003c0000', 'hex')
 const DISCONNECT = Buffer.from('e000', 'hex')
 const CONNACK = 0x20
+/** Accepted, bad user name or password, not authorised. */
+const ANSWERS: ReadonlySet<number> = new Set([0, 4, 5])
 
-/** Whether an MQTT server at the port accepts a connection. */
-export function mqttAnswers(host: string, port: number, withinMs = probeMs): Promise<boolean> {
+/** What a listener behind a load balancer wants to hear first. */
+function greetingFor(args: readonly string[]): string {
+  const proxied = args[args.indexOf('--proxy-protocol') + 1] ?? ''
+  const asked = args.includes('--proxy-protocol') && proxied.split(',').includes('mqtt')
+  return asked ? 'PROXY UNKNOWN\r\n' : ''
+}
+
+/** Whether an MQTT server at the port answers a CONNECT, be it that it lets nobody in without a password. */
+export function mqttAnswers(
+  host: string,
+  port: number,
+  { withinMs = probeMs, greeting = '' } = {},
+): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host, port })
     const finish = (accepted: boolean): void => {
@@ -146,10 +160,10 @@ export function mqttAnswers(host: string, port: number, withinMs = probeMs): Pro
     }
     const timer = setTimeout(() => finish(false), withinMs)
     let received = Buffer.alloc(0)
-    socket.once('connect', () => socket.write(CONNECT))
+    socket.once('connect', () => socket.write(Buffer.concat([Buffer.from(greeting), CONNECT])))
     socket.on('data', (chunk) => {
       received = Buffer.concat([received, chunk])
-      if (received.length >= 4) finish(received[0] === CONNACK && received[3] === 0)
+      if (received.length >= 4) finish(received[0] === CONNACK && ANSWERS.has(received[3] ?? -1))
     })
     socket.once('error', () => finish(false))
     socket.once('close', () => finish(false))

@@ -39,12 +39,22 @@ describe('planNodes', () => {
       'placement-2 grpc 21328',
       'placement-3 grpc 21428',
       'broker-1 mqtt 21883',
+      'broker-1 ws 28083',
       'broker-1 grpc 29981',
       'broker-2 mqtt 21983',
+      'broker-2 ws 28183',
       'broker-2 grpc 30081',
       'broker-3 mqtt 22083',
+      'broker-3 ws 28283',
       'broker-3 grpc 30181',
     ])
+  })
+
+  test('planNodes gives ports to TLS where brokers have a certificate', () => {
+    const secure = { ...plan, settings: ['broker.tls-cert=/c.pem', 'broker.tls-key=/k.pem'] }
+    const [broker] = planNodes(secure, { placement: 0, brokers: 1 }).slice(-1)
+    expect(broker?.ports).toMatchObject({ mqtts: 8883, wss: 8084 })
+    expect(broker?.args).toContain('--mqtt-tls-port')
   })
 
   test('planNodes tells each Placement Center node all its peers', () => {

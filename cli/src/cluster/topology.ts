@@ -4,7 +4,15 @@ import { usageError } from '../errors.ts'
 import type { PortUse } from './ports.ts'
 import type { ClusterState, NodeRecord, Role } from './state.ts'
 
-export const standardPorts = { mqtt: 1883, brokerGrpc: 9981, placement: 1228, storage: 1778 }
+export const standardPorts = {
+  mqtt: 1883,
+  mqtts: 8883,
+  ws: 8083,
+  wss: 8084,
+  brokerGrpc: 9981,
+  placement: 1228,
+  storage: 1778,
+}
 
 export const portStep = 100
 
@@ -43,7 +51,11 @@ export function parseSetting(text: string): Setting {
 const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
   placement: ['node-id', 'listen', 'peers', 'data', 'cluster-id', 'shards', 'preset'],
   storage: ['url', 'listen'],
-  broker: ['placement', 'storage', 'node-id', 'data', 'host', 'mqtt-port', 'grpc-port'],
+  broker: ['placement', 'storage', 'node-id', 'data', 'host', ...portFlags()],
+}
+
+function portFlags(): string[] {
+  return ['mqtt-port', 'ws-port', 'mqtt-tls-port', 'wss-port', 'grpc-port']
 }
 
 export interface Counts {
@@ -89,8 +101,16 @@ export function brokerNode(
   { number, placement }: { number: number; placement: number },
 ): NodeRecord {
   const name = `broker-${number}`
+  const secure = plan.settings.map(parseSetting).some(({ role, flag }) => {
+    return role === 'broker' && flag === 'tls-cert'
+  })
   const ports = {
     mqtt: portOf(plan, standardPorts.mqtt, number),
+    ws: portOf(plan, standardPorts.ws, number),
+    ...(secure && {
+      mqtts: portOf(plan, standardPorts.mqtts, number),
+      wss: portOf(plan, standardPorts.wss, number),
+    }),
     grpc: portOf(plan, standardPorts.brokerGrpc, number),
   }
   const flags = {
@@ -100,6 +120,8 @@ export function brokerNode(
     data: join(plan.dataDir, name),
     host: plan.host,
     'mqtt-port': String(ports.mqtt),
+    'ws-port': String(ports.ws),
+    ...(secure && { 'mqtt-tls-port': String(ports.mqtts), 'wss-port': String(ports.wss) }),
     'grpc-port': String(ports.grpc),
   }
   return node(plan, { name, role: 'broker', ports, flags })

@@ -1,6 +1,9 @@
-/** `robust cluster drain NODE`: a broker gives up all shards, in order, and goes on serving until it is stopped. */
+/**
+ * `robust cluster drain NODE`: a broker gives up all shards and all clients, in order, and stays a member
+ * until it is stopped. `undrain` takes it back.
+ */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { drainBroker } from '../clients.ts'
+import { drainBroker, undrainBroker } from '../clients.ts'
 import { placementOf } from '../cluster/launch.ts'
 import { leaderStatus } from '../cluster/readiness.ts'
 import type { ClusterState } from '../cluster/state.ts'
@@ -10,29 +13,58 @@ import { exitCodes } from '../exit-codes.ts'
 
 const pollMs = 200
 
+/** After the deadline shards are taken and clients closed; that much is waited for it. */
+const AFTER_DEADLINE_MS = 10_000
+
+const REASON = 'asked by the operator'
+
+interface Left {
+  readonly shards: number
+  /** As of the broker's last report. */
+  readonly clients: number
+}
+
 export async function drainNode(
   context: Context,
   wanted: string,
-  options: { name?: string; timeout: number },
+  options: { name?: string; timeout: number; deadline?: number },
 ): Promise<number> {
   const { output, format, command } = context
   const state = requireCluster(context, options.name)
   await refuseOthers(state, wanted)
   const addresses = placementOf(state)
-  const atFirst = await drainBroker(addresses, { nodeId: wanted, reason: 'asked by the operator' })
-  const end = performance.now() + options.timeout * 1000
-  for (let left = atFirst; left > 0; ) {
+  const clients = (await leftAt(addresses, wanted))?.clients ?? 0
+  const { deadline: deadlineMs = 0 } = options
+  const shards = await drainBroker(addresses, { nodeId: wanted, reason: REASON, deadlineMs })
+  const timeoutMs = Math.max(options.timeout * 1000, deadlineMs + AFTER_DEADLINE_MS)
+  const end = performance.now() + timeoutMs
+  for (let left: Left = { shards, clients: 1 }; left.shards + left.clients > 0; ) {
     throwIfInterrupted(context)
-    if (performance.now() > end) throw notDrained(wanted, left, options.timeout)
-    output.progress(`${wanted} still owns ${left} shards ...`)
+    if (performance.now() > end) throw notDrained(wanted, left, timeoutMs)
+    output.progress(`${wanted} has ${left.shards} shards and ${left.clients} clients left ...`)
     await sleep(pollMs)
-    left = (await ownedBy(addresses, wanted)) ?? left
+    left = (await leftAt(addresses, wanted)) ?? left
   }
-  if (format === 'json') output.json({ node: wanted, moved: atFirst })
+  if (format === 'json') output.json({ node: wanted, moved: shards, clients })
   else {
-    output.print(`${wanted} owns no shard any more; ${atFirst} were moved`)
+    output.print(`${wanted} has no shard and no client any more; ${shards} shards were moved`)
     output.print(`to stop it: ${command} cluster kill ${wanted} --signal SIGTERM`)
+    output.print(`to use it again: ${command} cluster undrain ${wanted}`)
   }
+  return exitCodes.ok
+}
+
+export async function undrainNode(
+  context: Context,
+  wanted: string,
+  options: { name?: string },
+): Promise<number> {
+  const { output, format } = context
+  const state = requireCluster(context, options.name)
+  await refuseOthers(state, wanted)
+  await undrainBroker(placementOf(state), { nodeId: wanted, reason: REASON })
+  if (format === 'json') output.json({ node: wanted })
+  else output.print(`${wanted} takes clients, and is given shards again`)
   return exitCodes.ok
 }
 
@@ -53,14 +85,18 @@ async function refuseOthers(state: ClusterState, wanted: string): Promise<void> 
   })
 }
 
-async function ownedBy(addresses: readonly string[], node: string): Promise<number | undefined> {
+async function leftAt(addresses: readonly string[], node: string): Promise<Left | undefined> {
   const status = await leaderStatus(addresses)
-  return status?.metadata?.shards.filter(({ owner }) => owner === node).length
+  if (status === undefined) return undefined
+  const owned = status.metadata?.shards.filter(({ owner }) => owner === node) ?? []
+  const report = status.reports.find(({ nodeId }) => nodeId === node)?.report
+  return { shards: owned.length, clients: report?.connections ?? 0 }
 }
 
-function notDrained(node: string, left: number, seconds: number): CliError {
+function notDrained(node: string, { shards, clients }: Left, timeoutMs: number): CliError {
+  const left = `${shards} shards and ${clients} clients`
   return new CliError('NOT_READY', {
-    message: `${node} still owns ${left} shards after ${seconds} s; it goes on giving them up`,
+    message: `${node} still has ${left} after ${timeoutMs / 1000} s; it goes on giving them up`,
     hint: 'robust cluster events',
     exit: exitCodes.tryAgain,
   })

@@ -37,26 +37,33 @@ async function portFlags(
   { store, stderr }: RoleContext,
 ): Promise<readonly string[]> {
   const names = new Set(args.map((arg) => arg.replace(/=.*/, '')))
-  if (['--mqtt-port', '--grpc-port', '--help'].some((flag) => names.has(flag))) return []
+  if (['--mqtt-port', '--ws-port', '--grpc-port', '--help'].some((flag) => names.has(flag)))
+    return []
   const host = flagValue(args, '--host') ?? HOST
-  const { mqtt, grpc } = await freeSlot(host, takenPorts(store))
-  stderr(`no port was given; free are mqtt ${host}:${mqtt}, grpc ${host}:${grpc}\n`)
-  return ['--mqtt-port', String(mqtt), '--grpc-port', String(grpc)]
+  const { mqtt, ws, grpc } = await freeSlot(host, takenPorts(store))
+  stderr(
+    `no port was given; free are mqtt ${host}:${mqtt}, ws ${host}:${ws}, grpc ${host}:${grpc}\n`,
+  )
+  const flags = { '--mqtt-port': mqtt, '--ws-port': ws, '--grpc-port': grpc }
+  return Object.entries(flags).flatMap(([flag, port]) => [flag, String(port)])
 }
 
 /** Throws PORT_IN_USE when every place is taken. */
 export async function freeSlot(
   host: string,
   taken: ReadonlySet<number>,
-): Promise<{ mqtt: number; grpc: number }> {
+): Promise<{ mqtt: number; ws: number; grpc: number }> {
   for (let slot = 0; slot < SLOTS; slot++) {
     const mqtt = standardPorts.mqtt + portStep * slot
+    const ws = standardPorts.ws + portStep * slot
     const grpc = standardPorts.brokerGrpc + portStep * slot
-    if (taken.has(mqtt) || taken.has(grpc)) continue
-    if ((await isPortFree(host, mqtt)) && (await isPortFree(host, grpc))) return { mqtt, grpc }
+    const ports = [mqtt, ws, grpc]
+    if (ports.some((port) => taken.has(port))) continue
+    const free = await Promise.all(ports.map((port) => isPortFree(host, port)))
+    if (free.every((each) => each)) return { mqtt, ws, grpc }
   }
   throw new CliError('PORT_IN_USE', {
-    message: `none of the ${SLOTS} pairs of ports from ${standardPorts.mqtt} and ${standardPorts.brokerGrpc} on is free`,
+    message: `none of the ${SLOTS} places for the ports ${standardPorts.mqtt}, ${standardPorts.ws} and ${standardPorts.brokerGrpc} is free`,
     hint: 'robust broker start --mqtt-port PORT --grpc-port PORT ...',
     exit: exitCodes.cannotCreate,
   })

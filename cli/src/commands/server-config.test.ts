@@ -4,7 +4,10 @@ import { brokerConfig, parseServerConfig, serverPorts } from './server-config.ts
 describe('parseServerConfig', () => {
   test('parseServerConfig has standard ports on loopback, and data in .robust/server', () => {
     const config = parseServerConfig([])
-    expect(config.ports).toEqual({ mqtt: 1883, brokerGrpc: 9981, placement: 1228, storage: 1778 })
+    expect(config.ports).toEqual({
+      ...{ mqtt: 1883, ws: 8083, mqtts: 8883, wss: 8084 },
+      ...{ brokerGrpc: 9981, placement: 1228, storage: 1778 },
+    })
     expect(config.host).toBe('127.0.0.1')
     expect(config.dataDir).toMatch(/\/\.robust\/server$/)
     expect(config.storageUrl).toBe(`leveldb:${config.dataDir}/storage`)
@@ -35,6 +38,7 @@ describe('parseServerConfig', () => {
     ['--port-offset', 'x'],
     ['--port-offset', '60000'],
     ['--log-level', 'x'],
+    ['--tls-cert', 'c.pem'],
   ])('parseServerConfig refuses %s %s', (...args) => {
     expect(() => parseServerConfig(args)).toThrow()
   })

@@ -13,6 +13,8 @@ export interface ServerConfig {
   readonly host: string
   readonly advertiseHost: string
   readonly ports: Readonly<Record<keyof typeof standardPorts, number>>
+  /** PEM files for MQTT over TLS and secure WebSocket; undefined: not offered. */
+  readonly tls: { readonly certificate: string; readonly key: string } | undefined
   readonly logLevel: string
 }
 
@@ -25,6 +27,8 @@ One process with all roles: Placement Center, storage and broker.
   --host HOST            interface to listen on (127.0.0.1)
   --advertise-host HOST  host told to peers and clients
   --mqtt-port PORT       (1883)
+  --tls-cert FILE        PEM certificate: MQTT over TLS and secure WebSocket are offered too
+  --tls-key FILE         its key
   --port-offset K        added to every standard port (0)
   --log-level LEVEL      debug, info, warn or error (warn)`
 
@@ -49,10 +53,14 @@ export function parseServerConfig(args: readonly string[]): ServerConfig {
         flags['mqtt-port'] === undefined
           ? shifted(standardPorts.mqtt)
           : inRange('--mqtt-port', integer('--mqtt-port', flags['mqtt-port'])),
+      ws: shifted(standardPorts.ws),
+      mqtts: shifted(standardPorts.mqtts),
+      wss: shifted(standardPorts.wss),
       brokerGrpc: shifted(standardPorts.brokerGrpc),
       placement: shifted(standardPorts.placement),
       storage: shifted(standardPorts.storage),
     },
+    tls: tlsOf(flags['tls-cert'], flags['tls-key']),
     logLevel: parseLevel(flags['log-level'] ?? 'warn'),
   }
 }
@@ -66,6 +74,13 @@ export function serverPorts(config: ServerConfig): readonly PortUse[] {
   const { host, ports } = config
   const uses = [
     { node: 'the broker', protocol: 'mqtt', host, port: ports.mqtt },
+    { node: 'the broker', protocol: 'ws', host, port: ports.ws },
+    ...(config.tls === undefined
+      ? []
+      : [
+          { node: 'the broker', protocol: 'mqtts', host, port: ports.mqtts },
+          { node: 'the broker', protocol: 'wss', host, port: ports.wss },
+        ]),
     { node: 'the broker', protocol: 'grpc', host, port: ports.brokerGrpc },
     { node: 'the Placement Center', protocol: 'grpc', host, port: ports.placement },
     { node: 'storage', protocol: 'grpc', host, port: ports.storage },
@@ -97,6 +112,17 @@ export function brokerConfig(config: ServerConfig): BrokerConfig {
     host,
     advertiseHost,
     mqttPort: ports.mqtt,
+    webSocketPort: ports.ws,
+    mqttTlsPort: config.tls && ports.mqtts,
+    webSocketTlsPort: config.tls && ports.wss,
+    tls: config.tls && {
+      ...config.tls,
+      clientAuthorities: undefined,
+      requireClientCertificate: false,
+      namesDirectory: undefined,
+    },
+    mqttSocket: undefined,
+    proxied: [],
     grpcPort: ports.brokerGrpc,
     packetBytesMax: PACKET_BYTES_MAX,
     startupTimeoutSeconds: 0,
@@ -121,6 +147,8 @@ function parseFlags(args: readonly string[]) {
         host: text,
         'advertise-host': text,
         'mqtt-port': text,
+        'tls-cert': text,
+        'tls-key': text,
         'port-offset': text,
         'log-level': text,
       },
@@ -131,6 +159,12 @@ function parseFlags(args: readonly string[]) {
       'robust server start --help',
     )
   }
+}
+
+function tlsOf(certificate: string | undefined, key: string | undefined): ServerConfig['tls'] {
+  if (certificate !== undefined && key !== undefined) return { certificate, key }
+  if (certificate === undefined && key === undefined) return undefined
+  throw usageError('--tls-cert and --tls-key go together', 'robust server start --help')
 }
 
 function integer(flag: string, value: string): number {

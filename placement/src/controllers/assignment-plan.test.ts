@@ -4,8 +4,9 @@ import type { NodeEntry, ShardEntry } from '../metadata/state.ts'
 import { type PlanInput, planAssignment } from './assignment-plan.ts'
 
 function node(nodeId: string, draining = false): NodeEntry {
+  const drain = draining ? { deadlineMs: 1 } : undefined
   const rest = { incarnation: nodeId, version: '', grpcAddress: '', endpoints: [] }
-  return { nodeId, nodeEpoch: 1, draining, ...rest }
+  return { nodeId, nodeEpoch: 1, drain, ...rest }
 }
 
 function shard(number: number, owner: string | undefined, opened = true): ShardEntry {
@@ -25,8 +26,10 @@ function input(over: Partial<PlanInput>): PlanInput {
     leaving: new Set(),
     moving: new Set(),
     stuck: new Set(),
+    wanted: new Set(),
+    targets: new Map(),
     movesMax: 8,
-    rebalance: true,
+    balance: true,
     ...over,
   }
 }
@@ -98,7 +101,7 @@ describe('planAssignment', () => {
 
   it('empties a draining node and grants it nothing', () => {
     const nodes = [node('a', true), node('b'), node('c')]
-    const { shards } = settle(input({ nodes, shards: sixtyFour(() => 'a'), rebalance: false }))
+    const { shards } = settle(input({ nodes, shards: sixtyFour(() => 'a'), balance: false }))
     expect(loads(nodes, shards)).toEqual([0, 32, 32])
   })
 

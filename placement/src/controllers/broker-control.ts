@@ -8,6 +8,9 @@ export interface BrokerControl {
   /** Resolves when the broker has taken the order, not when it is carried out. */
   acquire(node: NodeEntry, shards: readonly ShardEntry[]): Promise<void>
   release(node: NodeEntry, order: ReleaseOrder): Promise<void>
+  throttle(node: NodeEntry, order: ThrottleOrder | undefined): Promise<void>
+  /** Resolves with how many clients will be moved. */
+  shed(node: NodeEntry, order: ShedOrder): Promise<number>
   /** Drops the connections to all but these nodes. */
   keepOnly(nodes: readonly NodeEntry[]): void
   stop(): void
@@ -18,9 +21,27 @@ export interface ReleaseOrder {
   readonly reason: string
 }
 
+export interface ThrottleOrder {
+  readonly acceptPerSecond: number
+  /** Node ids that clients are sent to instead, the best first. */
+  readonly targets: readonly string[]
+  readonly reason: string
+}
+
+export interface ShedOrder {
+  /** Of its clients, in (0, 1]. */
+  readonly share: number
+  /** 0: all at once. */
+  readonly perSecond: number
+  readonly targets: readonly string[]
+  /** Also clients whose protocol cannot be told where to go. */
+  readonly closeOthers: boolean
+  readonly reason: string
+}
+
 export interface GrpcBrokerControlOptions {
-  /** Of the leadership that gives the orders. */
-  readonly term: number
+  /** Of the leadership that gives the orders, as brokers know it. */
+  readonly term: () => number
   readonly metadataIndex: () => number
 }
 
@@ -35,19 +56,41 @@ export class GrpcBrokerControl implements BrokerControl {
     this.#options = options
   }
 
-  acquire(node: NodeEntry, shards: readonly ShardEntry[]): Promise<void> {
+  async acquire(node: NodeEntry, shards: readonly ShardEntry[]): Promise<void> {
     const request = { authority: this.#authority(node), shards: shards.map(toShardEpoch) }
-    return settle((done) =>
+    await settle<control.AcquireShardsReply>((done) =>
       this.#client(node).acquireShards(request, new Metadata(), deadline(), done),
     )
   }
 
-  release(node: NodeEntry, { shards, reason }: ReleaseOrder): Promise<void> {
+  async release(node: NodeEntry, { shards, reason }: ReleaseOrder): Promise<void> {
     const authority = this.#authority(node)
     const request = { authority, shards: shards.map(toShardEpoch), reason }
-    return settle((done) =>
+    await settle<control.ReleaseShardsReply>((done) =>
       this.#client(node).releaseShards(request, new Metadata(), deadline(), done),
     )
+  }
+
+  async throttle(node: NodeEntry, order: ThrottleOrder | undefined): Promise<void> {
+    const { acceptPerSecond = 0, targets = [], reason = '' } = order ?? {}
+    const request = {
+      authority: this.#authority(node),
+      active: order !== undefined,
+      acceptPerSecond,
+      targets: [...targets],
+      reason,
+    }
+    await settle<control.ThrottleReply>((done) =>
+      this.#client(node).throttle(request, new Metadata(), deadline(), done),
+    )
+  }
+
+  async shed(node: NodeEntry, order: ShedOrder): Promise<number> {
+    const request = { authority: this.#authority(node), ...order, targets: [...order.targets] }
+    const reply = await settle<control.ShedReply>((done) =>
+      this.#client(node).shed(request, new Metadata(), deadline(), done),
+    )
+    return reply.clients
   }
 
   keepOnly(nodes: readonly NodeEntry[]): void {
@@ -65,7 +108,7 @@ export class GrpcBrokerControl implements BrokerControl {
 
   #authority(node: NodeEntry): control.Authority {
     const { term, metadataIndex } = this.#options
-    return { placementTerm: term, nodeEpoch: node.nodeEpoch, metadataIndex: metadataIndex() }
+    return { placementTerm: term(), nodeEpoch: node.nodeEpoch, metadataIndex: metadataIndex() }
   }
 
   #client(node: NodeEntry): control.BrokerControlClient {
@@ -96,11 +139,13 @@ function deadline(): { deadline: number } {
   return { deadline: Date.now() + CALL_TIMEOUT_MS }
 }
 
-function settle(invoke: (done: (error: ServiceError | null) => void) => unknown): Promise<void> {
+type Done<R> = (error: ServiceError | null, reply: R) => void
+
+function settle<R>(invoke: (done: Done<R>) => unknown): Promise<R> {
   return new Promise((resolve, reject) => {
-    invoke((error) => {
+    invoke((error, reply) => {
       if (error) reject(error)
-      else resolve()
+      else resolve(reply)
     })
   })
 }

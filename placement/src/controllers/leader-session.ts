@@ -4,16 +4,24 @@
  */
 import type { placement } from '@robust/proto'
 import type { Logger } from '../logger.ts'
-import type { NodeEntry } from '../metadata/state.ts'
+import { revisionAt } from '../metadata/revision.ts'
+import { type NodeEntry, revisionOf, shardsOf } from '../metadata/state.ts'
 import type { MetadataMachine } from '../replication/metadata-machine.ts'
 import type { Proposer } from '../replication/proposer.ts'
+import { settingsOf } from '../settings.ts'
 import { GrpcBrokerControl } from './broker-control.ts'
+import { Drain } from './drain.ts'
 import { Liveness } from './liveness.ts'
+import { Overload, type RecordDecision } from './overload.ts'
+import { Rebalance } from './rebalance.ts'
+import { type KeptReport, Reports } from './reports.ts'
 import { ShardAssignment } from './shard-assignment.ts'
+import { Throttling } from './throttling.ts'
 
 export interface LeaderSessionOptions {
   readonly term: number
   readonly leaseTtlMs: number
+  readonly heartbeatMs: number
   readonly machine: MetadataMachine
   readonly proposer: Proposer
   /** Monotonic. */
@@ -21,13 +29,10 @@ export interface LeaderSessionOptions {
   readonly log: Logger
 }
 
-export interface KeptReport {
-  readonly nodeId: string
-  readonly receivedMs: number
-  readonly report: placement.RuntimeReport
-}
-
 const TICK_MS = 50
+
+/** Heartbeats that may be late before the last report says nothing about now. */
+const FRESH_HEARTBEATS = 3
 
 export class LeaderSession {
   readonly term: number
@@ -35,16 +40,23 @@ export class LeaderSession {
   readonly assignment: ShardAssignment
   readonly #options: LeaderSessionOptions
   readonly #control: GrpcBrokerControl
-  readonly #reports = new Map<string, KeptReport>()
+  readonly #reports: Reports
+  readonly #throttling: Throttling
+  readonly #overload: Overload
+  readonly #drain: Drain
+  readonly #rebalance: Rebalance
   readonly #ticker: NodeJS.Timeout
   #isStepDue = false
   #isStopped = false
 
   constructor(options: LeaderSessionOptions) {
-    const { term, machine, proposer, nowMs, log, leaseTtlMs } = options
+    const { term, machine, proposer, nowMs, log, leaseTtlMs, heartbeatMs } = options
     this.#options = options
     this.term = term
-    this.#control = new GrpcBrokerControl({ term, metadataIndex: () => machine.state.index })
+    this.#control = new GrpcBrokerControl({
+      term: () => this.authorityTerm,
+      metadataIndex: () => revisionOf(machine.state),
+    })
     this.liveness = new Liveness({
       ttlMs: leaseTtlMs,
       tickMs: TICK_MS,
@@ -52,27 +64,53 @@ export class LeaderSession {
       nodes: () => machine.state.nodes.values(),
       remove: (node, silenceMs) => this.#expire(node, silenceMs),
     })
+    const settings = settingsOf(() => machine.state)
+    const control = this.#control
     this.assignment = new ShardAssignment({
       state: () => machine.state,
       propose: (decision) => proposer.propose(decision),
-      control: this.#control,
+      control,
       nowMs,
       log,
+      movesMax: () => settings.get('assignment.moves-max'),
     })
+    const { assignment } = this
+    const record: RecordDecision = (kind, subject, reason) => this.#record(kind, subject, reason)
+    const nodes = () => machine.state.nodes
+    this.#reports = new Reports({ nowMs, nodes, freshMs: heartbeatMs * FRESH_HEARTBEATS })
+    const throttling = new Throttling({ control, nowMs, log })
+    this.#throttling = throttling
+    this.#overload = new Overload({ settings, throttling, control, record, nowMs })
+    this.#drain = new Drain({
+      settings,
+      throttling,
+      control,
+      assignment,
+      nodes: () => machine.state.nodes.values(),
+      shardsOf: (node) => shardsOf(machine.state, node).length,
+      isOverloaded: (nodeId) => this.#overload.isOverloaded(nodeId),
+      record,
+      nowMs,
+    })
+    const shard = (number: number) => machine.state.shards[number]
+    this.#rebalance = new Rebalance({ settings, assignment, shard, record, nowMs })
     this.#ticker = setInterval(() => this.#tick(), TICK_MS)
+  }
+
+  /** The term as brokers know it: it goes on growing over a restore from a backup. */
+  get authorityTerm(): number {
+    return revisionAt(this.#options.machine.state.generation, this.term)
   }
 
   /** The latest report of each member. */
   get reports(): readonly KeptReport[] {
-    return [...this.#reports.values()]
+    return this.#reports.all()
   }
 
   /** A heartbeat of a member at its epoch. */
   heartbeat(node: NodeEntry, report: placement.RuntimeReport | undefined): void {
     this.liveness.contact(node.nodeId, node.nodeEpoch)
-    if (report === undefined) return
-    const receivedMs = this.#options.nowMs()
-    this.#reports.set(node.nodeId, { nodeId: node.nodeId, receivedMs, report })
+    if (report !== undefined) this.#reports.add(node, report)
   }
 
   /** Call when the metadata has changed. The controllers look at it after the commands that came with it. */
@@ -94,11 +132,23 @@ export class LeaderSession {
 
   #tick(): void {
     const { nodes } = this.#options.machine.state
-    for (const nodeId of this.#reports.keys()) {
-      if (!nodes.has(nodeId)) this.#reports.delete(nodeId)
-    }
+    const isMember = (nodeId: string): boolean => nodes.has(nodeId)
+    this.#reports.tidy()
+    for (const each of [this.#throttling, this.#overload, this.#rebalance]) each.tidy(isMember)
     this.liveness.tick()
+    const fresh = this.#reports.fresh()
+    this.#drain.step(fresh)
+    this.#overload.step(fresh)
+    this.#rebalance.step(fresh)
+    this.#throttling.step(fresh)
     this.assignment.step()
+  }
+
+  #record(kind: string, subject: string, reason: string): void {
+    this.#options.log.info({ kind, subject }, reason)
+    const event = { kind, subject, reason, shards: [] }
+    // An event that cannot be logged is no reason to stop; the leadership is lost in that case.
+    this.#options.proposer.propose({ kind: 'record-event', event }).catch(() => undefined)
   }
 
   async #expire(node: NodeEntry, silenceMs: number): Promise<void> {

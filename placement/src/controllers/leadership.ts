@@ -17,6 +17,7 @@ export interface LeadershipOptions {
   /** Of a cluster that does not exist yet. */
   readonly shardCount: number
   readonly leaseTtlMs: number
+  readonly heartbeatMs: number
   /** A leader without a majority for so long answers no heartbeat. */
   readonly quorumContactMaxMs: number
   readonly nowMs: () => number
@@ -108,8 +109,16 @@ export class Leadership {
       }
     }
     if (!this.#isLeading(term)) return
-    const { machine, proposer, leaseTtlMs, nowMs, log } = this.#options
-    this.#session = new LeaderSession({ term, machine, proposer, leaseTtlMs, nowMs, log })
+    const { machine, proposer, leaseTtlMs, heartbeatMs, nowMs, log } = this.#options
+    this.#session = new LeaderSession({
+      term,
+      machine,
+      proposer,
+      leaseTtlMs,
+      heartbeatMs,
+      nowMs,
+      log,
+    })
     log.info({ term, nodes: machine.state.nodes.size }, 'this member leads')
     this.#session.changed()
   }

@@ -7,7 +7,7 @@ const TICK_MS = 50
 
 function node(nodeId: string, nodeEpoch = 1): NodeEntry {
   const incarnation = `${nodeId}-${nodeEpoch}`
-  const rest = { version: '', grpcAddress: '', endpoints: [], draining: false }
+  const rest = { version: '', grpcAddress: '', endpoints: [], drain: undefined }
   return { nodeId, nodeEpoch, incarnation, ...rest }
 }
 

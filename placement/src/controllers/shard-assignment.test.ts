@@ -7,6 +7,8 @@ import { QUIET } from '../testing/loopback.ts'
 import type { BrokerControl } from './broker-control.ts'
 import { ASSIGNMENT_LIMITS, ShardAssignment } from './shard-assignment.ts'
 
+const MOVES_MAX = 8
+
 interface Call {
   readonly order: 'acquire' | 'release'
   readonly nodeId: string
@@ -22,22 +24,29 @@ class World {
   readonly idle = new Set<string>()
   #owed: Decision[] = []
   nowMs = 0
-  readonly assignment: ShardAssignment
+  readonly #control: Pick<BrokerControl, 'acquire' | 'release' | 'keepOnly'>
+  assignment: ShardAssignment
 
   constructor(shardCount = 12) {
     this.commit({ kind: 'bootstrap', clusterId: 'c', shardCount })
-    const control: BrokerControl = {
+    const control: Pick<BrokerControl, 'acquire' | 'release' | 'keepOnly'> = {
       acquire: (node, shards) => this.#order('acquire', node, shards),
       release: (node, { shards }) => this.#order('release', node, shards),
       keepOnly: () => {},
-      stop: () => {},
     }
-    this.assignment = new ShardAssignment({
+    this.#control = control
+    this.assignment = this.lead()
+  }
+
+  /** The assignment of a new leader. */
+  lead(): ShardAssignment {
+    return new ShardAssignment({
       state: () => this.state,
       propose: async (decision) => this.commit(decision),
-      control,
+      control: this.#control,
       nowMs: () => this.nowMs,
       log: QUIET,
+      movesMax: () => MOVES_MAX,
     })
   }
 
@@ -59,7 +68,7 @@ class World {
 
   drain(nodeId: string): void {
     const nodeEpoch = this.state.nodes.get(nodeId)?.nodeEpoch ?? 0
-    this.commit({ kind: 'set-draining', nodeId, nodeEpoch, reason: '' })
+    this.commit({ kind: 'set-draining', nodeId, nodeEpoch, deadlineMs: 1_000, reason: '' })
   }
 
   /** Time passes in ticks; brokers do what they were told. */
@@ -218,6 +227,111 @@ describe('ShardAssignment', () => {
     expect(world.events('ShardsGranted').at(-1)?.reason).toBe('a gave it back')
   })
 
+  it('moves a shard to where it is asked to, tells for how long it was away, and leaves it there', async () => {
+    const world = new World()
+    for (const id of ['a', 'b', 'c']) world.join(id)
+    await world.pass(1_000)
+    const shard = world.state.shards[0]
+    expect(shard?.owner?.nodeId).toBe('a')
+    if (shard === undefined) return
+    world.assignment.move(shard, { to: 'c', reason: 'because' })
+    expect(world.assignment.isMoving(0)).toBe(true)
+    await world.pass(500)
+    expect(world.loads('a', 'b', 'c')).toEqual([3, 4, 5])
+    expect(world.state.shards[0]).toMatchObject({ owner: { nodeId: 'c' }, opened: true })
+    expect(world.events('ShardsMoving').at(-1)).toMatchObject({ reason: 'because', shards: [0] })
+    expect(world.events('ShardsMoved').at(-1)?.reason).toMatch(
+      /^from a, because; away for \d+ to \d+ ms$/,
+    )
+    await world.pass(20_000)
+    expect(world.loads('a', 'b', 'c')).toEqual([3, 4, 5])
+    expect(world.assignment.isMoving(0)).toBe(false)
+  })
+
+  it('spreads shards evenly again when a node comes, also under a new leader', async () => {
+    const world = new World()
+    for (const id of ['a', 'b']) world.join(id)
+    await world.pass(1_000)
+    for (const number of [0, 2, 4]) {
+      const shard = world.state.shards[number]
+      if (shard !== undefined) world.assignment.move(shard, { to: 'b', reason: 'x' })
+      await world.pass(300)
+    }
+    expect(world.loads('a', 'b')).toEqual([3, 9])
+    world.assignment = world.lead()
+    await world.pass(5_000)
+    expect(world.loads('a', 'b')).toEqual([3, 9])
+    world.join('c')
+    world.assignment = world.lead()
+    await world.pass(5_000)
+    expect(world.loads('a', 'b', 'c')).toEqual([4, 4, 4])
+    expect(world.events('ShardsBalanced').map(({ reason }) => reason)).toEqual([
+      'a 6, b 6',
+      'a 4, b 4, c 4',
+    ])
+  })
+
+  it('gives a moving shard to somebody else when the one that was meant dies', async () => {
+    const world = new World()
+    for (const id of ['a', 'b', 'c']) world.join(id)
+    await world.pass(1_000)
+    const [shard] = world.state.shards
+    if (shard !== undefined) world.assignment.move(shard, { to: 'c', reason: 'x' })
+    world.remove('c')
+    await world.pass(500)
+    expect(world.state.shards[0]).toMatchObject({ owner: { nodeId: 'b' }, opened: true })
+    expect(world.opened).toBe(12)
+  })
+
+  it('grants what a node has that should be drained by now, whatever it does', async () => {
+    const world = new World()
+    for (const id of ['a', 'b']) world.join(id)
+    await world.pass(1_000)
+    world.idle.add('a')
+    world.drain('a')
+    await world.pass(500)
+    expect(world.loads('a', 'b')).toEqual([6, 6])
+    world.assignment.takeAll('a')
+    await world.pass(200)
+    expect(world.loads('a', 'b')).toEqual([0, 12])
+    expect(world.events('ShardsGranted').at(-1)?.reason).toBe('a was to be drained by now')
+  })
+
+  it('failure case 15: bounds moves and the time without an owner while a node flaps, 1,000 shards', async () => {
+    const world = new World(1_000)
+    world.join('a')
+    world.join('b')
+    await world.pass(1_000)
+    const unownedSince = new Map<number, number>()
+    let longestMs = 0
+    const look = (): void => {
+      for (const { shard, opened } of world.state.shards) {
+        if (opened) unownedSince.delete(shard)
+        else if (!unownedSince.has(shard)) unownedSince.set(shard, world.nowMs)
+        longestMs = Math.max(longestMs, world.nowMs - (unownedSince.get(shard) ?? world.nowMs))
+      }
+    }
+    const rounds = 20
+    for (let round = 0; round < rounds; round += 1) {
+      world.join('flapping')
+      for (let ms = 0; ms < 1_000; ms += 50) {
+        await world.pass(50)
+        look()
+        expect(world.assignment.movesUnderWay).toBeLessThanOrEqual(MOVES_MAX)
+      }
+      world.remove('flapping')
+      for (let ms = 0; ms < 1_000; ms += 50) {
+        await world.pass(50)
+        look()
+      }
+    }
+    const moved = world.events('ShardsMoving').flatMap(({ shards }) => shards).length
+    // Eight shards a tick when it has settled, for 300 ms the first time and twice as long each time.
+    expect(moved).toBeLessThanOrEqual(((700 + 400) / 50 + 2) * MOVES_MAX)
+    expect(longestMs).toBeLessThanOrEqual(300)
+    expect(world.opened).toBe(1_000)
+  })
+
   it('bounds the moves while nodes come and go', async () => {
     const world = new World(64)
     world.join('a')
@@ -228,7 +342,7 @@ describe('ShardAssignment', () => {
       await world.pass(200)
       world.remove('flapping')
       await world.pass(200)
-      expect(world.assignment.movesUnderWay).toBeLessThanOrEqual(ASSIGNMENT_LIMITS.movesMax)
+      expect(world.assignment.movesUnderWay).toBeLessThanOrEqual(MOVES_MAX)
       expect(world.state.shards.every(({ owner }) => owner !== undefined)).toBe(true)
     }
     // It never stays long enough to be worth a move.

@@ -14,8 +14,9 @@ import {
   nodeAt,
   type ShardEntry,
 } from '../metadata/state.ts'
-import { type Plan, planAssignment } from './assignment-plan.ts'
+import { type Plan, type PlannedMove, planAssignment } from './assignment-plan.ts'
 import type { BrokerControl } from './broker-control.ts'
+import { type FinishedMove, MoveLedger } from './move-ledger.ts'
 import { Orders, type StandingOrder } from './orders.ts'
 
 export interface AssignmentOptions {
@@ -23,20 +24,25 @@ export interface AssignmentOptions {
   readonly propose: (
     decision: Omit<GrantShards, 'timeMs'> | Omit<RecordEvent, 'timeMs'>,
   ) => Promise<ApplyResult>
-  readonly control: BrokerControl
+  readonly control: Pick<BrokerControl, 'acquire' | 'release' | 'keepOnly'>
   /** Monotonic. */
   readonly nowMs: () => number
   readonly log: Logger
+  /** Shards that are between two owners at once. */
+  readonly movesMax: () => number
   readonly limits?: Partial<AssignmentLimits>
 }
 
 export interface AssignmentLimits {
-  /** A first grant, and moves for balance, wait until no node has come or gone for so long. */
+  /**
+   * A first grant, and moves for balance, wait until no node has come or gone for so long; twice as long
+   * for each node that was removed lately, since one that comes and goes is not worth any move.
+   */
   readonly settleMs: number
+  readonly settleLongestMs: number
+  readonly latelyMs: number
   /** But a first grant waits no longer than this. */
   readonly settleMaxMs: number
-  /** Shards that are between two owners at once, for balance or a drain. */
-  readonly movesMax: number
   readonly openTimeoutMs: number
   readonly releaseTimeoutMs: number
   readonly retryMs: number
@@ -46,8 +52,9 @@ export interface AssignmentLimits {
 
 export const ASSIGNMENT_LIMITS: AssignmentLimits = {
   settleMs: 300,
+  settleLongestMs: 10_000,
+  latelyMs: 60_000,
   settleMaxMs: 1_000,
-  movesMax: 8,
   openTimeoutMs: 5_000,
   releaseTimeoutMs: 10_000,
   retryMs: 250,
@@ -59,10 +66,18 @@ export class ShardAssignment {
   readonly #limits: AssignmentLimits
   readonly #acquiring: Orders
   readonly #releasing: Orders
+  readonly #ledger = new MoveLedger()
+  #finished: FinishedMove[] = []
+  /** Node ids whose drain has taken longer than allowed: what they own is granted to others. */
+  readonly #overdue = new Set<string>()
   /** By node id: until when it counts as leaving. */
   readonly #leaving = new Map<string, number>()
-  #membership = ''
+  #membership: ReadonlySet<string> = new Set()
+  /** A node has come since the shards were last spread evenly. */
+  #isBalancing = false
   #membersChangedMs: number
+  /** When nodes were removed, lately. */
+  #removals: number[] = []
   #firstMemberMs: number | undefined
   /** Owners as last seen, and why shards have none any more: for the reasons of grants. */
   readonly #owners = new Map<number, NodeEntry>()
@@ -90,7 +105,7 @@ export class ShardAssignment {
       nowMs,
       retryMs,
       timeoutMs: releaseTimeoutMs,
-      give: (node, shards) => control.release(node, { shards, reason: moveReason(node) }),
+      give: (node, shards) => this.#askFor(node, shards),
       onFailure,
     })
   }
@@ -106,6 +121,27 @@ export class ShardAssignment {
     this.#leaving.set(nodeId, this.#options.nowMs() + this.#limits.leavingMs)
   }
 
+  /**
+   * Moves a shard when its owner serves it. The target gets it if it may own shards then. A shard that is
+   * being moved already is not asked for again.
+   */
+  move(shard: ShardEntry, { to, reason }: { to: string | undefined; reason: string }): void {
+    if (shard.owner === undefined) return
+    const { shard: number, epoch, owner } = shard
+    this.#ledger.want({ shard: number, epoch, from: owner.nodeId, to, reason })
+    this.step()
+  }
+
+  /** Whether a shard is wanted elsewhere, or on its way. */
+  isMoving(shard: number): boolean {
+    return this.#ledger.get(shard) !== undefined
+  }
+
+  /** What the node owns is granted to others without its consent, until it is no drained member any more. */
+  takeAll(nodeId: string): void {
+    this.#overdue.add(nodeId)
+  }
+
   stop(): void {
     this.#isStopped = true
   }
@@ -116,6 +152,7 @@ export class ShardAssignment {
     this.#noteMembers()
     this.#noteFreed()
     this.#reconcileOrders()
+    this.#noteFinished()
     this.#reportOverdue()
     if (!this.#isProposing) this.#carryOut(this.#plan())
     this.#acquiring.giveDue()
@@ -130,14 +167,26 @@ export class ShardAssignment {
   #noteMembers(): void {
     const { control, nowMs } = this.#options
     const nodes = this.#nodes()
-    const membership = nodes.map((node) => `${node.nodeId}@${node.nodeEpoch}`).join(' ')
-    if (membership !== this.#membership) {
+    const membership = new Set(
+      nodes.map(
+        ({ nodeId, nodeEpoch, drain }) => `${nodeId}@${nodeEpoch}${drain ? ' drains' : ''}`,
+      ),
+    )
+    const came = [...membership].some((member) => !this.#membership.has(member))
+    const still = new Set(nodes.map(({ nodeId, nodeEpoch }) => `${nodeId}@${nodeEpoch}`))
+    for (const member of this.#membership) {
+      if (!still.has(member.replace(' drains', ''))) this.#removals.push(nowMs())
+    }
+    if (came || membership.size !== this.#membership.size) {
+      this.#isBalancing ||= came && isUneven(this.#options.state())
       this.#membership = membership
       this.#membersChangedMs = nowMs()
       control.keepOnly(nodes)
-      for (const nodeId of this.#leaving.keys()) {
-        if (!nodes.some((node) => node.nodeId === nodeId)) this.#leaving.delete(nodeId)
-      }
+      const isMember = (nodeId: string): boolean => nodes.some((node) => node.nodeId === nodeId)
+      for (const nodeId of this.#leaving.keys()) if (!isMember(nodeId)) this.#leaving.delete(nodeId)
+    }
+    for (const nodeId of this.#overdue) {
+      if (this.#options.state().nodes.get(nodeId)?.drain === undefined) this.#overdue.delete(nodeId)
     }
     if (nodes.length === 0) this.#firstMemberMs = undefined
     else this.#firstMemberMs ??= nowMs()
@@ -158,7 +207,8 @@ export class ShardAssignment {
       this.#owners.delete(shard)
       const { nodeId, nodeEpoch } = before
       if (this.#releasing.has(shard)) {
-        this.#freed.set(shard, `moved from ${nodeId}, ${moveReason(before)}`)
+        const reason = this.#ledger.get(shard)?.reason ?? 'for balance'
+        this.#freed.set(shard, `moved from ${nodeId}, ${reason}`)
       } else if (nodeAt(state, nodeId, nodeEpoch) === undefined) {
         this.#freed.set(shard, `${nodeId} was removed`)
       } else {
@@ -189,7 +239,7 @@ export class ShardAssignment {
     const { shards } = state()
     const nodes = this.#nodes()
     const quietMs = nowMs() - this.#membersChangedMs
-    const isSettled = quietMs >= this.#limits.settleMs
+    const isSettled = quietMs >= this.#settleMs()
     const isServed = nodes.some((node) => shards.some((shard) => isOwnedBy(shard, node)))
     const waitedMs = nowMs() - (this.#firstMemberMs ?? nowMs())
     // When nobody owns anything the cluster is coming up: whoever starts a moment later gets a share too.
@@ -197,15 +247,41 @@ export class ShardAssignment {
       return { grants: [], moves: [] }
     }
     const stuck = this.#stuck()
-    return planAssignment({
+    const plan = planAssignment({
       nodes,
       shards,
       leaving: this.#leavingNow(),
       moving: new Set([...this.#releasing.shards].filter((shard) => !stuck.has(shard))),
       stuck,
-      movesMax: this.#limits.movesMax,
-      rebalance: isSettled,
+      wanted: this.#ledger.wanted,
+      targets: this.#ledger.targets,
+      movesMax: this.#options.movesMax(),
+      balance: isSettled && this.#isBalancing,
     })
+    if (isSettled && this.#isBalancing) this.#noteBalanced(plan)
+    return plan
+  }
+
+  /** From now on shards stay where load or an operator moves them, until a node comes. */
+  #noteBalanced({ grants, moves }: Plan): void {
+    const isBusy = grants.length + moves.length + this.#releasing.shards.size > 0
+    const nodes = this.#nodes().filter(({ drain }) => drain === undefined)
+    if (isBusy || nodes.length === 0) return
+    this.#isBalancing = false
+    const { shards } = this.#options.state()
+    const counts = nodes.map((node) => {
+      const count = shards.filter((shard) => isOwnedBy(shard, node)).length
+      return `${node.nodeId} ${count}`
+    })
+    const event = { kind: 'ShardsBalanced', subject: '', reason: counts.join(', '), shards: [] }
+    this.#options.propose({ kind: 'record-event', event }).catch(() => undefined)
+  }
+
+  #settleMs(): number {
+    const { settleMs, settleLongestMs, latelyMs } = this.#limits
+    const nowMs = this.#options.nowMs()
+    this.#removals = this.#removals.filter((atMs) => nowMs - atMs < latelyMs)
+    return Math.min(settleMs * 2 ** this.#removals.length, settleLongestMs)
   }
 
   #leavingNow(): ReadonlySet<string> {
@@ -218,12 +294,16 @@ export class ShardAssignment {
 
   /** A higher epoch fences the owner as well as its consent does, so in the end it is done without. */
   #stuck(): ReadonlySet<number> {
-    const { nodes } = this.#options.state()
+    const { nodes, shards } = this.#options.state()
     const unopened = this.#acquiring
       .overdue()
-      .filter(({ node }) => nodes.get(node.nodeId)?.draining === true)
+      .filter(({ node }) => nodes.get(node.nodeId)?.drain !== undefined)
     const unreleased = this.#releasing.overdue()
-    return new Set([...unopened, ...unreleased].map(({ shard }) => shard.shard))
+    const late = shards.filter(
+      ({ owner }) => owner !== undefined && this.#overdue.has(owner.nodeId),
+    )
+    const ordered = [...unopened, ...unreleased].map(({ shard }) => shard)
+    return new Set([...ordered, ...late].map(({ shard }) => shard))
   }
 
   #carryOut({ grants, moves }: Plan): void {
@@ -239,19 +319,57 @@ export class ShardAssignment {
         })),
       })
     }
-    if (moves.length === 0) return
-    const byNode = new Map<NodeEntry, ShardEntry[]>()
-    for (const { shard, from } of moves) {
+    const stories = new Map<string, { node: NodeEntry; reason: string; shards: ShardEntry[] }>()
+    for (const { shard, from, why } of moves) {
+      const { shard: number, epoch } = shard
+      const reason = this.#ledger.get(number)?.reason ?? MOVE_REASONS[why]
+      this.#ledger.want({ shard: number, epoch, from: from.nodeId, to: undefined, reason })
       this.#releasing.stand(shard, from)
-      byNode.set(from, [...(byNode.get(from) ?? []), shard])
+      const key = `${from.nodeId} ${reason}`
+      const story = stories.get(key) ?? { node: from, reason, shards: [] }
+      story.shards.push(shard)
+      stories.set(key, story)
     }
-    for (const [node, shards] of byNode) {
-      this.#record('ShardsMoving', { node, reason: moveReason(node), shards })
+    for (const story of stories.values()) this.#record('ShardsMoving', story)
+  }
+
+  #askFor(node: NodeEntry, shards: readonly ShardEntry[]): Promise<void> {
+    const { control, nowMs } = this.#options
+    this.#ledger.begun(shards, nowMs())
+    const reasons = shards.map(({ shard }) => this.#ledger.get(shard)?.reason ?? 'for balance')
+    return control.release(node, { shards, reason: [...new Set(reasons)].join('; ') })
+  }
+
+  /** Told together, when the batch is through. */
+  #noteFinished(): void {
+    const { state, nowMs } = this.#options
+    this.#finished.push(...this.#ledger.settle(state(), nowMs()))
+    if (this.#finished.length === 0 || this.#releasing.shards.size > 0) return
+    const stories = new Map<string, FinishedMove[]>()
+    for (const move of this.#finished) {
+      const key = `${move.from} ${move.to} ${move.reason}`
+      stories.set(key, [...(stories.get(key) ?? []), move])
     }
+    this.#finished = []
+    for (const moves of stories.values()) this.#recordMoved(moves)
+  }
+
+  #recordMoved(moves: readonly FinishedMove[]): void {
+    const [first] = moves
+    if (first === undefined) return
+    const gaps = moves.map(({ gapMs }) => gapMs)
+    const gap = `away for ${Math.min(...gaps)} to ${Math.max(...gaps)} ms`
+    const reason = `from ${first.from}, ${first.reason}; ${gap}`
+    const shards = moves.map(({ shard }) => shard)
+    const event = { kind: 'ShardsMoved', subject: first.to, reason, shards }
+    this.#options.propose({ kind: 'record-event', event }).catch(() => undefined)
   }
 
   #grantReason({ shard, epoch, owner }: ShardEntry): string {
     if (epoch === 0) return 'first grant'
+    if (owner !== undefined && this.#overdue.has(owner.nodeId)) {
+      return `${owner.nodeId} was to be drained by now`
+    }
     if (owner !== undefined) return `${owner.nodeId} does not do what it was told`
     return this.#freed.get(shard) ?? 'nobody owned it'
   }
@@ -304,6 +422,15 @@ export class ShardAssignment {
   }
 }
 
-function moveReason(node: NodeEntry): string {
-  return node.draining ? 'which is draining' : 'for balance'
+const MOVE_REASONS: Readonly<Record<PlannedMove['why'], string>> = {
+  wanted: 'as asked for',
+  draining: 'which is draining',
+  balance: 'for balance',
+}
+
+/** Whether a node has come since the shards were spread evenly, as far as the decision log goes back. */
+function isUneven({ events }: MetadataState): boolean {
+  const kinds = events.after(0).map(({ kind }) => kind)
+  const came = Math.max(kinds.lastIndexOf('NodeRegistered'), kinds.lastIndexOf('NodeUndrained'))
+  return came > kinds.lastIndexOf('ShardsBalanced')
 }

@@ -33,6 +33,7 @@ export class ChangeRing {
   /** Those after an index, or undefined when some of them are gone. */
   after(index: number): readonly NumberedChange[] | undefined {
     if (index < this.#floor) return undefined
-    return this.#changes.filter((change) => change.index > index)
+    const from = this.#changes.findIndex((change) => change.index > index)
+    return from < 0 ? [] : this.#changes.slice(from)
   }
 }

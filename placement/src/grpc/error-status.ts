@@ -1,4 +1,7 @@
-/** Errors as gRPC statuses. A known leader goes along in the trailer `leader-address`. */
+/**
+ * Errors as gRPC statuses. A known leader goes along in the trailer `leader-address`, the version that stands
+ * in the way of a change in `current-version`.
+ */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { PlacementError, type PlacementErrorCode } from '../errors.ts'
 
@@ -8,6 +11,8 @@ const STATUS: Readonly<Record<PlacementErrorCode, status>> = {
   DUPLICATE_NODE: status.ALREADY_EXISTS,
   UNKNOWN_NODE: status.NOT_FOUND,
   WRONG_CLUSTER: status.INVALID_ARGUMENT,
+  CONFLICT: status.ABORTED,
+  NO_SUCH_RESOURCE: status.NOT_FOUND,
   INVALID: status.INVALID_ARGUMENT,
   OVERLOADED: status.RESOURCE_EXHAUSTED,
   OUTCOME_UNKNOWN: status.UNAVAILABLE,
@@ -15,6 +20,7 @@ const STATUS: Readonly<Record<PlacementErrorCode, status>> = {
 }
 
 export const LEADER_ADDRESS_KEY = 'leader-address'
+export const CURRENT_VERSION_KEY = 'current-version'
 
 export type StatusError = Pick<ServiceError, 'code' | 'details' | 'metadata'>
 
@@ -23,5 +29,8 @@ export function toStatus(error: unknown): StatusError | undefined {
   if (!(error instanceof PlacementError)) return undefined
   const metadata = new Metadata()
   if (error.leaderAddress !== undefined) metadata.set(LEADER_ADDRESS_KEY, error.leaderAddress)
+  if (error.currentVersion !== undefined) {
+    metadata.set(CURRENT_VERSION_KEY, String(error.currentVersion))
+  }
   return { code: STATUS[error.code], details: error.message, metadata }
 }

@@ -6,11 +6,20 @@ import type { Raft } from 'raft-ts'
 import type { Leadership } from '../controllers/leadership.ts'
 import { PlacementError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
-import { nodeAt, shardsOf } from '../metadata/state.ts'
+import { nodeAt, revisionOf } from '../metadata/state.ts'
 import type { MetadataMachine } from '../replication/metadata-machine.ts'
 import type { Proposer } from '../replication/proposer.ts'
 import { toStatus } from './error-status.ts'
+import { drain, moveShard, undrain } from './operator-calls.ts'
 import { checkName, checkRegistration, checkShards } from './requests.ts'
+import {
+  changeResources,
+  deleteResource,
+  getResource,
+  listResources,
+  putResource,
+  resourceHistory,
+} from './resource-calls.ts'
 import { describeStatus } from './status.ts'
 import type { WatchService } from './watch-service.ts'
 
@@ -20,6 +29,8 @@ export interface PlacementServiceOptions {
   readonly leadership: Leadership
   readonly proposer: Proposer
   readonly watches: WatchService
+  /** Resolves when everything that was committed is applied here. */
+  readonly readBarrier: () => Promise<unknown>
   readonly leaseTtlMs: number
   readonly heartbeatMs: number
   /** A leader without a majority for so long has no quorum. */
@@ -45,6 +56,14 @@ export function createPlacementService(options: PlacementServiceOptions): wire.P
         .map((event) => ({ ...event, shards: [...event.shards] })),
     })),
     drain: answer((request) => drain(options, request)),
+    undrain: answer((request) => undrain(options, request)),
+    moveShard: answer((request) => moveShard(options, request)),
+    putResource: answer((request) => putResource(options, request)),
+    deleteResource: answer((request) => deleteResource(options, request)),
+    changeResources: answer((request) => changeResources(options, request)),
+    getResource: answer((request) => getResource(options, request)),
+    listResources: answer((request) => listResources(options, request)),
+    resourceHistory: answer((request) => resourceHistory(options, request)),
   }
 }
 
@@ -96,8 +115,8 @@ async function heartbeat(
   if (registered) session.heartbeat(node, report)
   return {
     leaseTtlMs,
-    metadataIndex: machine.state.index,
-    placementTerm: session.term,
+    metadataIndex: revisionOf(machine.state),
+    placementTerm: session.authorityTerm,
     registered,
   }
 }
@@ -126,20 +145,6 @@ async function shardsReleased(
   )
   await proposer.propose({ kind: 'release-shards', nodeId, nodeEpoch, shards })
   return {}
-}
-
-async function drain(
-  { leadership, proposer, machine }: PlacementServiceOptions,
-  { nodeId, reason }: wire.DrainRequest,
-): Promise<wire.DrainReply> {
-  leadership.require()
-  const node = machine.state.nodes.get(nodeId)
-  const unknown = new PlacementError('UNKNOWN_NODE', `${nodeId} is not a member`)
-  if (node === undefined) throw unknown
-  const { nodeEpoch } = node
-  const result = await proposer.propose({ kind: 'set-draining', nodeId, nodeEpoch, reason })
-  if (result.kind === 'unknown-node') throw unknown
-  return { shards: shardsOf(machine.state, node).length }
 }
 
 /** Any exception that is no operating error is a bug: logged, and answered without its details. */

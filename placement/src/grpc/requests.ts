@@ -34,6 +34,11 @@ export function checkName(what: string, value: string): void {
   if (value.length > NAME_CHARACTERS_MAX) throw invalid(`${what} is too long`)
 }
 
+/** @throws PlacementError INVALID */
+export function checkReason(reason: string): void {
+  if (reason.length > NAME_CHARACTERS_MAX) throw invalid('reason is too long')
+}
+
 function invalid(message: string): PlacementError {
   return new PlacementError('INVALID', message)
 }

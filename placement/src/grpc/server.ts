@@ -32,13 +32,31 @@ export class ListenError extends Error {
   }
 }
 
+/** Events of the watch go to many at once and are encoded once. */
+const encoded = new WeakMap<placement.WatchEvent, Buffer>()
+
+const SERVICE = {
+  ...placement.PlacementService,
+  watch: {
+    ...placement.PlacementService.watch,
+    responseSerialize: (event: placement.WatchEvent): Buffer => {
+      let bytes = encoded.get(event)
+      if (bytes === undefined) {
+        bytes = placement.PlacementService.watch.responseSerialize(event)
+        encoded.set(event, bytes)
+      }
+      return bytes
+    },
+  },
+} as const
+
 const SERVICES = ['robust.placement.v1.Placement', 'robust.raft.v1.RaftTransport']
 const DRAIN_MS = 500
 
 /** @throws ListenError */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const server = new Server(SERVER_OPTIONS)
-  server.addService(placement.PlacementService, options.placement)
+  server.addService(SERVICE, options.placement)
   server.addService(raft.RaftTransportService, options.raft)
   const setStatus = await serveHealthAndReflection(server, SERVICES)
   setStatus('NOT_SERVING')

@@ -2,6 +2,7 @@
 import type { placement as wire } from '@robust/proto'
 import type { Raft, RaftStatus } from 'raft-ts'
 import type { Leadership } from '../controllers/leadership.ts'
+import { RESOURCE_KINDS } from '../metadata/resources.ts'
 import type { MetadataMachine } from '../replication/metadata-machine.ts'
 import { toWireMetadata } from './wire.ts'
 
@@ -29,12 +30,15 @@ export function describeStatus(options: StatusOptions): wire.StatusReply {
     hasQuorum: hasQuorum(status, quorumContactMaxMs),
     members: status.members.map((member) => describeMember(status, member)),
     metadata: toWireMetadata(machine.state),
-    reports: reports.map(({ nodeId, receivedMs, report }) => ({
-      nodeId,
+    reports: reports.map(({ node, receivedMs, report }) => ({
+      nodeId: node.nodeId,
       ageMs: Math.max(0, Math.round(nowMs() - receivedMs)),
       report,
     })),
     memoryBytes: process.memoryUsage.rss(),
+    resources: Object.fromEntries(
+      RESOURCE_KINDS.map((kind) => [kind, machine.state.resources.count(kind)]),
+    ),
   }
 }
 

@@ -2,15 +2,21 @@
  * The metadata stream: a snapshot or the changes that were missed, then each change in log order, and a
  * sign of life each second. Served by the leader only. A watcher that does not take what it is sent is
  * dropped, and may come back for what it missed.
+ *
+ * The resources of a snapshot follow in pages, a slice a turn. Changes are sent between the pages as they
+ * happen: a page is what is true at its place in the stream, so whatever comes last holds.
  */
 import type { ServerWritableStream } from '@grpc/grpc-js'
 import type { placement as wire } from '@robust/proto'
 import type { Leadership } from '../controllers/leadership.ts'
 import { PlacementError } from '../errors.ts'
-import type { MetadataChange } from '../metadata/state.ts'
+import type { Resource } from '../metadata/resources.ts'
+import { generationOf } from '../metadata/revision.ts'
+import { type MetadataChange, revisionOf } from '../metadata/state.ts'
 import type { MetadataMachine } from '../replication/metadata-machine.ts'
-import { ChangeRing } from './change-ring.ts'
+import { ChangeRing, type NumberedChange } from './change-ring.ts'
 import { toStatus } from './error-status.ts'
+import { mergeChanges } from './merge-changes.ts'
 import { toWireChange, toWireMetadata } from './wire.ts'
 
 export interface WatchServiceOptions {
@@ -27,17 +33,28 @@ export interface WatchLimits {
   /** That wait for one watcher. */
   readonly waitingMax: number
   readonly keepAliveMs: number
+  /** Resources in a page: encoded in about a millisecond. */
+  readonly pageResources: number
 }
 
-const LIMITS: WatchLimits = { changesMax: 1_000, waitingMax: 1_000, keepAliveMs: 1_000 }
+const LIMITS: WatchLimits = {
+  changesMax: 5_000,
+  waitingMax: 5_000,
+  keepAliveMs: 1_000,
+  pageResources: 500,
+}
 
 type WatchCall = ServerWritableStream<wire.WatchRequest, wire.WatchEvent>
+type EventKind = NonNullable<wire.WatchEvent['kind']>
 
 interface Watcher {
   readonly call: WatchCall
+  /** As brokers know it. */
   readonly term: number
   waiting: wire.WatchEvent[]
   isFull: boolean
+  /** What a snapshot still owes. */
+  owed: Iterator<Resource> | undefined
 }
 
 export class WatchService {
@@ -46,14 +63,19 @@ export class WatchService {
   readonly #ring: ChangeRing
   readonly #watchers = new Set<Watcher>()
   readonly #keepAlive: NodeJS.Timeout
+  #generation: number
+  #isPaging = false
+  /** Of this turn: told together at its end. */
+  #pending: NumberedChange[] = []
 
   constructor(options: WatchServiceOptions) {
     this.#options = options
     this.#limits = { ...LIMITS, ...options.limits }
-    this.#ring = new ChangeRing(this.#limits.changesMax, options.machine.state.index)
+    this.#ring = new ChangeRing(this.#limits.changesMax, this.#revision)
+    this.#generation = options.machine.state.generation
     options.machine.observe({
       changed: (change) => this.#changed(change),
-      restored: () => this.#restored(),
+      restored: () => this.#replaced(this.#revision),
     })
     this.#keepAlive = setInterval(() => this.#sayCaughtUp(), this.#limits.keepAliveMs)
   }
@@ -68,7 +90,7 @@ export class WatchService {
       const session = leadership.require()
       await readBarrier()
       if (leadership.require() !== session) throw new PlacementError('NO_LEADER', 'a new term')
-      if (!call.cancelled) this.#begin(call, session.term)
+      if (!call.cancelled) this.#begin(call, session.authorityTerm)
     } catch (error) {
       endWith(call, error)
     }
@@ -84,51 +106,117 @@ export class WatchService {
     this.end(new PlacementError('NO_LEADER', 'this member stops'))
   }
 
+  get #revision(): number {
+    return revisionOf(this.#options.machine.state)
+  }
+
   /** Synchronous from the state to the registration, so that no change falls between. */
   #begin(call: WatchCall, term: number): void {
-    const watcher: Watcher = { call, term, waiting: [], isFull: false }
+    this.#flush()
+    const watcher: Watcher = { call, term, waiting: [], isFull: false, owed: undefined }
     const { state } = this.#options.machine
     const { afterIndex } = call.request
     // An index from the future is of another history: begin afresh.
     const missed =
-      afterIndex > 0 && afterIndex <= state.index ? this.#ring.after(afterIndex) : undefined
+      afterIndex > 0 && afterIndex <= this.#revision ? this.#ring.after(afterIndex) : undefined
     this.#watchers.add(watcher)
     call.on('drain', () => this.#drain(watcher))
     call.on('cancelled', () => this.#watchers.delete(watcher))
     call.on('error', () => this.#watchers.delete(watcher))
     if (missed === undefined) {
-      this.#send(watcher, state.index, { $case: 'snapshot', value: toWireMetadata(state) })
-    } else {
-      for (const { index, change } of missed) {
-        this.#send(watcher, index, { $case: 'change', value: change })
-      }
+      watcher.owed = state.resources.all()
+      this.#send(watcher, this.#revision, { $case: 'snapshot', value: toWireMetadata(state) })
+      this.#page(watcher)
+      this.#pageSoon()
+      return
     }
-    this.#send(watcher, state.index, { $case: 'caughtUp', value: true })
+    for (const { index, change } of mergeChanges(missed)) {
+      this.#send(watcher, index, { $case: 'change', value: change })
+    }
+    this.#send(watcher, this.#revision, { $case: 'caughtUp', value: true })
+  }
+
+  #pageSoon(): void {
+    if (this.#isPaging) return
+    this.#isPaging = true
+    setImmediate(() => {
+      this.#isPaging = false
+      this.#flush()
+      for (const watcher of [...this.#watchers]) this.#page(watcher)
+      if ([...this.#watchers].some(isWaitingForPage)) this.#pageSoon()
+    })
+  }
+
+  /** The next page, if one is owed and would be taken. */
+  #page(watcher: Watcher): void {
+    const { owed } = watcher
+    if (owed === undefined || watcher.isFull) return
+    const resources: Resource[] = []
+    let last = false
+    while (resources.length < this.#limits.pageResources && !last) {
+      const next = owed.next()
+      if (next.done === true) last = true
+      else resources.push(next.value)
+    }
+    this.#send(watcher, this.#revision, { $case: 'resources', value: { resources, last } })
+    if (!last) return
+    watcher.owed = undefined
+    this.#send(watcher, this.#revision, { $case: 'caughtUp', value: true })
   }
 
   #changed(change: MetadataChange): void {
-    const numbered = { index: change.index, change: toWireChange(change) }
+    const generation = generationOf(change.revision)
+    if (generation !== this.#generation) {
+      this.#generation = generation
+      this.#replaced(change.revision)
+      return
+    }
+    const numbered = { index: change.revision, change: toWireChange(change) }
     this.#ring.add(numbered)
-    for (const watcher of [...this.#watchers]) {
-      this.#send(watcher, numbered.index, { $case: 'change', value: numbered.change })
+    if (this.#pending.length === 0) setImmediate(() => this.#flush())
+    this.#pending.push(numbered)
+  }
+
+  #flush(): void {
+    const pending = this.#pending
+    this.#pending = []
+    for (const { index, change } of mergeChanges(pending)) {
+      this.#tellAll(index, { $case: 'change', value: change })
     }
   }
 
-  #restored(): void {
-    this.#ring.reset(this.#options.machine.state.index)
-    // Only a follower is sent a snapshot, and a follower has no watchers; should that change, they reload.
+  /** One event for all watchers, so that it is encoded once. */
+  #tellAll(index: number, kind: EventKind): void {
+    let event: wire.WatchEvent | undefined
+    for (const watcher of [...this.#watchers]) {
+      if (event?.placementTerm !== watcher.term) {
+        event = { index, placementTerm: watcher.term, kind }
+      }
+      this.#write(watcher, event)
+    }
+  }
+
+  /** What watchers know may be of another history, so they load everything again. */
+  #replaced(revision: number): void {
+    this.#pending = []
+    this.#ring.reset(revision)
+    this.#generation = generationOf(revision)
     this.end(new PlacementError('NO_LEADER', 'the metadata was replaced'))
   }
 
   #sayCaughtUp(): void {
-    const { index } = this.#options.machine.state
+    this.#flush()
     for (const watcher of [...this.#watchers]) {
-      if (!watcher.isFull) this.#send(watcher, index, { $case: 'caughtUp', value: true })
+      if (watcher.isFull || watcher.owed !== undefined) continue
+      this.#send(watcher, this.#revision, { $case: 'caughtUp', value: true })
     }
   }
 
-  #send(watcher: Watcher, index: number, kind: NonNullable<wire.WatchEvent['kind']>): void {
-    const event = { index, placementTerm: watcher.term, kind }
+  #send(watcher: Watcher, index: number, kind: EventKind): void {
+    this.#write(watcher, { index, placementTerm: watcher.term, kind })
+  }
+
+  #write(watcher: Watcher, event: wire.WatchEvent): void {
     if (!watcher.isFull) {
       watcher.isFull = !watcher.call.write(event)
       return
@@ -146,13 +234,19 @@ export class WatchService {
       if (watcher.isFull) watcher.waiting.push(event)
       else watcher.isFull = !watcher.call.write(event)
     }
+    if (watcher.owed !== undefined) this.#pageSoon()
   }
 
   #drop(watcher: Watcher, error: PlacementError): void {
     if (!this.#watchers.delete(watcher)) return
     watcher.waiting = []
+    watcher.owed = undefined
     endWith(watcher.call, error)
   }
+}
+
+function isWaitingForPage({ owed, isFull }: Watcher): boolean {
+  return owed !== undefined && !isFull
 }
 
 function endWith(call: WatchCall, error: unknown): void {

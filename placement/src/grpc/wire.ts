@@ -16,18 +16,20 @@ export function toWireChange(change: MetadataChange): wire.Change {
     nodesChanged: change.nodesChanged.map(toWireNode),
     nodesRemoved: [...change.nodesRemoved],
     shardsChanged: change.shardsChanged.map(toWireShard),
+    resourcesChanged: [...change.resourcesChanged],
+    resourcesRemoved: [...change.resourcesRemoved],
   }
 }
 
 function toWireNode(node: NodeEntry): wire.Node {
-  const { nodeId, nodeEpoch, incarnation, grpcAddress, version, draining } = node
+  const { nodeId, nodeEpoch, incarnation, grpcAddress, version, drain } = node
   return {
     nodeId,
     nodeEpoch,
     incarnation,
     grpcAddress,
     version,
-    state: draining ? wire.NodeState.NODE_STATE_DRAINING : wire.NodeState.NODE_STATE_ACTIVE,
+    state: drain ? wire.NodeState.NODE_STATE_DRAINING : wire.NodeState.NODE_STATE_ACTIVE,
     endpoints: [...node.endpoints],
   }
 }

@@ -128,7 +128,10 @@ describe('grant-shards', () => {
   it.each([
     ['a removed node', [remove('a', 2), grant(0, a)]],
     ['an epoch that a node had before', [remove('a', 2), register('a', 'a-2'), grant(0, a)]],
-    ['a draining node', [{ kind: 'set-draining', ...a, reason: '', timeMs }, grant(0, a)]],
+    [
+      'a draining node',
+      [{ kind: 'set-draining', ...a, deadlineMs: 1, reason: '', timeMs }, grant(0, a)],
+    ],
     ['a shard that was granted since', [grant(0, b), grant(0, a, 0)]],
   ] as [string, Command[]][])('refuses %s', (_, commands) => {
     expect(run(...two, ...commands).result).toEqual({ kind: 'shards', refused: [0] })
@@ -195,7 +198,13 @@ describe('release-shards', () => {
   })
 
   it('records when a draining node has given up its last shard', () => {
-    const draining: Command = { kind: 'set-draining', ...a, reason: 'upgrade', timeMs }
+    const draining: Command = {
+      kind: 'set-draining',
+      ...a,
+      deadlineMs: 1,
+      reason: 'upgrade',
+      timeMs,
+    }
     const before = [...two, grant(0, a), open(0, 4, a), draining]
     expect(kinds(run(...before).state)).not.toContain('NodeDrained')
     expect(kinds(run(...before, release(0, 4, a)).state).slice(-2)).toEqual([
@@ -207,9 +216,15 @@ describe('release-shards', () => {
 
 describe('set-draining', () => {
   it('marks the node of that epoch once', () => {
-    const draining: Command = { kind: 'set-draining', ...a, reason: 'upgrade', timeMs }
+    const draining: Command = {
+      kind: 'set-draining',
+      ...a,
+      deadlineMs: 1,
+      reason: 'upgrade',
+      timeMs,
+    }
     const { state } = run(...two, draining, draining)
-    expect(state.nodes.get('a')?.draining).toBe(true)
+    expect(state.nodes.get('a')?.drain).toEqual({ deadlineMs: 1 })
     expect(kinds(state).filter((kind) => kind === 'NodeDraining')).toHaveLength(1)
   })
 
@@ -218,6 +233,7 @@ describe('set-draining', () => {
       kind: 'set-draining',
       nodeId: 'a',
       nodeEpoch: 9,
+      deadlineMs: 1,
       reason: '',
       timeMs,
     }

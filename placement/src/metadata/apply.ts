@@ -3,7 +3,9 @@
  * whatever the leader saw when it proposed. Deterministic: every member gets the same state and result.
  */
 import { strict as assert } from 'node:assert'
+import { applyResources } from './apply-resources.ts'
 import type {
+  BeginGeneration,
   Bootstrap,
   Command,
   GrantShards,
@@ -15,12 +17,15 @@ import type {
   SetDraining,
   ShardOpening,
 } from './commands.ts'
+import type { Resource, ResourceKey } from './resources.ts'
+import { revisionAt } from './revision.ts'
 import {
   isOwnedBy,
   type MetadataChange,
   type MetadataState,
   type NodeEntry,
   nodeAt,
+  revisionOf,
   type ShardEntry,
   shardsOf,
 } from './state.ts'
@@ -36,6 +41,12 @@ export type ApplyResult =
   | { readonly kind: 'unknown-node' }
   /** Shards for which the preconditions did not hold; the others were done. */
   | { readonly kind: 'shards'; readonly refused: readonly number[] }
+  /** Everything asked for now has this version. */
+  | { readonly kind: 'changed'; readonly version: number; readonly existed: boolean }
+  /** A resource has another version than expected (0: does not exist); nothing was changed. */
+  | { readonly kind: 'conflict'; readonly key: ResourceKey; readonly version: number }
+  /** The generation is another one; nothing was changed. */
+  | { readonly kind: 'other-generation'; readonly generation: number }
 
 export interface Applied {
   readonly result: ApplyResult
@@ -43,17 +54,20 @@ export interface Applied {
   readonly change: MetadataChange | undefined
 }
 
-interface Outcome {
+export interface Outcome {
   readonly result: ApplyResult
   readonly nodesChanged?: readonly NodeEntry[]
   readonly nodesRemoved?: readonly string[]
   readonly shardsChanged?: readonly ShardEntry[]
+  readonly resourcesChanged?: readonly Resource[]
+  readonly resourcesRemoved?: readonly ResourceKey[]
 }
 
-/** Where the command stands: its state, log index and the leader's wall time. */
-interface Place {
+/** Where the command stands: its state, log index, revision and the leader's wall time. */
+export interface Place {
   readonly state: MetadataState
   readonly index: number
+  readonly revision: number
   readonly timeMs: number
 }
 
@@ -61,13 +75,24 @@ const DONE: ApplyResult = { kind: 'done' }
 
 export function applyCommand(state: MetadataState, command: Command, index: number): Applied {
   assert(index > state.index, `command ${index} is applied after ${state.index}`)
-  const outcome = dispatch({ state, index, timeMs: command.timeMs }, command)
+  const revision = revisionAt(state.generation, index)
+  const outcome = dispatch({ state, index, revision, timeMs: command.timeMs }, command)
   state.index = index
-  const { result, nodesChanged = [], nodesRemoved = [], shardsChanged = [] } = outcome
-  const isChanged = nodesChanged.length + nodesRemoved.length + shardsChanged.length > 0
+  return { result: outcome.result, change: changeOf(outcome, revisionOf(state)) }
+}
+
+function changeOf(outcome: Outcome, revision: number): MetadataChange | undefined {
+  const { nodesChanged = [], nodesRemoved = [], shardsChanged = [] } = outcome
+  const { resourcesChanged = [], resourcesRemoved = [] } = outcome
+  const lists = [nodesChanged, nodesRemoved, shardsChanged, resourcesChanged, resourcesRemoved]
+  if (lists.every((list) => list.length === 0)) return undefined
   return {
-    result,
-    change: isChanged ? { index, nodesChanged, nodesRemoved, shardsChanged } : undefined,
+    revision,
+    nodesChanged,
+    nodesRemoved,
+    shardsChanged,
+    resourcesChanged,
+    resourcesRemoved,
   }
 }
 
@@ -87,6 +112,10 @@ function dispatch(place: Place, command: Command): Outcome {
       return releaseShards(place, command)
     case 'set-draining':
       return setDraining(place, command)
+    case 'change-resources':
+      return applyResources(place, command)
+    case 'begin-generation':
+      return beginGeneration(place, command)
     case 'record-event':
       return recordEvent(place, command)
     default:
@@ -113,7 +142,7 @@ function bootstrap(place: Place, command: Bootstrap): Outcome {
 }
 
 function registerNode(place: Place, { node }: RegisterNode): Outcome {
-  const { state, index } = place
+  const { state, revision } = place
   const known = state.nodes.get(node.nodeId)
   if (known !== undefined) {
     const { nodeEpoch, incarnation } = known
@@ -128,12 +157,15 @@ function registerNode(place: Place, { node }: RegisterNode): Outcome {
     version,
     grpcAddress,
     endpoints,
-    nodeEpoch: index,
-    draining: false,
+    nodeEpoch: revision,
+    drain: undefined,
   }
   state.nodes.set(nodeId, entry)
-  record(place, 'NodeRegistered', { subject: nodeId, reason: `epoch ${index} at ${grpcAddress}` })
-  return { result: { kind: 'registered', nodeEpoch: index }, nodesChanged: [entry] }
+  record(place, 'NodeRegistered', {
+    subject: nodeId,
+    reason: `epoch ${revision} at ${grpcAddress}`,
+  })
+  return { result: { kind: 'registered', nodeEpoch: revision }, nodesChanged: [entry] }
 }
 
 function removeNode(place: Place, command: RemoveNode): Outcome {
@@ -152,7 +184,7 @@ function removeNode(place: Place, command: RemoveNode): Outcome {
 }
 
 function grantShards(place: Place, command: GrantShards): Outcome {
-  const { state, index } = place
+  const { state, revision } = place
   const refused: number[] = []
   const granted: ShardEntry[] = []
   const stories = new Map<string, { subject: string; reason: string; shards: ShardEntry[] }>()
@@ -160,13 +192,13 @@ function grantShards(place: Place, command: GrantShards): Outcome {
   for (const { shard: number, nodeId, nodeEpoch, prevEpoch, reason } of command.grants) {
     const node = nodeAt(state, nodeId, nodeEpoch)
     const shard = state.shards[number]
-    if (node === undefined || node.draining || shard === undefined || shard.epoch !== prevEpoch) {
+    if (node === undefined || node.drain || shard === undefined || shard.epoch !== prevEpoch) {
       refused.push(number)
       continue
     }
     const loser = shard.owner && nodeAt(state, shard.owner.nodeId, shard.owner.nodeEpoch)
     if (loser !== undefined) losers.add(loser)
-    const epoch = Math.max(index, shard.epoch + 1)
+    const epoch = Math.max(revision, shard.epoch + 1)
     assert(Number.isSafeInteger(epoch))
     const entry: ShardEntry = { ...shard, epoch, owner: { nodeId, nodeEpoch }, opened: false }
     state.shards[number] = entry
@@ -252,20 +284,43 @@ function setDraining(place: Place, command: SetDraining): Outcome {
   const { state } = place
   const node = nodeAt(state, command.nodeId, command.nodeEpoch)
   if (node === undefined) return { result: { kind: 'unknown-node' } }
-  if (node.draining) return { result: DONE }
-  const draining: NodeEntry = { ...node, draining: true }
-  state.nodes.set(node.nodeId, draining)
-  const shards = shardsOf(state, draining)
-  const { nodeId: subject, reason } = command
-  record(place, 'NodeDraining', { subject, reason, shards })
-  noteDrained(place, [draining])
-  return { result: DONE, nodesChanged: [draining] }
+  const { nodeId: subject, deadlineMs, reason } = command
+  if (deadlineMs === (node.drain?.deadlineMs ?? null)) return { result: DONE }
+  const changed: NodeEntry = { ...node, drain: deadlineMs === null ? undefined : { deadlineMs } }
+  state.nodes.set(node.nodeId, changed)
+  const shards = shardsOf(state, changed)
+  if (deadlineMs === null) {
+    record(place, 'NodeUndrained', { subject, reason, shards })
+  } else if (node.drain === undefined) {
+    record(place, 'NodeDraining', { subject, reason, shards })
+    noteDrained(place, [changed])
+  }
+  return { result: DONE, nodesChanged: [changed] }
+}
+
+function beginGeneration(place: Place, { previous, reason }: BeginGeneration): Outcome {
+  const { state, index } = place
+  if (state.generation !== previous) {
+    return { result: { kind: 'other-generation', generation: state.generation } }
+  }
+  state.generation += 1
+  const nodesRemoved = [...state.nodes.keys()]
+  state.nodes.clear()
+  const shardsChanged = state.shards.map((shard) => free(shard))
+  replaceShards(state, shardsChanged)
+  const revision = revisionAt(state.generation, index)
+  const text = `${reason}; ${nodesRemoved.length} nodes must register again`
+  record({ ...place, revision }, 'GenerationBegun', {
+    subject: String(state.generation),
+    reason: text,
+  })
+  return { result: DONE, nodesRemoved, shardsChanged }
 }
 
 /** Call for nodes that may have given up their last shard. */
 function noteDrained(place: Place, nodes: Iterable<NodeEntry>): void {
   for (const node of nodes) {
-    if (!node.draining || shardsOf(place.state, node).length > 0) continue
+    if (node.drain === undefined || shardsOf(place.state, node).length > 0) continue
     record(place, 'NodeDrained', { subject: node.nodeId, reason: 'it owns no shard any more' })
   }
 }
@@ -277,13 +332,13 @@ function recordEvent(place: Place, { event }: RecordEvent): Outcome {
   return { result: DONE }
 }
 
-interface Story {
+export interface Story {
   readonly subject: string
   readonly reason: string
   readonly shards?: readonly ShardEntry[]
 }
 
-function record({ state, index, timeMs }: Place, kind: string, story: Story): void {
+export function record({ state, index, timeMs }: Place, kind: string, story: Story): void {
   const { subject, reason, shards = [] } = story
   const numbers = shards.map((shard) => shard.shard)
   state.events.append({ index, timeMs, kind, subject, reason, shards: numbers })

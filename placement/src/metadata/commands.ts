@@ -2,6 +2,7 @@
  * The commands of the replicated log and their encoding: one version byte, then JSON in UTF-8.
  * Wall time is a field (`timeMs`, of the leader that proposed): for people only, nothing is decided by it.
  */
+import type { ResourceChange } from './resources.ts'
 
 export interface NodeEndpoint {
   readonly protocol: string
@@ -90,6 +91,26 @@ export interface SetDraining extends Timed {
   readonly kind: 'set-draining'
   readonly nodeId: string
   readonly nodeEpoch: number
+  /** Null: the drain is taken back. */
+  readonly deadlineMs: number | null
+  readonly reason: string
+}
+
+/** All of the changes, or none when one's expected version does not hold. */
+export interface ChangeResources extends Timed {
+  readonly kind: 'change-resources'
+  readonly changes: readonly ResourceChange[]
+  readonly by: string
+}
+
+/**
+ * The metadata was restored from a backup. Whoever was granted something after it was made must be fenced:
+ * no node is a member and no shard is owned any more, and every number given out from now on is higher.
+ */
+export interface BeginGeneration extends Timed {
+  readonly kind: 'begin-generation'
+  /** That the backup was of. */
+  readonly previous: number
   readonly reason: string
 }
 
@@ -112,6 +133,8 @@ export type Command =
   | OpenShards
   | ReleaseShards
   | SetDraining
+  | ChangeResources
+  | BeginGeneration
   | RecordEvent
 
 const COMMAND_VERSION = 1
@@ -124,6 +147,8 @@ const KINDS: Readonly<Record<Command['kind'], true>> = {
   'open-shards': true,
   'release-shards': true,
   'set-draining': true,
+  'change-resources': true,
+  'begin-generation': true,
   'record-event': true,
 }
 

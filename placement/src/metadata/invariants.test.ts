@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { applyCommand } from './apply.ts'
 import type { Command } from './commands.ts'
-import { decodeSnapshot, encodeSnapshot } from './snapshot.ts'
+import { decodeSnapshot, snapshotChunks } from './snapshot.ts'
 import { emptyState, type MetadataState } from './state.ts'
 
 const SHARDS = 4
@@ -21,6 +21,14 @@ const registration = fc.record({
 })
 const reason = fc.constant('')
 const commitNumber = fc.integer({ min: 0, max: 9 })
+
+const resourceChange = fc.record({
+  kind: fc.constantFrom('topic' as const, 'setting' as const),
+  tenant: fc.constantFrom('', 't'),
+  name: fc.constantFrom('x', 'y'),
+  value: fc.constantFrom('1', '{"a":2}', null),
+  expectedVersion: fc.constantFrom(null, 0, 3),
+})
 
 /** Random commands; `now` marks epochs that are replaced by the current ones, so that many succeed. */
 const command = fc.oneof(
@@ -53,7 +61,23 @@ const command = fc.oneof(
     nodeEpoch: epoch,
     shards: fc.array(fc.record({ shard, epoch, commitNumber }), { maxLength: 3 }),
   }),
-  fc.record({ kind: fc.constant('set-draining' as const), nodeId, nodeEpoch: epoch, reason }),
+  fc.record({
+    kind: fc.constant('set-draining' as const),
+    nodeId,
+    nodeEpoch: epoch,
+    deadlineMs: fc.constantFrom(1, null),
+    reason,
+  }),
+  fc.record({
+    kind: fc.constant('change-resources' as const),
+    changes: fc.array(resourceChange, { minLength: 1, maxLength: 3 }),
+    by: fc.constantFrom('', 'ann'),
+  }),
+  fc.record({
+    kind: fc.constant('begin-generation' as const),
+    previous: fc.nat({ max: 2 }),
+    reason,
+  }),
 )
 
 const step = fc.record({ command, now: fc.boolean() })
@@ -64,6 +88,14 @@ function current(state: MetadataState, given: Command): Command {
   const shardEpochOf = (number: number): number => state.shards[number]?.epoch ?? 0
   if (given.kind === 'register-node' || given.kind === 'bootstrap') return given
   if (given.kind === 'record-event') return given
+  if (given.kind === 'begin-generation') return { ...given, previous: state.generation }
+  if (given.kind === 'change-resources') {
+    const changes = given.changes.map((change) => ({
+      ...change,
+      expectedVersion: state.resources.get(change)?.version ?? 0,
+    }))
+    return { ...given, changes }
+  }
   if (given.kind === 'grant-shards') {
     const grants = given.grants.map((grant) => ({
       ...grant,
@@ -82,6 +114,10 @@ function current(state: MetadataState, given: Command): Command {
     return { ...given, nodeEpoch, shards }
   }
   return { ...given, nodeEpoch }
+}
+
+function encodeSnapshot(state: MetadataState): Uint8Array {
+  return Buffer.concat([...snapshotChunks(state)])
 }
 
 function checkInvariants(before: readonly { epoch: number }[], state: MetadataState): void {

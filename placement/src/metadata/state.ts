@@ -1,11 +1,19 @@
 /** The cluster's metadata as one plain value, and questions about it. Changed by apply.ts only. */
 import type { NodeRegistration } from './commands.ts'
 import { EventLog } from './events.ts'
+import { type Resource, type ResourceKey, ResourceTable } from './resources.ts'
+import { revisionAt } from './revision.ts'
 
 export interface NodeEntry extends NodeRegistration {
-  /** Log index of the registration. */
+  /** Revision of the registration. */
   readonly nodeEpoch: number
-  readonly draining: boolean
+  /** Undefined: it is not being drained. */
+  readonly drain: NodeDrain | undefined
+}
+
+export interface NodeDrain {
+  /** Counted by each leader from its own beginning: wall clocks decide nothing. */
+  readonly deadlineMs: number
 }
 
 export interface ShardEntry {
@@ -26,21 +34,39 @@ export interface MetadataState {
   readonly nodes: Map<string, NodeEntry>
   /** By shard number; empty until the cluster is made. */
   shards: ShardEntry[]
+  readonly resources: ResourceTable
   readonly events: EventLog
   /** Log index of the newest command applied. */
   index: number
+  /** How often the metadata was restored from a backup. */
+  generation: number
 }
 
 /** Entries that a command has changed, as they are after it. */
 export interface MetadataChange {
-  readonly index: number
+  readonly revision: number
   readonly nodesChanged: readonly NodeEntry[]
   readonly nodesRemoved: readonly string[]
   readonly shardsChanged: readonly ShardEntry[]
+  readonly resourcesChanged: readonly Resource[]
+  readonly resourcesRemoved: readonly ResourceKey[]
 }
 
 export function emptyState(): MetadataState {
-  return { clusterId: '', nodes: new Map(), shards: [], events: new EventLog(), index: 0 }
+  return {
+    clusterId: '',
+    nodes: new Map(),
+    shards: [],
+    resources: new ResourceTable(),
+    events: new EventLog(),
+    index: 0,
+    generation: 0,
+  }
+}
+
+/** Of the newest command applied. */
+export function revisionOf({ generation, index }: MetadataState): number {
+  return revisionAt(generation, index)
 }
 
 /** The node at exactly this epoch, if it is a member now. */

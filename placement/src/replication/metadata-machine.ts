@@ -1,12 +1,13 @@
 /** The metadata as raft-ts drives it: commands in log order, snapshots, and news of each change. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { CommittedCommand, StateMachine } from 'raft-ts'
 import { type ApplyResult, applyCommand } from '../metadata/apply.ts'
 import { decodeCommand } from '../metadata/commands.ts'
-import { decodeSnapshot, encodeSnapshot } from '../metadata/snapshot.ts'
+import { decodeSnapshot, snapshotChunks } from '../metadata/snapshot.ts'
 import { emptyState, type MetadataChange, type MetadataState } from '../metadata/state.ts'
 
 export interface MetadataListener {
-  /** After each command that changed nodes or shards, in log order. Must not throw. */
+  /** After each command that changed nodes, shards or resources, in log order. Must not throw. */
   changed(change: MetadataChange): void
   /** The whole state was replaced by that of a snapshot. Must not throw. */
   restored(): void
@@ -33,12 +34,20 @@ export class MetadataMachine implements StateMachine {
     })
   }
 
-  snapshot(): Uint8Array {
-    return encodeSnapshot(this.#state)
+  /** Frozen at the call; encoded a slice a turn, so that a large one holds nobody up. */
+  snapshot(): AsyncIterable<Uint8Array> {
+    return inTurns(snapshotChunks(this.#state))
   }
 
   restore(snapshot: Uint8Array): void {
     this.#state = decodeSnapshot(snapshot)
     for (const listener of this.#listeners) listener.restored()
+  }
+}
+
+async function* inTurns(chunks: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for (const chunk of chunks) {
+    yield chunk
+    await nextTurn()
   }
 }

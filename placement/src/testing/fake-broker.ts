@@ -16,7 +16,16 @@ export class FakeBroker {
   readonly #options: FakeBrokerOptions
   readonly events: wire.WatchEvent[] = []
   readonly orders: string[] = []
+  readonly sheds: control.ShedRequest[] = []
+  readonly throttles: control.ThrottleRequest[] = []
   nodeEpoch = 0
+  /** What it reports of itself, besides whether it is throttled. */
+  report: Partial<wire.RuntimeReport> = { connections: 5 }
+  throttled = false
+  /** When the last answered heartbeat was sent, by performance.now(). */
+  renewedMs = 0
+  /** Takes orders, and does nothing about shards. */
+  idle = false
   readonly #clients: wire.PlacementClient[]
   #at = 0
   #server: Server | undefined
@@ -89,11 +98,18 @@ export class FakeBroker {
     const { nodeId, incarnation } = this.#options
     const { nodeEpoch } = this
     const at = this.#at
-    const report = wire.RuntimeReport.fromPartial({ connections: 5 })
+    const { throttled } = this
+    const report = wire.RuntimeReport.fromPartial({ ...this.report, throttled })
     const request = { nodeId, incarnation, nodeEpoch, report, metadataIndex: 0 }
+    const sentMs = performance.now()
     ask<wire.HeartbeatReply>((options, done) =>
       (this.#clients[at] as wire.PlacementClient).heartbeat(request, new Metadata(), options, done),
-    ).catch((error: unknown) => this.#redirect(at, error as ServiceError))
+    ).then(
+      ({ registered }) => {
+        if (registered) this.renewedMs = Math.max(this.renewedMs, sentMs)
+      },
+      (error: unknown) => this.#redirect(at, error as ServiceError),
+    )
   }
 
   #follow(): void {
@@ -119,12 +135,24 @@ export class FakeBroker {
       acquireShards: (call, done) => {
         this.orders.push(`acquire ${call.request.authority?.placementTerm}`)
         done(null, {})
-        this.#reportOpened(call.request)
+        if (!this.idle) this.#reportOpened(call.request)
       },
       releaseShards: (call, done) => {
         this.orders.push(`release ${call.request.reason}`)
         done(null, {})
-        this.#reportReleased(call.request)
+        if (!this.idle) this.#reportReleased(call.request)
+      },
+      throttle: (call, done) => {
+        this.throttles.push(call.request)
+        this.throttled = call.request.active
+        done(null, {})
+      },
+      shed: (call, done) => {
+        this.sheds.push(call.request)
+        const { connections = 0 } = this.report
+        const clients = Math.ceil(connections * call.request.share)
+        this.report = { ...this.report, connections: connections - clients }
+        done(null, { clients })
       },
       inspect: (_call, done) => done({ code: status.UNIMPLEMENTED }),
     } satisfies control.BrokerControlServer

@@ -5,6 +5,7 @@ import { placement as wire } from '@robust/proto'
 import type { Logger } from '../logger.ts'
 
 export const QUIET: Logger = {
+  level: 'error',
   debug: () => undefined,
   info: () => undefined,
   warn: () => undefined,

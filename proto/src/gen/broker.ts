@@ -18,6 +18,25 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 
+export const PlaceKind = {
+  /** PLACE_KIND_SESSIONS - the inboxes of the shard's durable sessions that want it */
+  PLACE_KIND_SESSIONS: 0,
+  /** PLACE_KIND_RETAINED - the retained message of its address */
+  PLACE_KIND_RETAINED: 1,
+  /** PLACE_KIND_LOG - a topic's log */
+  PLACE_KIND_LOG: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type PlaceKind = typeof PlaceKind[keyof typeof PlaceKind];
+
+export namespace PlaceKind {
+  export type PLACE_KIND_SESSIONS = typeof PlaceKind.PLACE_KIND_SESSIONS;
+  export type PLACE_KIND_RETAINED = typeof PlaceKind.PLACE_KIND_RETAINED;
+  export type PLACE_KIND_LOG = typeof PlaceKind.PLACE_KIND_LOG;
+  export type UNRECOGNIZED = typeof PlaceKind.UNRECOGNIZED;
+}
+
 export const ShardStatus = {
   SHARD_STATUS_OK: 0,
   /** SHARD_STATUS_NOT_OWNER - ask the owner */
@@ -119,14 +138,18 @@ export interface Publish {
     | undefined;
   /** deliver to live subscribers */
   live: boolean;
-  /** append to the durable sessions of these shards */
-  shards: number[];
-  /** store as the retained message; `shards` has its shard only */
-  retained: boolean;
+  /** where it is to be kept */
+  places: Place[];
+}
+
+export interface Place {
+  shard: number;
+  kind: PlaceKind;
+  log: string;
 }
 
 export interface PublishReply {
-  /** shards that this broker does not serve (any more) */
+  /** positions of places that this broker does not serve (any more) */
   refused: number[];
 }
 
@@ -1105,7 +1128,7 @@ export const Message: MessageFns<Message> = {
 };
 
 function createBasePublish(): Publish {
-  return { message: undefined, live: false, shards: [], retained: false };
+  return { message: undefined, live: false, places: [] };
 }
 
 export const Publish: MessageFns<Publish> = {
@@ -1116,15 +1139,8 @@ export const Publish: MessageFns<Publish> = {
     if (message.live !== false) {
       writer.uint32(16).bool(message.live);
     }
-    if (message.shards.length !== 0) {
-      writer.uint32(26).fork();
-      for (const v of message.shards) {
-        writer.uint32(v);
-      }
-      writer.join();
-    }
-    if (message.retained !== false) {
-      writer.uint32(32).bool(message.retained);
+    for (const v of message.places) {
+      Place.encode(v!, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1159,29 +1175,11 @@ export const Publish: MessageFns<Publish> = {
             continue;
           }
           case 3: {
-            if (tag === 24) {
-              message.shards.push(reader.uint32());
-
-              continue;
-            }
-
-            if (tag === 26) {
-              const end2 = reader.uint32() + reader.pos;
-              while (reader.pos < end2) {
-                message.shards.push(reader.uint32());
-              }
-
-              continue;
-            }
-
-            break;
-          }
-          case 4: {
-            if (tag !== 32) {
+            if (tag !== 26) {
               break;
             }
 
-            message.retained = reader.bool();
+            message.places.push(Place.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1205,8 +1203,86 @@ export const Publish: MessageFns<Publish> = {
       ? Message.fromPartial(object.message)
       : undefined;
     message.live = object.live ?? false;
-    message.shards = object.shards?.map((e) => e) || [];
-    message.retained = object.retained ?? false;
+    message.places = object.places?.map((e) => Place.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBasePlace(): Place {
+  return { shard: 0, kind: 0, log: "" };
+}
+
+export const Place: MessageFns<Place> = {
+  encode(message: Place, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shard !== 0) {
+      writer.uint32(8).uint32(message.shard);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.log !== "") {
+      writer.uint32(26).string(message.log);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Place {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePlace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.log = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Place>): Place {
+    return Place.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Place>): Place {
+    const message = createBasePlace();
+    message.shard = object.shard ?? 0;
+    message.kind = object.kind ?? 0;
+    message.log = object.log ?? "";
     return message;
   },
 };

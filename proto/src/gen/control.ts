@@ -50,6 +50,42 @@ export interface ReleaseShardsRequest {
 export interface ReleaseShardsReply {
 }
 
+export interface ThrottleRequest {
+  authority:
+    | Authority
+    | undefined;
+  /** false: lifted */
+  active: boolean;
+  /** connections that are let in nevertheless */
+  acceptPerSecond: number;
+  /** node ids that clients are sent to instead, the best first */
+  targets: string[];
+  reason: string;
+}
+
+export interface ThrottleReply {
+}
+
+export interface ShedRequest {
+  authority:
+    | Authority
+    | undefined;
+  /** of the clients connected now, in (0, 1] */
+  share: number;
+  /** 0: all at once */
+  perSecond: number;
+  /** node ids, in turn */
+  targets: string[];
+  /** also clients whose protocol cannot be told where to go */
+  closeOthers: boolean;
+  reason: string;
+}
+
+export interface ShedReply {
+  /** that will be moved */
+  clients: number;
+}
+
 export interface InspectRequest {
 }
 
@@ -69,11 +105,19 @@ export interface InspectReply {
   sessions: number;
   memoryBytes: number;
   counters: { [key: string]: number };
+  throttled: boolean;
+  /** that are in force here, as JSON */
+  settings: { [key: string]: string };
 }
 
 export interface InspectReply_CountersEntry {
   key: string;
   value: number;
+}
+
+export interface InspectReply_SettingsEntry {
+  key: string;
+  value: string;
 }
 
 export interface OwnedShard {
@@ -466,6 +510,326 @@ export const ReleaseShardsReply: MessageFns<ReleaseShardsReply> = {
   },
 };
 
+function createBaseThrottleRequest(): ThrottleRequest {
+  return { authority: undefined, active: false, acceptPerSecond: 0, targets: [], reason: "" };
+}
+
+export const ThrottleRequest: MessageFns<ThrottleRequest> = {
+  encode(message: ThrottleRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== undefined) {
+      Authority.encode(message.authority, writer.uint32(10).fork()).join();
+    }
+    if (message.active !== false) {
+      writer.uint32(16).bool(message.active);
+    }
+    if (message.acceptPerSecond !== 0) {
+      writer.uint32(25).double(message.acceptPerSecond);
+    }
+    for (const v of message.targets) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThrottleRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThrottleRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = Authority.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.active = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.acceptPerSecond = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.targets.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ThrottleRequest>): ThrottleRequest {
+    return ThrottleRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ThrottleRequest>): ThrottleRequest {
+    const message = createBaseThrottleRequest();
+    message.authority = (object.authority !== undefined && object.authority !== null)
+      ? Authority.fromPartial(object.authority)
+      : undefined;
+    message.active = object.active ?? false;
+    message.acceptPerSecond = object.acceptPerSecond ?? 0;
+    message.targets = object.targets?.map((e) => e) || [];
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseThrottleReply(): ThrottleReply {
+  return {};
+}
+
+export const ThrottleReply: MessageFns<ThrottleReply> = {
+  encode(_: ThrottleReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThrottleReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThrottleReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ThrottleReply>): ThrottleReply {
+    return ThrottleReply.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ThrottleReply>): ThrottleReply {
+    const message = createBaseThrottleReply();
+    return message;
+  },
+};
+
+function createBaseShedRequest(): ShedRequest {
+  return { authority: undefined, share: 0, perSecond: 0, targets: [], closeOthers: false, reason: "" };
+}
+
+export const ShedRequest: MessageFns<ShedRequest> = {
+  encode(message: ShedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.authority !== undefined) {
+      Authority.encode(message.authority, writer.uint32(10).fork()).join();
+    }
+    if (message.share !== 0) {
+      writer.uint32(17).double(message.share);
+    }
+    if (message.perSecond !== 0) {
+      writer.uint32(24).uint32(message.perSecond);
+    }
+    for (const v of message.targets) {
+      writer.uint32(34).string(v!);
+    }
+    if (message.closeOthers !== false) {
+      writer.uint32(40).bool(message.closeOthers);
+    }
+    if (message.reason !== "") {
+      writer.uint32(50).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.authority = Authority.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.share = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.perSecond = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.targets.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.closeOthers = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ShedRequest>): ShedRequest {
+    return ShedRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ShedRequest>): ShedRequest {
+    const message = createBaseShedRequest();
+    message.authority = (object.authority !== undefined && object.authority !== null)
+      ? Authority.fromPartial(object.authority)
+      : undefined;
+    message.share = object.share ?? 0;
+    message.perSecond = object.perSecond ?? 0;
+    message.targets = object.targets?.map((e) => e) || [];
+    message.closeOthers = object.closeOthers ?? false;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseShedReply(): ShedReply {
+  return { clients: 0 };
+}
+
+export const ShedReply: MessageFns<ShedReply> = {
+  encode(message: ShedReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clients !== 0) {
+      writer.uint32(8).uint32(message.clients);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShedReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShedReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.clients = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ShedReply>): ShedReply {
+    return ShedReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ShedReply>): ShedReply {
+    const message = createBaseShedReply();
+    message.clients = object.clients ?? 0;
+    return message;
+  },
+};
+
 function createBaseInspectRequest(): InspectRequest {
   return {};
 }
@@ -525,6 +889,8 @@ function createBaseInspectReply(): InspectReply {
     sessions: 0,
     memoryBytes: 0,
     counters: {},
+    throttled: false,
+    settings: {},
   };
 }
 
@@ -571,6 +937,12 @@ export const InspectReply: MessageFns<InspectReply> = {
     }
     globalThis.Object.entries(message.counters).forEach(([key, value]: [string, number]) => {
       InspectReply_CountersEntry.encode({ key: key as any, value }, writer.uint32(114).fork()).join();
+    });
+    if (message.throttled !== false) {
+      writer.uint32(120).bool(message.throttled);
+    }
+    globalThis.Object.entries(message.settings).forEach(([key, value]: [string, string]) => {
+      InspectReply_SettingsEntry.encode({ key: key as any, value }, writer.uint32(130).fork()).join();
     });
     return writer;
   },
@@ -703,6 +1075,25 @@ export const InspectReply: MessageFns<InspectReply> = {
             }
             continue;
           }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.throttled = reader.bool();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            const entry16 = InspectReply_SettingsEntry.decode(reader, reader.uint32());
+            if (entry16.value !== undefined) {
+              message.settings[entry16.key] = entry16.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -737,6 +1128,16 @@ export const InspectReply: MessageFns<InspectReply> = {
       (acc: { [key: string]: number }, [key, value]: [string, number]) => {
         if (value !== undefined) {
           acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.throttled = object.throttled ?? false;
+    message.settings = (globalThis.Object.entries(object.settings ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
         }
         return acc;
       },
@@ -809,6 +1210,73 @@ export const InspectReply_CountersEntry: MessageFns<InspectReply_CountersEntry> 
     const message = createBaseInspectReply_CountersEntry();
     message.key = object.key ?? "";
     message.value = object.value ?? 0;
+    return message;
+  },
+};
+
+function createBaseInspectReply_SettingsEntry(): InspectReply_SettingsEntry {
+  return { key: "", value: "" };
+}
+
+export const InspectReply_SettingsEntry: MessageFns<InspectReply_SettingsEntry> = {
+  encode(message: InspectReply_SettingsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InspectReply_SettingsEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInspectReply_SettingsEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<InspectReply_SettingsEntry>): InspectReply_SettingsEntry {
+    return InspectReply_SettingsEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<InspectReply_SettingsEntry>): InspectReply_SettingsEntry {
+    const message = createBaseInspectReply_SettingsEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
     return message;
   },
 };
@@ -924,6 +1392,26 @@ export const BrokerControlService = {
     responseSerialize: (value: ReleaseShardsReply): Buffer => Buffer.from(ReleaseShardsReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReleaseShardsReply => ReleaseShardsReply.decode(value),
   },
+  /** Refuses new connections, or lets few in; holds until it is lifted or the broker registers again. */
+  throttle: {
+    path: "/robust.control.v1.BrokerControl/Throttle" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ThrottleRequest): Buffer => Buffer.from(ThrottleRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ThrottleRequest => ThrottleRequest.decode(value),
+    responseSerialize: (value: ThrottleReply): Buffer => Buffer.from(ThrottleReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ThrottleReply => ThrottleReply.decode(value),
+  },
+  /** Moves a share of the clients to other brokers. A newer call takes the place of one that runs. */
+  shed: {
+    path: "/robust.control.v1.BrokerControl/Shed" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ShedRequest): Buffer => Buffer.from(ShedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ShedRequest => ShedRequest.decode(value),
+    responseSerialize: (value: ShedReply): Buffer => Buffer.from(ShedReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ShedReply => ShedReply.decode(value),
+  },
   inspect: {
     path: "/robust.control.v1.BrokerControl/Inspect" as const,
     requestStream: false as const,
@@ -938,6 +1426,10 @@ export const BrokerControlService = {
 export interface BrokerControlServer extends UntypedServiceImplementation {
   acquireShards: handleUnaryCall<AcquireShardsRequest, AcquireShardsReply>;
   releaseShards: handleUnaryCall<ReleaseShardsRequest, ReleaseShardsReply>;
+  /** Refuses new connections, or lets few in; holds until it is lifted or the broker registers again. */
+  throttle: handleUnaryCall<ThrottleRequest, ThrottleReply>;
+  /** Moves a share of the clients to other brokers. A newer call takes the place of one that runs. */
+  shed: handleUnaryCall<ShedRequest, ShedReply>;
   inspect: handleUnaryCall<InspectRequest, InspectReply>;
 }
 
@@ -971,6 +1463,35 @@ export interface BrokerControlClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReleaseShardsReply) => void,
+  ): ClientUnaryCall;
+  /** Refuses new connections, or lets few in; holds until it is lifted or the broker registers again. */
+  throttle(
+    request: ThrottleRequest,
+    callback: (error: ServiceError | null, response: ThrottleReply) => void,
+  ): ClientUnaryCall;
+  throttle(
+    request: ThrottleRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ThrottleReply) => void,
+  ): ClientUnaryCall;
+  throttle(
+    request: ThrottleRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ThrottleReply) => void,
+  ): ClientUnaryCall;
+  /** Moves a share of the clients to other brokers. A newer call takes the place of one that runs. */
+  shed(request: ShedRequest, callback: (error: ServiceError | null, response: ShedReply) => void): ClientUnaryCall;
+  shed(
+    request: ShedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ShedReply) => void,
+  ): ClientUnaryCall;
+  shed(
+    request: ShedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ShedReply) => void,
   ): ClientUnaryCall;
   inspect(
     request: InspectRequest,

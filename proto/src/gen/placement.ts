@@ -86,6 +86,21 @@ export interface RuntimeReport {
   memoryBytes: number;
   /** of one core */
   cpuFraction: number;
+  /** that the node serves */
+  shards: ShardLoad[];
+  /** it refuses new connections because the Placement Center said so */
+  throttled: boolean;
+  /** told to use another server, or closed for it, since the process began */
+  clientsMoved: number;
+}
+
+export interface ShardLoad {
+  shard: number;
+  commitsPerSecond: number;
+  /** records and keys in these commits */
+  operationsPerSecond: number;
+  bytesPerSecond: number;
+  sessions: number;
 }
 
 export interface HeartbeatRequest {
@@ -114,18 +129,30 @@ export interface WatchRequest {
   afterIndex: number;
 }
 
+/**
+ * Wherever brokers are told an index it is the log index with the generation of the metadata above it
+ * (generation * 2^40 + index): it goes on growing when the Placement Center is restored from a backup.
+ */
 export interface WatchEvent {
   index: number;
   placementTerm: number;
   kind:
     | //
-    /** replaces everything that the watcher has */
+    /** replaces everything that the watcher has; its resources follow in pages */
     { $case: "snapshot"; value: Metadata }
     | { $case: "change"; value: Change }
     | //
     /** all that was committed when the watch began has been sent; also sent as a keep-alive */
     { $case: "caughtUp"; value: boolean }
+    | { $case: "resources"; value: ResourcePage }
     | undefined;
+}
+
+/** After a snapshot, between changes: each page is what is true at its place in the stream. */
+export interface ResourcePage {
+  resources: Resource[];
+  /** what was on no page and in no change since the snapshot does not exist */
+  last: boolean;
 }
 
 export interface Metadata {
@@ -139,6 +166,28 @@ export interface Change {
   nodesChanged: Node[];
   nodesRemoved: string[];
   shardsChanged: Shard[];
+  resourcesChanged: Resource[];
+  resourcesRemoved: ResourceKey[];
+}
+
+export interface ResourceKey {
+  /** topic, queue, exchange, binding, user, permission, setting, deleted-topic */
+  kind: string;
+  /** empty for what belongs to the whole cluster */
+  tenant: string;
+  name: string;
+}
+
+export interface Resource {
+  kind: string;
+  tenant: string;
+  name: string;
+  /** index of its last change */
+  version: number;
+  /** JSON */
+  value: string;
+  /** Index at which it came to be: what was deleted and made again under the same name is another one. */
+  created: number;
 }
 
 export interface Node {
@@ -218,6 +267,13 @@ export interface StatusReply {
   /** kept by the leader only */
   reports: NodeReport[];
   memoryBytes: number;
+  /** how many of each kind */
+  resources: { [key: string]: number };
+}
+
+export interface StatusReply_ResourcesEntry {
+  key: string;
+  value: number;
 }
 
 export interface PlacementMember {
@@ -263,11 +319,131 @@ export interface DecisionEvent {
 export interface DrainRequest {
   nodeId: string;
   reason: string;
+  /**
+   * After it shards are granted to others without consent, and the remaining clients are closed. 0: the
+   * setting drain.deadline-seconds.
+   */
+  deadlineMs: number;
 }
 
 export interface DrainReply {
   /** still to be moved when the call was answered */
   shards: number;
+}
+
+export interface UndrainRequest {
+  nodeId: string;
+  reason: string;
+}
+
+export interface UndrainReply {
+}
+
+export interface MoveShardRequest {
+  /** must be named */
+  shard?:
+    | number
+    | undefined;
+  /** node id; empty: the one with the fewest shards of the others */
+  to: string;
+  reason: string;
+}
+
+/** Answered when the owner is to be asked; that it is done shows in the metadata. */
+export interface MoveShardReply {
+  /** node id, empty: nobody owned it */
+  from: string;
+  to: string;
+  /** of the shard before the move */
+  epoch: number;
+}
+
+export interface PutResourceRequest {
+  key:
+    | ResourceKey
+    | undefined;
+  /** JSON */
+  value: string;
+  /** 0: it must not exist; absent: whatever is there */
+  expectedVersion?:
+    | number
+    | undefined;
+  /** who, for the history */
+  by: string;
+}
+
+export interface PutResourceReply {
+  version: number;
+}
+
+export interface DeleteResourceRequest {
+  key: ResourceKey | undefined;
+  expectedVersion?: number | undefined;
+  by: string;
+}
+
+export interface DeleteResourceReply {
+  existed: boolean;
+}
+
+export interface ChangeResourcesRequest {
+  changes: ResourceChange[];
+  by: string;
+}
+
+export interface ResourceChange {
+  key:
+    | ResourceKey
+    | undefined;
+  /** absent: delete */
+  value?: string | undefined;
+  expectedVersion?: number | undefined;
+}
+
+export interface ChangeResourcesReply {
+  /** of everything that was changed */
+  version: number;
+}
+
+export interface GetResourceRequest {
+  key: ResourceKey | undefined;
+}
+
+export interface ListResourcesRequest {
+  kind: string;
+  /** absent: all */
+  tenant?:
+    | string
+    | undefined;
+  /** only with a tenant */
+  namePrefix: string;
+  /** 0: 500 */
+  pageSize: number;
+  /** of the page before; empty: the first */
+  pageToken: string;
+}
+
+export interface ListResourcesReply {
+  resources: Resource[];
+  /** empty: this was the last page */
+  nextPageToken: string;
+}
+
+export interface ResourceHistoryRequest {
+  key: ResourceKey | undefined;
+}
+
+export interface ResourceHistoryReply {
+  versions: ResourceVersion[];
+}
+
+export interface ResourceVersion {
+  version: number;
+  /** wall clock of the leader that proposed it */
+  timeMs: number;
+  /** absent: it was deleted */
+  value?: string | undefined;
+  by: string;
 }
 
 function createBaseEndpoint(): Endpoint {
@@ -701,6 +877,9 @@ function createBaseRuntimeReport(): RuntimeReport {
     eventLoopDelayMs: 0,
     memoryBytes: 0,
     cpuFraction: 0,
+    shards: [],
+    throttled: false,
+    clientsMoved: 0,
   };
 }
 
@@ -735,6 +914,15 @@ export const RuntimeReport: MessageFns<RuntimeReport> = {
     }
     if (message.cpuFraction !== 0) {
       writer.uint32(81).double(message.cpuFraction);
+    }
+    for (const v of message.shards) {
+      ShardLoad.encode(v!, writer.uint32(90).fork()).join();
+    }
+    if (message.throttled !== false) {
+      writer.uint32(96).bool(message.throttled);
+    }
+    if (message.clientsMoved !== 0) {
+      writer.uint32(104).uint64(message.clientsMoved);
     }
     return writer;
   },
@@ -832,6 +1020,30 @@ export const RuntimeReport: MessageFns<RuntimeReport> = {
             message.cpuFraction = reader.double();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.shards.push(ShardLoad.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.throttled = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.clientsMoved = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -859,6 +1071,112 @@ export const RuntimeReport: MessageFns<RuntimeReport> = {
     message.eventLoopDelayMs = object.eventLoopDelayMs ?? 0;
     message.memoryBytes = object.memoryBytes ?? 0;
     message.cpuFraction = object.cpuFraction ?? 0;
+    message.shards = object.shards?.map((e) => ShardLoad.fromPartial(e)) || [];
+    message.throttled = object.throttled ?? false;
+    message.clientsMoved = object.clientsMoved ?? 0;
+    return message;
+  },
+};
+
+function createBaseShardLoad(): ShardLoad {
+  return { shard: 0, commitsPerSecond: 0, operationsPerSecond: 0, bytesPerSecond: 0, sessions: 0 };
+}
+
+export const ShardLoad: MessageFns<ShardLoad> = {
+  encode(message: ShardLoad, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shard !== 0) {
+      writer.uint32(8).uint32(message.shard);
+    }
+    if (message.commitsPerSecond !== 0) {
+      writer.uint32(17).double(message.commitsPerSecond);
+    }
+    if (message.operationsPerSecond !== 0) {
+      writer.uint32(25).double(message.operationsPerSecond);
+    }
+    if (message.bytesPerSecond !== 0) {
+      writer.uint32(33).double(message.bytesPerSecond);
+    }
+    if (message.sessions !== 0) {
+      writer.uint32(40).uint32(message.sessions);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShardLoad {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShardLoad();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.commitsPerSecond = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.operationsPerSecond = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.bytesPerSecond = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.sessions = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ShardLoad>): ShardLoad {
+    return ShardLoad.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ShardLoad>): ShardLoad {
+    const message = createBaseShardLoad();
+    message.shard = object.shard ?? 0;
+    message.commitsPerSecond = object.commitsPerSecond ?? 0;
+    message.operationsPerSecond = object.operationsPerSecond ?? 0;
+    message.bytesPerSecond = object.bytesPerSecond ?? 0;
+    message.sessions = object.sessions ?? 0;
     return message;
   },
 };
@@ -1148,6 +1466,9 @@ export const WatchEvent: MessageFns<WatchEvent> = {
       case "caughtUp":
         writer.uint32(40).bool(message.kind.value);
         break;
+      case "resources":
+        ResourcePage.encode(message.kind.value, writer.uint32(50).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1205,6 +1526,14 @@ export const WatchEvent: MessageFns<WatchEvent> = {
             message.kind = { $case: "caughtUp", value: reader.bool() };
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.kind = { $case: "resources", value: ResourcePage.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1243,7 +1572,80 @@ export const WatchEvent: MessageFns<WatchEvent> = {
         }
         break;
       }
+      case "resources": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "resources", value: ResourcePage.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseResourcePage(): ResourcePage {
+  return { resources: [], last: false };
+}
+
+export const ResourcePage: MessageFns<ResourcePage> = {
+  encode(message: ResourcePage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.resources) {
+      Resource.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.last !== false) {
+      writer.uint32(16).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourcePage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourcePage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.resources.push(Resource.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourcePage>): ResourcePage {
+    return ResourcePage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourcePage>): ResourcePage {
+    const message = createBaseResourcePage();
+    message.resources = object.resources?.map((e) => Resource.fromPartial(e)) || [];
+    message.last = object.last ?? false;
     return message;
   },
 };
@@ -1340,7 +1742,7 @@ export const Metadata: MessageFns<Metadata> = {
 };
 
 function createBaseChange(): Change {
-  return { nodesChanged: [], nodesRemoved: [], shardsChanged: [] };
+  return { nodesChanged: [], nodesRemoved: [], shardsChanged: [], resourcesChanged: [], resourcesRemoved: [] };
 }
 
 export const Change: MessageFns<Change> = {
@@ -1353,6 +1755,12 @@ export const Change: MessageFns<Change> = {
     }
     for (const v of message.shardsChanged) {
       Shard.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.resourcesChanged) {
+      Resource.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.resourcesRemoved) {
+      ResourceKey.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -1394,6 +1802,22 @@ export const Change: MessageFns<Change> = {
             message.shardsChanged.push(Shard.decode(reader, reader.uint32()));
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.resourcesChanged.push(Resource.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.resourcesRemoved.push(ResourceKey.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1414,6 +1838,202 @@ export const Change: MessageFns<Change> = {
     message.nodesChanged = object.nodesChanged?.map((e) => Node.fromPartial(e)) || [];
     message.nodesRemoved = object.nodesRemoved?.map((e) => e) || [];
     message.shardsChanged = object.shardsChanged?.map((e) => Shard.fromPartial(e)) || [];
+    message.resourcesChanged = object.resourcesChanged?.map((e) => Resource.fromPartial(e)) || [];
+    message.resourcesRemoved = object.resourcesRemoved?.map((e) => ResourceKey.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseResourceKey(): ResourceKey {
+  return { kind: "", tenant: "", name: "" };
+}
+
+export const ResourceKey: MessageFns<ResourceKey> = {
+  encode(message: ResourceKey, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(18).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceKey {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceKey();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourceKey>): ResourceKey {
+    return ResourceKey.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceKey>): ResourceKey {
+    const message = createBaseResourceKey();
+    message.kind = object.kind ?? "";
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseResource(): Resource {
+  return { kind: "", tenant: "", name: "", version: 0, value: "", created: 0 };
+}
+
+export const Resource: MessageFns<Resource> = {
+  encode(message: Resource, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.tenant !== "") {
+      writer.uint32(18).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(26).string(message.name);
+    }
+    if (message.version !== 0) {
+      writer.uint32(32).uint64(message.version);
+    }
+    if (message.value !== "") {
+      writer.uint32(42).string(message.value);
+    }
+    if (message.created !== 0) {
+      writer.uint32(48).uint64(message.created);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Resource {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResource();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.created = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Resource>): Resource {
+    return Resource.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Resource>): Resource {
+    const message = createBaseResource();
+    message.kind = object.kind ?? "";
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.version = object.version ?? 0;
+    message.value = object.value ?? "";
+    message.created = object.created ?? 0;
     return message;
   },
 };
@@ -2146,6 +2766,7 @@ function createBaseStatusReply(): StatusReply {
     metadata: undefined,
     reports: [],
     memoryBytes: 0,
+    resources: {},
   };
 }
 
@@ -2190,6 +2811,9 @@ export const StatusReply: MessageFns<StatusReply> = {
     if (message.memoryBytes !== 0) {
       writer.uint32(104).uint64(message.memoryBytes);
     }
+    globalThis.Object.entries(message.resources).forEach(([key, value]: [string, number]) => {
+      StatusReply_ResourcesEntry.encode({ key: key as any, value }, writer.uint32(114).fork()).join();
+    });
     return writer;
   },
 
@@ -2310,6 +2934,17 @@ export const StatusReply: MessageFns<StatusReply> = {
             message.memoryBytes = longToNumber(reader.uint64());
             continue;
           }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            const entry14 = StatusReply_ResourcesEntry.decode(reader, reader.uint32());
+            if (entry14.value !== undefined) {
+              message.resources[entry14.key] = entry14.value;
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2342,6 +2977,82 @@ export const StatusReply: MessageFns<StatusReply> = {
       : undefined;
     message.reports = object.reports?.map((e) => NodeReport.fromPartial(e)) || [];
     message.memoryBytes = object.memoryBytes ?? 0;
+    message.resources = (globalThis.Object.entries(object.resources ?? {}) as [string, number][]).reduce(
+      (acc: { [key: string]: number }, [key, value]: [string, number]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.Number(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    return message;
+  },
+};
+
+function createBaseStatusReply_ResourcesEntry(): StatusReply_ResourcesEntry {
+  return { key: "", value: 0 };
+}
+
+export const StatusReply_ResourcesEntry: MessageFns<StatusReply_ResourcesEntry> = {
+  encode(message: StatusReply_ResourcesEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatusReply_ResourcesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatusReply_ResourcesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StatusReply_ResourcesEntry>): StatusReply_ResourcesEntry {
+    return StatusReply_ResourcesEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StatusReply_ResourcesEntry>): StatusReply_ResourcesEntry {
+    const message = createBaseStatusReply_ResourcesEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? 0;
     return message;
   },
 };
@@ -2794,7 +3505,7 @@ export const DecisionEvent: MessageFns<DecisionEvent> = {
 };
 
 function createBaseDrainRequest(): DrainRequest {
-  return { nodeId: "", reason: "" };
+  return { nodeId: "", reason: "", deadlineMs: 0 };
 }
 
 export const DrainRequest: MessageFns<DrainRequest> = {
@@ -2804,6 +3515,9 @@ export const DrainRequest: MessageFns<DrainRequest> = {
     }
     if (message.reason !== "") {
       writer.uint32(18).string(message.reason);
+    }
+    if (message.deadlineMs !== 0) {
+      writer.uint32(24).uint32(message.deadlineMs);
     }
     return writer;
   },
@@ -2837,6 +3551,14 @@ export const DrainRequest: MessageFns<DrainRequest> = {
             message.reason = reader.string();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deadlineMs = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2856,6 +3578,7 @@ export const DrainRequest: MessageFns<DrainRequest> = {
     const message = createBaseDrainRequest();
     message.nodeId = object.nodeId ?? "";
     message.reason = object.reason ?? "";
+    message.deadlineMs = object.deadlineMs ?? 0;
     return message;
   },
 };
@@ -2911,6 +3634,1181 @@ export const DrainReply: MessageFns<DrainReply> = {
   fromPartial(object: DeepPartial<DrainReply>): DrainReply {
     const message = createBaseDrainReply();
     message.shards = object.shards ?? 0;
+    return message;
+  },
+};
+
+function createBaseUndrainRequest(): UndrainRequest {
+  return { nodeId: "", reason: "" };
+}
+
+export const UndrainRequest: MessageFns<UndrainRequest> = {
+  encode(message: UndrainRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UndrainRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUndrainRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UndrainRequest>): UndrainRequest {
+    return UndrainRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<UndrainRequest>): UndrainRequest {
+    const message = createBaseUndrainRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseUndrainReply(): UndrainReply {
+  return {};
+}
+
+export const UndrainReply: MessageFns<UndrainReply> = {
+  encode(_: UndrainReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): UndrainReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseUndrainReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<UndrainReply>): UndrainReply {
+    return UndrainReply.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<UndrainReply>): UndrainReply {
+    const message = createBaseUndrainReply();
+    return message;
+  },
+};
+
+function createBaseMoveShardRequest(): MoveShardRequest {
+  return { to: "", reason: "" };
+}
+
+export const MoveShardRequest: MessageFns<MoveShardRequest> = {
+  encode(message: MoveShardRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shard !== undefined) {
+      writer.uint32(8).uint32(message.shard);
+    }
+    if (message.to !== "") {
+      writer.uint32(18).string(message.to);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveShardRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveShardRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MoveShardRequest>): MoveShardRequest {
+    return MoveShardRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MoveShardRequest>): MoveShardRequest {
+    const message = createBaseMoveShardRequest();
+    message.shard = object.shard ?? undefined;
+    message.to = object.to ?? "";
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseMoveShardReply(): MoveShardReply {
+  return { from: "", to: "", epoch: 0 };
+}
+
+export const MoveShardReply: MessageFns<MoveShardReply> = {
+  encode(message: MoveShardReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.from !== "") {
+      writer.uint32(10).string(message.from);
+    }
+    if (message.to !== "") {
+      writer.uint32(18).string(message.to);
+    }
+    if (message.epoch !== 0) {
+      writer.uint32(24).uint64(message.epoch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MoveShardReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMoveShardReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.epoch = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MoveShardReply>): MoveShardReply {
+    return MoveShardReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MoveShardReply>): MoveShardReply {
+    const message = createBaseMoveShardReply();
+    message.from = object.from ?? "";
+    message.to = object.to ?? "";
+    message.epoch = object.epoch ?? 0;
+    return message;
+  },
+};
+
+function createBasePutResourceRequest(): PutResourceRequest {
+  return { key: undefined, value: "", by: "" };
+}
+
+export const PutResourceRequest: MessageFns<PutResourceRequest> = {
+  encode(message: PutResourceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== undefined) {
+      ResourceKey.encode(message.key, writer.uint32(10).fork()).join();
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message.expectedVersion !== undefined) {
+      writer.uint32(24).uint64(message.expectedVersion);
+    }
+    if (message.by !== "") {
+      writer.uint32(34).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutResourceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutResourceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = ResourceKey.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expectedVersion = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutResourceRequest>): PutResourceRequest {
+    return PutResourceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutResourceRequest>): PutResourceRequest {
+    const message = createBasePutResourceRequest();
+    message.key = (object.key !== undefined && object.key !== null) ? ResourceKey.fromPartial(object.key) : undefined;
+    message.value = object.value ?? "";
+    message.expectedVersion = object.expectedVersion ?? undefined;
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBasePutResourceReply(): PutResourceReply {
+  return { version: 0 };
+}
+
+export const PutResourceReply: MessageFns<PutResourceReply> = {
+  encode(message: PutResourceReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0) {
+      writer.uint32(8).uint64(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PutResourceReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePutResourceReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PutResourceReply>): PutResourceReply {
+    return PutResourceReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PutResourceReply>): PutResourceReply {
+    const message = createBasePutResourceReply();
+    message.version = object.version ?? 0;
+    return message;
+  },
+};
+
+function createBaseDeleteResourceRequest(): DeleteResourceRequest {
+  return { key: undefined, by: "" };
+}
+
+export const DeleteResourceRequest: MessageFns<DeleteResourceRequest> = {
+  encode(message: DeleteResourceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== undefined) {
+      ResourceKey.encode(message.key, writer.uint32(10).fork()).join();
+    }
+    if (message.expectedVersion !== undefined) {
+      writer.uint32(16).uint64(message.expectedVersion);
+    }
+    if (message.by !== "") {
+      writer.uint32(26).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteResourceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteResourceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = ResourceKey.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.expectedVersion = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteResourceRequest>): DeleteResourceRequest {
+    return DeleteResourceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteResourceRequest>): DeleteResourceRequest {
+    const message = createBaseDeleteResourceRequest();
+    message.key = (object.key !== undefined && object.key !== null) ? ResourceKey.fromPartial(object.key) : undefined;
+    message.expectedVersion = object.expectedVersion ?? undefined;
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseDeleteResourceReply(): DeleteResourceReply {
+  return { existed: false };
+}
+
+export const DeleteResourceReply: MessageFns<DeleteResourceReply> = {
+  encode(message: DeleteResourceReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteResourceReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteResourceReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DeleteResourceReply>): DeleteResourceReply {
+    return DeleteResourceReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DeleteResourceReply>): DeleteResourceReply {
+    const message = createBaseDeleteResourceReply();
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
+function createBaseChangeResourcesRequest(): ChangeResourcesRequest {
+  return { changes: [], by: "" };
+}
+
+export const ChangeResourcesRequest: MessageFns<ChangeResourcesRequest> = {
+  encode(message: ChangeResourcesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.changes) {
+      ResourceChange.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.by !== "") {
+      writer.uint32(18).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeResourcesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeResourcesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.changes.push(ResourceChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeResourcesRequest>): ChangeResourcesRequest {
+    return ChangeResourcesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeResourcesRequest>): ChangeResourcesRequest {
+    const message = createBaseChangeResourcesRequest();
+    message.changes = object.changes?.map((e) => ResourceChange.fromPartial(e)) || [];
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseResourceChange(): ResourceChange {
+  return { key: undefined };
+}
+
+export const ResourceChange: MessageFns<ResourceChange> = {
+  encode(message: ResourceChange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== undefined) {
+      ResourceKey.encode(message.key, writer.uint32(10).fork()).join();
+    }
+    if (message.value !== undefined) {
+      writer.uint32(18).string(message.value);
+    }
+    if (message.expectedVersion !== undefined) {
+      writer.uint32(24).uint64(message.expectedVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceChange {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceChange();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = ResourceKey.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.expectedVersion = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourceChange>): ResourceChange {
+    return ResourceChange.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceChange>): ResourceChange {
+    const message = createBaseResourceChange();
+    message.key = (object.key !== undefined && object.key !== null) ? ResourceKey.fromPartial(object.key) : undefined;
+    message.value = object.value ?? undefined;
+    message.expectedVersion = object.expectedVersion ?? undefined;
+    return message;
+  },
+};
+
+function createBaseChangeResourcesReply(): ChangeResourcesReply {
+  return { version: 0 };
+}
+
+export const ChangeResourcesReply: MessageFns<ChangeResourcesReply> = {
+  encode(message: ChangeResourcesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0) {
+      writer.uint32(8).uint64(message.version);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeResourcesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeResourcesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeResourcesReply>): ChangeResourcesReply {
+    return ChangeResourcesReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeResourcesReply>): ChangeResourcesReply {
+    const message = createBaseChangeResourcesReply();
+    message.version = object.version ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetResourceRequest(): GetResourceRequest {
+  return { key: undefined };
+}
+
+export const GetResourceRequest: MessageFns<GetResourceRequest> = {
+  encode(message: GetResourceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== undefined) {
+      ResourceKey.encode(message.key, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetResourceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetResourceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = ResourceKey.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GetResourceRequest>): GetResourceRequest {
+    return GetResourceRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GetResourceRequest>): GetResourceRequest {
+    const message = createBaseGetResourceRequest();
+    message.key = (object.key !== undefined && object.key !== null) ? ResourceKey.fromPartial(object.key) : undefined;
+    return message;
+  },
+};
+
+function createBaseListResourcesRequest(): ListResourcesRequest {
+  return { kind: "", namePrefix: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListResourcesRequest: MessageFns<ListResourcesRequest> = {
+  encode(message: ListResourcesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.tenant !== undefined) {
+      writer.uint32(18).string(message.tenant);
+    }
+    if (message.namePrefix !== "") {
+      writer.uint32(26).string(message.namePrefix);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(32).uint32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(42).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListResourcesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListResourcesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.namePrefix = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pageSize = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListResourcesRequest>): ListResourcesRequest {
+    return ListResourcesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListResourcesRequest>): ListResourcesRequest {
+    const message = createBaseListResourcesRequest();
+    message.kind = object.kind ?? "";
+    message.tenant = object.tenant ?? undefined;
+    message.namePrefix = object.namePrefix ?? "";
+    message.pageSize = object.pageSize ?? 0;
+    message.pageToken = object.pageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseListResourcesReply(): ListResourcesReply {
+  return { resources: [], nextPageToken: "" };
+}
+
+export const ListResourcesReply: MessageFns<ListResourcesReply> = {
+  encode(message: ListResourcesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.resources) {
+      Resource.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListResourcesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListResourcesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.resources.push(Resource.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListResourcesReply>): ListResourcesReply {
+    return ListResourcesReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListResourcesReply>): ListResourcesReply {
+    const message = createBaseListResourcesReply();
+    message.resources = object.resources?.map((e) => Resource.fromPartial(e)) || [];
+    message.nextPageToken = object.nextPageToken ?? "";
+    return message;
+  },
+};
+
+function createBaseResourceHistoryRequest(): ResourceHistoryRequest {
+  return { key: undefined };
+}
+
+export const ResourceHistoryRequest: MessageFns<ResourceHistoryRequest> = {
+  encode(message: ResourceHistoryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== undefined) {
+      ResourceKey.encode(message.key, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceHistoryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceHistoryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = ResourceKey.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourceHistoryRequest>): ResourceHistoryRequest {
+    return ResourceHistoryRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceHistoryRequest>): ResourceHistoryRequest {
+    const message = createBaseResourceHistoryRequest();
+    message.key = (object.key !== undefined && object.key !== null) ? ResourceKey.fromPartial(object.key) : undefined;
+    return message;
+  },
+};
+
+function createBaseResourceHistoryReply(): ResourceHistoryReply {
+  return { versions: [] };
+}
+
+export const ResourceHistoryReply: MessageFns<ResourceHistoryReply> = {
+  encode(message: ResourceHistoryReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.versions) {
+      ResourceVersion.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceHistoryReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceHistoryReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.versions.push(ResourceVersion.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourceHistoryReply>): ResourceHistoryReply {
+    return ResourceHistoryReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceHistoryReply>): ResourceHistoryReply {
+    const message = createBaseResourceHistoryReply();
+    message.versions = object.versions?.map((e) => ResourceVersion.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseResourceVersion(): ResourceVersion {
+  return { version: 0, timeMs: 0, by: "" };
+}
+
+export const ResourceVersion: MessageFns<ResourceVersion> = {
+  encode(message: ResourceVersion, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.version !== 0) {
+      writer.uint32(8).uint64(message.version);
+    }
+    if (message.timeMs !== 0) {
+      writer.uint32(16).uint64(message.timeMs);
+    }
+    if (message.value !== undefined) {
+      writer.uint32(26).string(message.value);
+    }
+    if (message.by !== "") {
+      writer.uint32(34).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResourceVersion {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResourceVersion();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ResourceVersion>): ResourceVersion {
+    return ResourceVersion.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ResourceVersion>): ResourceVersion {
+    const message = createBaseResourceVersion();
+    message.version = object.version ?? 0;
+    message.timeMs = object.timeMs ?? 0;
+    message.value = object.value ?? undefined;
+    message.by = object.by ?? "";
     return message;
   },
 };
@@ -3001,7 +4899,7 @@ export const PlacementService = {
     responseSerialize: (value: EventsReply): Buffer => Buffer.from(EventsReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): EventsReply => EventsReply.decode(value),
   },
-  /** Moves every shard away from a node, then lets it leave (graceful). */
+  /** Moves every shard and every client away from a node; it stays a member until it is stopped. */
   drain: {
     path: "/robust.placement.v1.Placement/Drain" as const,
     requestStream: false as const,
@@ -3010,6 +4908,93 @@ export const PlacementService = {
     requestDeserialize: (value: Buffer): DrainRequest => DrainRequest.decode(value),
     responseSerialize: (value: DrainReply): Buffer => Buffer.from(DrainReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): DrainReply => DrainReply.decode(value),
+  },
+  /** Takes a drain back: the node may own shards and take clients again. */
+  undrain: {
+    path: "/robust.placement.v1.Placement/Undrain" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: UndrainRequest): Buffer => Buffer.from(UndrainRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): UndrainRequest => UndrainRequest.decode(value),
+    responseSerialize: (value: UndrainReply): Buffer => Buffer.from(UndrainReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): UndrainReply => UndrainReply.decode(value),
+  },
+  /** Moves one shard to another broker. */
+  moveShard: {
+    path: "/robust.placement.v1.Placement/MoveShard" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MoveShardRequest): Buffer => Buffer.from(MoveShardRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MoveShardRequest => MoveShardRequest.decode(value),
+    responseSerialize: (value: MoveShardReply): Buffer => Buffer.from(MoveShardReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MoveShardReply => MoveShardReply.decode(value),
+  },
+  /**
+   * Topics, queues, exchanges, bindings, users, permissions and settings: one table of JSON values, each
+   * changed by compare-and-set. A version that is not the expected one answers ABORTED with the metadata
+   * key `current-version` (0: there is none).
+   */
+  putResource: {
+    path: "/robust.placement.v1.Placement/PutResource" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PutResourceRequest): Buffer => Buffer.from(PutResourceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PutResourceRequest => PutResourceRequest.decode(value),
+    responseSerialize: (value: PutResourceReply): Buffer => Buffer.from(PutResourceReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PutResourceReply => PutResourceReply.decode(value),
+  },
+  deleteResource: {
+    path: "/robust.placement.v1.Placement/DeleteResource" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: DeleteResourceRequest): Buffer =>
+      Buffer.from(DeleteResourceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteResourceRequest => DeleteResourceRequest.decode(value),
+    responseSerialize: (value: DeleteResourceReply): Buffer => Buffer.from(DeleteResourceReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteResourceReply => DeleteResourceReply.decode(value),
+  },
+  /** All of the changes or none. */
+  changeResources: {
+    path: "/robust.placement.v1.Placement/ChangeResources" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChangeResourcesRequest): Buffer =>
+      Buffer.from(ChangeResourcesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChangeResourcesRequest => ChangeResourcesRequest.decode(value),
+    responseSerialize: (value: ChangeResourcesReply): Buffer =>
+      Buffer.from(ChangeResourcesReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeResourcesReply => ChangeResourcesReply.decode(value),
+  },
+  getResource: {
+    path: "/robust.placement.v1.Placement/GetResource" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetResourceRequest): Buffer => Buffer.from(GetResourceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetResourceRequest => GetResourceRequest.decode(value),
+    responseSerialize: (value: Resource): Buffer => Buffer.from(Resource.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Resource => Resource.decode(value),
+  },
+  /** In order of tenant and name, one page at a time. */
+  listResources: {
+    path: "/robust.placement.v1.Placement/ListResources" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListResourcesRequest): Buffer => Buffer.from(ListResourcesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListResourcesRequest => ListResourcesRequest.decode(value),
+    responseSerialize: (value: ListResourcesReply): Buffer => Buffer.from(ListResourcesReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListResourcesReply => ListResourcesReply.decode(value),
+  },
+  /** The versions of a setting that are kept, oldest first. */
+  resourceHistory: {
+    path: "/robust.placement.v1.Placement/ResourceHistory" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResourceHistoryRequest): Buffer =>
+      Buffer.from(ResourceHistoryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResourceHistoryRequest => ResourceHistoryRequest.decode(value),
+    responseSerialize: (value: ResourceHistoryReply): Buffer =>
+      Buffer.from(ResourceHistoryReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResourceHistoryReply => ResourceHistoryReply.decode(value),
   },
 } as const;
 
@@ -3033,8 +5018,26 @@ export interface PlacementServer extends UntypedServiceImplementation {
   status: handleUnaryCall<StatusRequest, StatusReply>;
   /** The decision log, oldest first; any node answers from its applied state. */
   events: handleUnaryCall<EventsRequest, EventsReply>;
-  /** Moves every shard away from a node, then lets it leave (graceful). */
+  /** Moves every shard and every client away from a node; it stays a member until it is stopped. */
   drain: handleUnaryCall<DrainRequest, DrainReply>;
+  /** Takes a drain back: the node may own shards and take clients again. */
+  undrain: handleUnaryCall<UndrainRequest, UndrainReply>;
+  /** Moves one shard to another broker. */
+  moveShard: handleUnaryCall<MoveShardRequest, MoveShardReply>;
+  /**
+   * Topics, queues, exchanges, bindings, users, permissions and settings: one table of JSON values, each
+   * changed by compare-and-set. A version that is not the expected one answers ABORTED with the metadata
+   * key `current-version` (0: there is none).
+   */
+  putResource: handleUnaryCall<PutResourceRequest, PutResourceReply>;
+  deleteResource: handleUnaryCall<DeleteResourceRequest, DeleteResourceReply>;
+  /** All of the changes or none. */
+  changeResources: handleUnaryCall<ChangeResourcesRequest, ChangeResourcesReply>;
+  getResource: handleUnaryCall<GetResourceRequest, Resource>;
+  /** In order of tenant and name, one page at a time. */
+  listResources: handleUnaryCall<ListResourcesRequest, ListResourcesReply>;
+  /** The versions of a setting that are kept, oldest first. */
+  resourceHistory: handleUnaryCall<ResourceHistoryRequest, ResourceHistoryReply>;
 }
 
 export interface PlacementClient extends Client {
@@ -3156,7 +5159,7 @@ export interface PlacementClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: EventsReply) => void,
   ): ClientUnaryCall;
-  /** Moves every shard away from a node, then lets it leave (graceful). */
+  /** Moves every shard and every client away from a node; it stays a member until it is stopped. */
   drain(request: DrainRequest, callback: (error: ServiceError | null, response: DrainReply) => void): ClientUnaryCall;
   drain(
     request: DrainRequest,
@@ -3168,6 +5171,136 @@ export interface PlacementClient extends Client {
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: DrainReply) => void,
+  ): ClientUnaryCall;
+  /** Takes a drain back: the node may own shards and take clients again. */
+  undrain(
+    request: UndrainRequest,
+    callback: (error: ServiceError | null, response: UndrainReply) => void,
+  ): ClientUnaryCall;
+  undrain(
+    request: UndrainRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: UndrainReply) => void,
+  ): ClientUnaryCall;
+  undrain(
+    request: UndrainRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: UndrainReply) => void,
+  ): ClientUnaryCall;
+  /** Moves one shard to another broker. */
+  moveShard(
+    request: MoveShardRequest,
+    callback: (error: ServiceError | null, response: MoveShardReply) => void,
+  ): ClientUnaryCall;
+  moveShard(
+    request: MoveShardRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: MoveShardReply) => void,
+  ): ClientUnaryCall;
+  moveShard(
+    request: MoveShardRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MoveShardReply) => void,
+  ): ClientUnaryCall;
+  /**
+   * Topics, queues, exchanges, bindings, users, permissions and settings: one table of JSON values, each
+   * changed by compare-and-set. A version that is not the expected one answers ABORTED with the metadata
+   * key `current-version` (0: there is none).
+   */
+  putResource(
+    request: PutResourceRequest,
+    callback: (error: ServiceError | null, response: PutResourceReply) => void,
+  ): ClientUnaryCall;
+  putResource(
+    request: PutResourceRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: PutResourceReply) => void,
+  ): ClientUnaryCall;
+  putResource(
+    request: PutResourceRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: PutResourceReply) => void,
+  ): ClientUnaryCall;
+  deleteResource(
+    request: DeleteResourceRequest,
+    callback: (error: ServiceError | null, response: DeleteResourceReply) => void,
+  ): ClientUnaryCall;
+  deleteResource(
+    request: DeleteResourceRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: DeleteResourceReply) => void,
+  ): ClientUnaryCall;
+  deleteResource(
+    request: DeleteResourceRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DeleteResourceReply) => void,
+  ): ClientUnaryCall;
+  /** All of the changes or none. */
+  changeResources(
+    request: ChangeResourcesRequest,
+    callback: (error: ServiceError | null, response: ChangeResourcesReply) => void,
+  ): ClientUnaryCall;
+  changeResources(
+    request: ChangeResourcesRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: ChangeResourcesReply) => void,
+  ): ClientUnaryCall;
+  changeResources(
+    request: ChangeResourcesRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeResourcesReply) => void,
+  ): ClientUnaryCall;
+  getResource(
+    request: GetResourceRequest,
+    callback: (error: ServiceError | null, response: Resource) => void,
+  ): ClientUnaryCall;
+  getResource(
+    request: GetResourceRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: Resource) => void,
+  ): ClientUnaryCall;
+  getResource(
+    request: GetResourceRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Resource) => void,
+  ): ClientUnaryCall;
+  /** In order of tenant and name, one page at a time. */
+  listResources(
+    request: ListResourcesRequest,
+    callback: (error: ServiceError | null, response: ListResourcesReply) => void,
+  ): ClientUnaryCall;
+  listResources(
+    request: ListResourcesRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: ListResourcesReply) => void,
+  ): ClientUnaryCall;
+  listResources(
+    request: ListResourcesRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListResourcesReply) => void,
+  ): ClientUnaryCall;
+  /** The versions of a setting that are kept, oldest first. */
+  resourceHistory(
+    request: ResourceHistoryRequest,
+    callback: (error: ServiceError | null, response: ResourceHistoryReply) => void,
+  ): ClientUnaryCall;
+  resourceHistory(
+    request: ResourceHistoryRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: ResourceHistoryReply) => void,
+  ): ClientUnaryCall;
+  resourceHistory(
+    request: ResourceHistoryRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResourceHistoryReply) => void,
   ): ClientUnaryCall;
 }
 

@@ -138,7 +138,14 @@ export interface Operation {
     | { $case: "deleteRange"; value: KeyRange }
     | { $case: "trim"; value: Trim }
     | { $case: "dropLog"; value: string }
+    | { $case: "replace"; value: Replace }
     | undefined;
+}
+
+/** One batch in the place of stored ones; it covers exactly their offsets. */
+export interface Replace {
+  log: string;
+  batch: Uint8Array;
 }
 
 export interface Append {
@@ -1344,6 +1351,9 @@ export const Operation: MessageFns<Operation> = {
       case "dropLog":
         writer.uint32(50).string(message.kind.value);
         break;
+      case "replace":
+        Replace.encode(message.kind.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1409,6 +1419,14 @@ export const Operation: MessageFns<Operation> = {
             message.kind = { $case: "dropLog", value: reader.string() };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.kind = { $case: "replace", value: Replace.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1463,7 +1481,80 @@ export const Operation: MessageFns<Operation> = {
         }
         break;
       }
+      case "replace": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "replace", value: Replace.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
+    return message;
+  },
+};
+
+function createBaseReplace(): Replace {
+  return { log: "", batch: new Uint8Array(0) };
+}
+
+export const Replace: MessageFns<Replace> = {
+  encode(message: Replace, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.log !== "") {
+      writer.uint32(10).string(message.log);
+    }
+    if (message.batch.length !== 0) {
+      writer.uint32(18).bytes(message.batch);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Replace {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplace();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.log = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.batch = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Replace>): Replace {
+    return Replace.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Replace>): Replace {
+    const message = createBaseReplace();
+    message.log = object.log ?? "";
+    message.batch = object.batch ?? new Uint8Array(0);
     return message;
   },
 };

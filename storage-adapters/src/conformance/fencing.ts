@@ -73,6 +73,7 @@ export function describeFencing(subject: Subject): void {
       'delete-range': { kind: 'delete-range', from: '', to: '' },
       trim: { kind: 'trim', log: 'log', beforeOffset: 1 },
       'drop-log': { kind: 'drop-log', log: 'log' },
+      replace: { kind: 'replace', log: 'log', batch: batchAt(0, 'x') },
     } as const
     for (const [kind, operation] of Object.entries(operations)) {
       test(`commit of ${kind} with an old epoch is FENCED and changes nothing`, async () => {

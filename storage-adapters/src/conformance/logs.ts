@@ -1,5 +1,6 @@
 /** Appends, reads, trims and drops of logs. */
 import { describe, expect, test } from 'vitest'
+import { crc32c } from '../record-batch/crc32c.ts'
 import type { Operation } from '../storage-adapter.ts'
 import type { Subject } from './describe-storage-adapter.ts'
 import {
@@ -275,6 +276,92 @@ export function describeLogs(subject: Subject): void {
       expect(await adapter.logs(shard)).toEqual([
         { log: 'log', startOffset: 0, endOffset: 2, bytes },
       ])
+    })
+  })
+
+  describe('replace', () => {
+    const replace = (batch: Uint8Array): Operation => ({ kind: 'replace', log: 'log', batch })
+    /** Covers `count` offsets from `offset` on; only the named records are left. */
+    const covering = (offset: number, count: number, ...values: string[]): Uint8Array => {
+      const batch = Buffer.from(batchAt(offset, ...values))
+      batch.writeInt32BE(count - 1, 23)
+      batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
+      return batch
+    }
+
+    test('replace puts one batch in the place of several, and offsets stay', async () => {
+      const { adapter } = subject
+      const writer = await openWriter(adapter)
+      await writer.commit(
+        append('log', 0, 'a', 'b'),
+        append('log', 2, 'c'),
+        append('log', 3, 'd'),
+        append('log', 4, 'e'),
+      )
+      const batch = covering(2, 2, 'd')
+      await writer.commit(replace(batch))
+      const batches = [batchAt(0, 'a', 'b'), batch, batchAt(4, 'e')]
+      expectBytes((await read(0)).batches, batches)
+      expectBytes((await read(3)).batches, batches.slice(1))
+      const bytes = batches.reduce((sum, { length }) => sum + length, 0)
+      expect(await adapter.logs(shard)).toEqual([
+        { log: 'log', startOffset: 0, endOffset: 5, bytes },
+      ])
+      await writer.commit(replace(covering(0, 5, 'only')), append('log', 5, 'f'))
+      expectBytes((await read(0)).batches, [covering(0, 5, 'only'), batchAt(5, 'f')])
+      await writer.commit({ kind: 'trim', log: 'log', beforeOffset: 5 })
+      expect(await read(0)).toMatchObject({ startOffset: 5, endOffset: 6 })
+    })
+
+    test('replace that does not begin and end where batches do is GAP, and nothing is applied', async () => {
+      const { adapter } = subject
+      const writer = await openWriter(adapter)
+      await writer.commit(
+        append('log', 0, 'a'),
+        append('log', 1, 'b', 'c'),
+        append('log', 3, 'd', 'e'),
+      )
+      await writer.commit({ kind: 'trim', log: 'log', beforeOffset: 1 })
+      for (const batch of [
+        covering(0, 3, 'x'),
+        covering(1, 1, 'x'),
+        covering(2, 1, 'x'),
+        covering(2, 3, 'x'),
+        covering(3, 3, 'x'),
+        covering(5, 1, 'x'),
+      ]) {
+        await expectCode(writer.commit(put('key'), replace(batch)), 'GAP')
+        writer.commitNumber = 2
+      }
+      expect(await keysOf(adapter)).toEqual([])
+      expectBytes((await read(0)).batches, [batchAt(1, 'b', 'c'), batchAt(3, 'd', 'e')])
+      await writer.commit(replace(covering(1, 4, 'x')))
+      expectBytes((await read(0)).batches, [covering(1, 4, 'x')])
+    })
+
+    test('replace with a damaged batch, or beside a trim of the log, is INVALID', async () => {
+      const writer = await openWriter(subject.adapter)
+      await writer.commit(append('log', 0, 'a'), append('log', 1, 'b'))
+      const damaged = Buffer.from(batchAt(0, 'a'))
+      damaged[40] = (damaged[40] ?? 0) ^ 1
+      await expectCode(writer.commit(replace(damaged)), 'INVALID')
+      writer.commitNumber = 1
+      const trim: Operation = { kind: 'trim', log: 'log', beforeOffset: 1 }
+      await expectCode(writer.commit(trim, replace(batchAt(1, 'c'))), 'INVALID')
+      writer.commitNumber = 1
+      expectBytes((await read(0)).batches, [batchAt(0, 'a'), batchAt(1, 'b')])
+    })
+
+    test('replace sees the commits in flight before it', async () => {
+      const writer = await openWriter(subject.adapter)
+      await Promise.all([
+        writer.commit(append('log', 0, 'a')),
+        writer.commit(append('log', 1, 'b')),
+        writer.commit(replace(covering(0, 2, 'x'))),
+        writer.commit(append('log', 2, 'c')),
+        writer.commit(replace(covering(0, 3, 'y'))),
+      ])
+      expectBytes((await read(0)).batches, [covering(0, 3, 'y')])
     })
   })
 

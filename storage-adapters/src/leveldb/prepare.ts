@@ -18,6 +18,12 @@ export type PreparedOperation =
       readonly bytes: number
       readonly write: WriteOperation
     }
+  | {
+      readonly kind: 'replace'
+      readonly log: string
+      readonly batch: Uint8Array
+      readonly write: WriteOperation
+    }
   | { readonly kind: 'trim'; readonly log: string; readonly beforeOffset: number }
   | { readonly kind: 'drop-log'; readonly log: string }
 
@@ -29,11 +35,11 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
   switch (operation.kind) {
     case 'append': {
       const { log, batch } = operation
-      const next = nextOffset(batch)
-      const key = batchKey({ shard, log }, next - 1, batch.length)
-      const write = { type: 'put', key, value: sealBatch(key, batch) } as const
-      return { kind: 'append', log, nextOffset: next, bytes: batch.length, write }
+      const write = batchWrite(shard, operation)
+      return { kind: 'append', log, nextOffset: nextOffset(batch), bytes: batch.length, write }
     }
+    case 'replace':
+      return { ...operation, write: batchWrite(shard, operation) }
     case 'put': {
       const key = valueKey(shard, operation.key)
       return { kind: 'write', write: { type: 'put', key, value: sealValue(key, operation.value) } }
@@ -49,4 +55,10 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
       operation satisfies never
       throw new TypeError('Unknown operation')
   }
+}
+
+function batchWrite(shard: number, place: { log: string; batch: Uint8Array }): WriteOperation {
+  const { log, batch } = place
+  const key = batchKey({ shard, log }, nextOffset(batch) - 1, batch.length)
+  return { type: 'put', key, value: sealBatch(key, batch) }
 }

@@ -12,7 +12,8 @@ import {
   newShardHead,
   type ShardHead,
 } from '../fencing.ts'
-import { checkLogEnds } from '../log-ends.ts'
+import { checkLogEnds, noSuchBatches } from '../log-ends.ts'
+import { baseOffset, nextOffset } from '../record-batch/record-batch.ts'
 import type { CommitRequest, OpenRequest } from '../storage-adapter.ts'
 import type { Engine } from './engine.ts'
 import {
@@ -171,6 +172,9 @@ export class ShardWriter {
           await this.#removeBatches(group, stage, operation.beforeOffset)
         }
         return
+      case 'replace':
+        await this.#replaceBatches(group, stage, operation)
+        return
       case 'drop-log':
         if (log.exists) await this.#removeBatches(group, stage)
         Object.assign(log, noLog)
@@ -178,6 +182,33 @@ export class ShardWriter {
       default:
         operation satisfies never
     }
+  }
+
+  /** Throws GAP when no stored batches cover just the same offsets. */
+  async #replaceBatches(group: WriteGroup, stage: Stage, replacement: Replacement): Promise<void> {
+    const { batch, log: name, write } = replacement
+    const log = stage.logs.get(name)
+    const from = baseOffset(batch)
+    const until = nextOffset(batch)
+    const before = Math.max(0, from - 1)
+    const range = batchRange({ shard: this.#shard, log: name }, before, until)
+    let begins = from === log?.startOffset
+    let ends = false
+    let bytes = 0
+    const removed: WriteOperation[] = []
+    for (const key of await group.keysWithin(range, stage.staged)) {
+      const stored = describeBatchKey(key)
+      if (stored.lastOffset < from) {
+        begins = true
+        continue
+      }
+      ends ||= stored.lastOffset === until - 1
+      bytes += stored.bytes
+      removed.push({ type: 'del', key })
+    }
+    if (!log || !begins || !ends) throw noSuchBatches(name, batch)
+    stage.staged.push(...removed, write)
+    log.bytes += batch.length - bytes
   }
 
   /** Removes the batches that end before the offset, or all. */
@@ -195,6 +226,8 @@ export class ShardWriter {
     }
   }
 }
+
+type Replacement = Extract<PreparedOperation, { kind: 'replace' }>
 
 interface Stage {
   readonly operation: Exclude<PreparedOperation, { kind: 'write' }>

@@ -15,7 +15,7 @@ import {
 } from '../fencing.ts'
 import { compareKeys } from '../key-order.ts'
 import { commitBytesMax } from '../limits.ts'
-import { checkLogEnds } from '../log-ends.ts'
+import { checkLogEnds, noSuchBatches } from '../log-ends.ts'
 import type {
   CommitRequest,
   KeyValue,
@@ -98,6 +98,9 @@ class MemoryAdapter implements StorageAdapter {
     admitOwner(shard.head, shard.isOpen, request)
     if (!admitCommitNumber(shard.head, request)) return
     checkLogEnds(request.operations, (log) => shard.logs.get(log)?.endOffset ?? 0)
+    for (const operation of request.operations) {
+      if (operation.kind === 'replace') checkReplace(shard.logs.get(operation.log), operation)
+    }
     this.#checkRoom(request)
     for (const operation of request.operations) this.#apply(shard, operation)
     shard.head.commitNumber = request.commitNumber
@@ -236,6 +239,9 @@ class MemoryAdapter implements StorageAdapter {
       case 'trim':
         this.#grow(shard, -(shard.logs.get(operation.log)?.trim(operation.beforeOffset) ?? 0))
         return
+      case 'replace':
+        this.#grow(shard, shard.logs.get(operation.log)?.replace(operation.batch) ?? 0)
+        return
       case 'drop-log':
         this.#grow(shard, -(shard.logs.get(operation.log)?.bytes ?? 0))
         shard.logs.delete(operation.log)
@@ -264,5 +270,12 @@ class MemoryAdapter implements StorageAdapter {
     this.#bytes += bytes
   }
 }
+
+/** Throws GAP. */
+function checkReplace(log: MemoryLog | undefined, { log: name, batch }: Replacement): void {
+  if (log?.hasBoundaries(batch) !== true) throw noSuchBatches(name, batch)
+}
+
+type Replacement = Extract<Operation, { kind: 'replace' }>
 
 const emptyRead: ReadResult = { batches: [], startOffset: 0, endOffset: 0 }

@@ -1,5 +1,5 @@
 /** One log in memory: batches in order, found by binary search over their last offsets. */
-import { nextOffset } from '../record-batch/record-batch.ts'
+import { baseOffset, nextOffset } from '../record-batch/record-batch.ts'
 import type { ReadResult } from '../storage-adapter.ts'
 
 interface StoredBatch {
@@ -28,6 +28,28 @@ export class MemoryLog {
     this.bytes -= freed
     this.startOffset = (removed.at(-1)?.lastOffset ?? this.startOffset - 1) + 1
     return freed
+  }
+
+  /** Whether stored batches begin and end where this one does. */
+  hasBoundaries(batch: Uint8Array): boolean {
+    const first = this.#batches[this.#indexOf(baseOffset(batch))]
+    const last = this.#batches[this.#indexOf(nextOffset(batch) - 1)]
+    if (first === undefined || last === undefined) return false
+    return (
+      baseOffset(first.bytes) === baseOffset(batch) && last.lastOffset + 1 === nextOffset(batch)
+    )
+  }
+
+  /** Boundaries have been checked. Returns how many bytes more are held now. */
+  replace(batch: Uint8Array): number {
+    const from = this.#indexOf(baseOffset(batch))
+    const lastOffset = nextOffset(batch) - 1
+    const count = this.#indexOf(lastOffset) + 1 - from
+    const placed = { lastOffset, bytes: new Uint8Array(batch) }
+    const removed = this.#batches.splice(from, count, placed)
+    const grown = batch.length - removed.reduce((sum, { bytes }) => sum + bytes.length, 0)
+    this.bytes += grown
+    return grown
   }
 
   read(fromOffset: number, bytesMax: number): ReadResult {

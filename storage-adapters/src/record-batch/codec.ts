@@ -70,7 +70,54 @@ export function encodeRecordBatch(
       timestampDelta: record.timestamp - first.timestamp,
     })
   }
-  writeHeader(batch, options, { count: records.length, earliest: first.timestamp, latest })
+  const { length: count } = records
+  writeHeader(batch, options, { count, span: count, earliest: first.timestamp, latest })
+  return batch
+}
+
+export interface CompactedBatchOptions {
+  readonly baseOffset: number
+  /** Offset that follows the batch. */
+  readonly nextOffset: number
+  readonly leaderEpoch: number
+  /** Newest timestamp of everything the batch stands for, ms: what it says when no record is left. */
+  readonly maxTimestamp: number
+  /** `batchAttribute.logAppendTime` or 0. */
+  readonly attributes: number
+}
+
+/** One batch that covers all offsets from `baseOffset` to `nextOffset`, of which these records, or none, are left. */
+export function encodeCompactedBatch(
+  records: readonly StoredRecord[],
+  options: CompactedBatchOptions,
+): Uint8Array {
+  const earliest = records[0]?.timestamp ?? options.maxTimestamp
+  const sizes: number[] = []
+  let total = batchHeaderBytes
+  let latest = records.length === 0 ? options.maxTimestamp : earliest
+  for (const record of records) {
+    const size = recordBytes(
+      record,
+      record.offset - options.baseOffset,
+      record.timestamp - earliest,
+    )
+    sizes.push(size)
+    total += size + varintBytes(size)
+    if (record.timestamp > latest) latest = record.timestamp
+  }
+  const batch = Buffer.allocUnsafe(total)
+  let position = batchHeaderBytes
+  for (const [at, record] of records.entries()) {
+    position = writeVarint(batch, position, sizes[at] as number)
+    const index = record.offset - options.baseOffset
+    position = writeRecord(batch, position, {
+      record,
+      index,
+      timestampDelta: record.timestamp - earliest,
+    })
+  }
+  const span = options.nextOffset - options.baseOffset
+  writeHeader(batch, options, { count: records.length, span, earliest, latest })
   return batch
 }
 
@@ -239,14 +286,14 @@ function writeRecord(batch: Buffer, start: number, placed: PlacedRecord): number
 function writeHeader(
   batch: Buffer,
   options: EncodeOptions,
-  records: { count: number; earliest: number; latest: number },
+  records: { count: number; span: number; earliest: number; latest: number },
 ): void {
   batch.writeBigInt64BE(BigInt(options.baseOffset), batchFieldAt.baseOffset)
   batch.writeInt32BE(batch.length - 12, batchFieldAt.batchLength)
   batch.writeInt32BE(options.leaderEpoch, batchFieldAt.leaderEpoch)
   batch[batchFieldAt.magic] = 2
   batch.writeInt16BE(options.attributes ?? 0, batchFieldAt.attributes)
-  batch.writeInt32BE(records.count - 1, batchFieldAt.lastOffsetDelta)
+  batch.writeInt32BE(records.span - 1, batchFieldAt.lastOffsetDelta)
   batch.writeBigInt64BE(BigInt(records.earliest), batchFieldAt.baseTimestamp)
   batch.writeBigInt64BE(BigInt(records.latest), batchFieldAt.maxTimestamp)
   batch.writeBigInt64BE(BigInt(options.producerId ?? -1), batchFieldAt.producerId)

@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { decodeRecordBatch, encodeRecordBatch, type NewRecord } from './codec.ts'
+import {
+  decodeRecordBatch,
+  encodeCompactedBatch,
+  encodeRecordBatch,
+  type NewRecord,
+} from './codec.ts'
 import { crc32c } from './crc32c.ts'
 import * as header from './record-batch.ts'
 
@@ -190,5 +195,44 @@ describe('codec', () => {
     expect(() => encodeRecordBatch(goldenRecords, { ...options, attributes: 1 })).toThrow(
       RangeError,
     )
+  })
+})
+
+describe('encodeCompactedBatch', () => {
+  const options = {
+    baseOffset: 10,
+    nextOffset: 20,
+    leaderEpoch: 3,
+    maxTimestamp: 99,
+    attributes: 0,
+  }
+  const record = (offset: number) => ({
+    offset,
+    timestamp: 50 + offset,
+    key: Buffer.from(`k${offset}`),
+    value: offset % 2 === 0 ? Buffer.from('v') : null,
+    headers: [['h', Buffer.from('x')] as const],
+  })
+
+  test('keeps the offsets of the records that are left, and covers those that are not', () => {
+    const records = [record(12), record(13), record(19)]
+    const batch = encodeCompactedBatch(records, options)
+    header.checkBatch(batch)
+    expect(header.baseOffset(batch)).toBe(10)
+    expect(header.nextOffset(batch)).toBe(20)
+    expect(header.maxTimestamp(batch)).toBe(69)
+    expect(decodeRecordBatch(batch).map(({ offset }) => offset)).toEqual([12, 13, 19])
+    expect(decodeRecordBatch(batch)).toMatchObject(records.map(({ timestamp }) => ({ timestamp })))
+  })
+
+  test('without records says how new it was', () => {
+    const batch = encodeCompactedBatch([], options)
+    header.checkBatch(batch)
+    expect(decodeRecordBatch(batch)).toEqual([])
+    expect([
+      header.baseOffset(batch),
+      header.nextOffset(batch),
+      header.maxTimestamp(batch),
+    ]).toEqual([10, 20, 99])
   })
 })

@@ -21,6 +21,10 @@ export function encodeOperation(operation: Operation): storage.Operation {
       const { log, beforeOffset } = operation
       return { kind: { $case: 'trim', value: { log, beforeOffset } } }
     }
+    case 'replace': {
+      const { log, batch } = operation
+      return { kind: { $case: 'replace', value: { log, batch } } }
+    }
     case 'drop-log':
       return { kind: { $case: 'dropLog', value: operation.log } }
     default:
@@ -42,6 +46,8 @@ export function decodeOperation({ kind }: storage.Operation): Operation {
       return { kind: 'delete-range', ...kind.value }
     case 'trim':
       return { kind: 'trim', ...kind.value }
+    case 'replace':
+      return { kind: 'replace', ...kind.value }
     case 'dropLog':
       return { kind: 'drop-log', log: kind.value }
     case undefined:

@@ -7,16 +7,19 @@ import type { FilterChange } from '../router.ts'
 import type { ShardReply, ShardRequest } from '../shard-requests.ts'
 import type { SessionAddress } from './connections.ts'
 
+/** Where a shard puts a message: into the inboxes of its sessions that want it, to the retained, or into a log. */
+export type Place =
+  | { readonly kind: 'sessions' | 'retained'; readonly shard: number }
+  | { readonly kind: 'log'; readonly shard: number; readonly log: string }
+
 export interface PublishItem {
   readonly message: Message
   /** Deliver to live subscribers. */
   readonly live: boolean
-  /** Append to the durable sessions of these shards, or keep as retained there. */
-  readonly shards: readonly number[]
-  readonly retained: boolean
+  readonly places: readonly Place[]
 }
 
-/** Shards that the peer does not serve. */
+/** Which of the places, by their position, the peer does not serve. */
 export type PublishReply = readonly number[]
 
 export interface Peers {

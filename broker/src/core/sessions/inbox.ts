@@ -23,7 +23,8 @@ import type { Clock, Timer } from '../ports/clock.ts'
 import type { Delivery } from '../ports/connections.ts'
 import { fromRecord, type InboxEntry, toRecord } from '../record.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
-import { cursorKey, decodeJson, encodeJson, inboxLog } from './session-keys.ts'
+import { decodeJson, encodeJson } from '../stored.ts'
+import { cursorKey, inboxLog } from './session-keys.ts'
 
 export interface InboxOptions {
   readonly session: string

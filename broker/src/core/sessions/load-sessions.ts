@@ -1,15 +1,8 @@
 /** Reads the sessions of a shard from storage: records, subscriptions, cursors, incoming packet ids. */
-import type { KeyValue, StorageAdapter } from '@robust/storage-adapters'
+import type { StorageAdapter } from '@robust/storage-adapters'
 import type { Subscription } from '../message.ts'
-import {
-  CURSORS,
-  decodeJson,
-  INCOMING,
-  type KeyRange,
-  SESSIONS,
-  SUBSCRIPTIONS,
-  splitKey,
-} from './session-keys.ts'
+import { decodeJson, scanAll } from '../stored.ts'
+import { CURSORS, INCOMING, SESSIONS, SUBSCRIPTIONS, splitKey } from './session-keys.ts'
 
 export interface StoredSessionParts {
   readonly session: Uint8Array
@@ -17,8 +10,6 @@ export interface StoredSessionParts {
   readonly incoming: [packetId: number, token: string][]
   cursor: Uint8Array | undefined
 }
-
-const PAGE = 1_000
 
 export async function loadSessions(
   storage: StorageAdapter,
@@ -42,20 +33,4 @@ export async function loadSessions(
     if (parts !== undefined) parts.cursor = value
   }
   return sessions
-}
-
-/** Every pair of the range, page by page. */
-export async function* scanAll(
-  storage: StorageAdapter,
-  shard: number,
-  range: KeyRange,
-): AsyncGenerator<KeyValue> {
-  let from = range.from
-  for (;;) {
-    const page = await storage.scan({ shard, from, to: range.to, limit: PAGE })
-    yield* page
-    const last = page[page.length - 1]
-    if (last === undefined || page.length < PAGE) return
-    from = `${last.key}\0`
-  }
 }

@@ -1,9 +1,6 @@
 /** Keys, log names and value forms of what a session keeps on its shard. Changing them strands stored data. */
 
-export interface KeyRange {
-  readonly from: string
-  readonly to: string
-}
+import type { KeyRange } from '../stored.ts'
 
 export const SESSIONS: KeyRange = range('session/')
 export const SUBSCRIPTIONS: KeyRange = range('subscription/')
@@ -48,17 +45,6 @@ export function retainedKey(address: string): string {
 export function splitKey(key: string, prefix: string): { session: string; rest: string } {
   const at = key.indexOf('\0')
   return { session: key.slice(prefix.length, at), rest: key.slice(at + 1) }
-}
-
-const encoder = new TextEncoder()
-const decoder = new TextDecoder()
-
-export function encodeJson(value: unknown): Uint8Array {
-  return encoder.encode(JSON.stringify(value))
-}
-
-export function decodeJson<T>(value: Uint8Array): T {
-  return JSON.parse(decoder.decode(value)) as T
 }
 
 function range(prefix: string): KeyRange {

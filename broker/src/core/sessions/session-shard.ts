@@ -23,6 +23,7 @@ import {
 import type { FilterChange } from '../router.ts'
 import type { Enqueued } from '../shard-requests.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
+import { encodeJson } from '../stored.ts'
 import { Inbox } from './inbox.ts'
 import { loadSessions } from './load-sessions.ts'
 import {
@@ -36,7 +37,6 @@ import {
   type Will,
 } from './session.ts'
 import {
-  encodeJson,
   incomingKey,
   incomingOf,
   sessionKey,

@@ -2,8 +2,8 @@
 import type { Message, Subscription } from '../message.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { Attachment } from '../ports/connections.ts'
+import { decodeJson, encodeJson } from '../stored.ts'
 import type { Inbox } from './inbox.ts'
-import { decodeJson, encodeJson } from './session-keys.ts'
 
 /** Where the session is connected. */
 export interface Connected extends Attachment {

@@ -1,5 +1,6 @@
 /** The only file of MQTT that touches a socket: bytes in, back-pressure, bytes out, keep-alive, close. */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import type { Peer } from '../shared/listener.ts'
 import { Outbox } from '../shared/outbox.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import { PacketReader } from './codec/packet-reader.ts'
@@ -10,15 +11,24 @@ import { MqttSession, type SessionServices, type Transport } from './session.ts'
 export interface ConnectionOptions {
   readonly services: SessionServices
   readonly onEnd: (connection: MqttConnection) => void
+  /** The client has begun to speak HTTP: the connection is no MQTT connection any more. */
+  readonly onHttp?: ((begun: Buffer) => void) | undefined
 }
+
+/** No MQTT packet that may come first begins with a `G`, and every WebSocket handshake does. */
+const HTTP_GET = 0x47
 
 export class MqttConnection implements Transport {
   readonly outbox: Outbox
+  readonly peer: Peer
   readonly remote: string
+  readonly packetBytesMax: number
   readonly session: MqttSession
-  readonly #socket: Socket
+  readonly #socket: Duplex
   readonly #reader: PacketReader
   readonly #options: ConnectionOptions
+  readonly #onData = (chunk: Buffer): void => this.#receive(chunk)
+  readonly #onLost = (): void => this.#lost()
   #keepAliveMs = CONNECT_TIMEOUT_MS
   #activeAtMs: number
   /** Something has arrived since the last check. */
@@ -27,19 +37,20 @@ export class MqttConnection implements Transport {
   #closed = false
   #linger: NodeJS.Timeout | undefined
 
-  constructor(socket: Socket, options: ConnectionOptions) {
+  constructor(peer: Peer, options: ConnectionOptions) {
+    const { stream: socket } = peer
     const { services } = options
     this.#socket = socket
     this.#options = options
     this.#activeAtMs = services.clock.nowMs()
     this.outbox = new Outbox(socket)
-    this.remote = `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`
-    this.#reader = new PacketReader({ packetBytesMax: services.packetBytesMax })
+    this.peer = peer
+    this.remote = `${peer.address}:${peer.port}`
+    this.packetBytesMax = services.packetBytesMax()
+    this.#reader = new PacketReader({ packetBytesMax: this.packetBytesMax })
     this.session = new MqttSession(this, services)
-    socket.on('data', (chunk: Buffer) => this.#receive(chunk))
-    socket.on('error', () => this.#lost())
-    socket.on('close', () => this.#lost())
-    socket.on('end', () => this.#lost())
+    socket.on('data', this.#onData)
+    for (const event of ['error', 'close', 'end']) socket.on(event, this.#onLost)
   }
 
   get bytesRead(): number {
@@ -95,6 +106,11 @@ export class MqttConnection implements Transport {
   }
 
   #receive(chunk: Buffer): void {
+    const { onHttp } = this.#options
+    if (this.#bytesRead === 0 && chunk[0] === HTTP_GET && onHttp !== undefined) {
+      this.#handOver(onHttp, chunk)
+      return
+    }
     this.#bytesRead += chunk.length
     this.#active = true
     try {
@@ -102,6 +118,16 @@ export class MqttConnection implements Transport {
     } catch (error) {
       this.#unreadable(error)
     }
+  }
+
+  #handOver(onHttp: (begun: Buffer) => void, chunk: Buffer): void {
+    const socket = this.#socket
+    this.#closed = true
+    this.outbox.close()
+    socket.off('data', this.#onData)
+    for (const event of ['error', 'close', 'end']) socket.off(event, this.#onLost)
+    this.#options.onEnd(this)
+    onHttp(chunk)
   }
 
   #unreadable(error: unknown): void {

@@ -26,3 +26,6 @@ export const LINGER_MS = 2_000
 
 /** The length of a client id that this broker makes up is far below it; storage keys contain it. */
 export const CLIENT_ID_BYTES_MAX = 4_096
+
+/** Largest WebSocket message: what the largest packet that can be allowed needs. Packets have a limit of their own. */
+export const WEB_SOCKET_MESSAGE_BYTES_MAX = 64 * 1024 * 1024

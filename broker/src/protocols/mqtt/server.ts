@@ -1,10 +1,11 @@
-/** MQTT over TCP: a listener, its connections, and what they share. */
+/** MQTT: its listeners, its connections, and what they share. */
 import { randomUUID } from 'node:crypto'
-import type { Socket } from 'node:net'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
-import { type Listener, listen } from '../shared/listener.ts'
+import type { AdmissionPort } from '../shared/admission.ts'
+import type { Peer } from '../shared/listener.ts'
 import type {
+  ClientMove,
   ListeningEndpoint,
   ProtocolCounters,
   ProtocolLog,
@@ -12,13 +13,18 @@ import type {
 } from '../shared/protocol-server.ts'
 import { SeldomLog } from '../shared/seldom-log.ts'
 import { MqttConnection } from './connection.ts'
+import { WEB_SOCKET_MESSAGE_BYTES_MAX } from './limits.ts'
+import { MqttListeners, type MqttListenersOptions } from './listeners.ts'
 import { ReasonCode } from './packets.ts'
 import type { MqttSession, SessionServices } from './session.ts'
 
+export type MqttEntrances = Omit<MqttListenersOptions, 'log' | 'onPeer' | 'messageBytesMax'>
+
 export interface MqttServerOptions {
-  readonly host: string
-  readonly port: number
-  readonly packetBytesMax: number
+  readonly entrances: MqttEntrances
+  /** For connections that begin now. */
+  readonly packetBytesMax: () => number
+  readonly admission: AdmissionPort
   readonly messaging: Messaging
   readonly clock: Clock
   readonly log: ProtocolLog
@@ -28,6 +34,7 @@ const KEEP_ALIVE_CHECK_MS = 1_000
 const DETACH_WAIT_MS = 4_000
 
 export class MqttServer implements ProtocolServer {
+  readonly protocol = 'mqtt'
   readonly #options: MqttServerOptions
   readonly #connections = new Set<MqttConnection>()
   readonly #detaching = new Set<Promise<void>>()
@@ -41,12 +48,14 @@ export class MqttServer implements ProtocolServer {
     dropped: 0,
     opened: 0,
   }
-  #listener: Listener | undefined
+  /** Which of the named servers the next client is told. */
+  #turn = 0
+  readonly #listeners: MqttListeners
   #keepAlive: NodeJS.Timeout | undefined
 
   constructor(options: MqttServerOptions) {
     this.#options = options
-    const { messaging, clock, log, packetBytesMax } = options
+    const { messaging, clock, log, packetBytesMax, admission } = options
     const prefix = randomUUID().slice(0, 8)
     let tokens = 0
     this.#services = {
@@ -54,32 +63,32 @@ export class MqttServer implements ProtocolServer {
       clock,
       log: new SeldomLog(log, clock),
       packetBytesMax,
+      admission,
       nextToken: () => `${prefix}-${tokens++}`,
       nextClientId: () => `auto-${randomUUID()}`,
       onConnected: () => undefined,
       onClosed: (session, detached) => this.#sessionClosed(session, detached),
     }
+    this.#listeners = new MqttListeners({
+      ...options.entrances,
+      log,
+      messageBytesMax: WEB_SOCKET_MESSAGE_BYTES_MAX,
+      onPeer: (peer, onHttp) => this.#accept(peer, onHttp),
+    })
   }
 
   async start(): Promise<readonly ListeningEndpoint[]> {
-    const { host, port, log } = this.#options
-    this.#listener = await listen({
-      host,
-      port,
-      onSocket: (socket) => this.#accept(socket),
-      onError: (err) =>
-        log.error({ err, errId: 'MQTT_LISTENER_FAILED' }, 'the MQTT listener failed'),
-    })
+    const endpoints = await this.#listeners.start()
     this.#keepAlive = setInterval(() => {
       const now = this.#options.clock.nowMs()
       for (const connection of this.#connections) connection.checkKeepAlive(now)
     }, KEEP_ALIVE_CHECK_MS)
-    return [{ protocol: 'mqtt', host, port: this.#listener.port }]
+    return endpoints
   }
 
   async stop(): Promise<void> {
     clearInterval(this.#keepAlive)
-    const stopped = this.#listener?.stop()
+    const stopped = this.#listeners.stop()
     this.disconnectAll('the broker is shutting down')
     const told = Promise.all([...this.#detaching])
     // Owners that do not answer learn it from this broker's leave.
@@ -97,6 +106,27 @@ export class MqttServer implements ProtocolServer {
     }
   }
 
+  get connections(): number {
+    return this.#connections.size
+  }
+
+  moveClients(count: number, { servers, closeOthers }: ClientMove): number {
+    const movable = [...this.#connections].filter(
+      ({ session }) =>
+        session.state === 'connected' &&
+        (closeOthers || (session.version === 5 && servers.length > 0)),
+    )
+    const chosen = evenly(movable, count)
+    for (const { session } of chosen) {
+      const server = servers[this.#turn++ % servers.length]
+      const reasonCode = server === undefined ? ReasonCode.serverBusy : ReasonCode.useAnotherServer
+      const reason = 'the client is moved to another broker'
+      const to = server === undefined ? {} : { server }
+      session.close({ reasonCode, reason, publishWill: true, ...to })
+    }
+    return chosen.length
+  }
+
   counters(): ProtocolCounters {
     const sum = { ...this.#ended }
     for (const { session, bytesRead, outbox } of this.#connections) {
@@ -112,10 +142,15 @@ export class MqttServer implements ProtocolServer {
     return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
   }
 
-  #accept(socket: Socket): void {
+  #accept(peer: Peer, onHttp: ((begun: Buffer) => void) | undefined): void {
     this.#ended.opened++
-    const connection = new MqttConnection(socket, {
+    if (this.#options.admission.isOverrun) {
+      peer.stream.destroy()
+      return
+    }
+    const connection = new MqttConnection(peer, {
       services: this.#services,
+      onHttp,
       onEnd: (ended) => {
         this.#ended.bytesIn += ended.bytesRead
         this.#ended.bytesOut += ended.outbox.bytesWritten
@@ -133,4 +168,11 @@ export class MqttServer implements ProtocolServer {
     this.#detaching.add(detached)
     void detached.then(() => this.#detaching.delete(detached))
   }
+}
+
+/** So that neither the oldest nor the newest clients are always the ones. */
+function evenly<T>(all: readonly T[], count: number): readonly T[] {
+  if (count >= all.length) return all
+  const step = all.length / count
+  return Array.from({ length: count }, (_, at) => all[Math.floor(at * step)] as T)
 }

@@ -12,6 +12,7 @@ import type { Message, Subscription } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
+import type { AdmissionPort } from '../shared/admission.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import type { SeldomLog } from '../shared/seldom-log.ts'
 import { encode } from './codec/encode.ts'
@@ -27,6 +28,7 @@ import {
   type ConnectPacket,
   type Packet,
   PacketType,
+  type Properties,
   type ProtocolVersion,
   ReasonCode,
 } from './packets.ts'
@@ -35,6 +37,8 @@ import {
 export interface Transport {
   readonly outbox: Outbox
   readonly remote: string
+  /** The largest packet that it reads. */
+  readonly packetBytesMax: number
   /** Whether packets are read. */
   setReading(reading: boolean): void
   /** Seconds without a packet after which the client counts as gone; 0 never. */
@@ -50,7 +54,9 @@ export interface SessionServices {
   readonly log: SeldomLog
   readonly nextToken: () => string
   readonly nextClientId: () => string
-  readonly packetBytesMax: number
+  /** For connections that begin now. */
+  readonly packetBytesMax: () => number
+  readonly admission: AdmissionPort
   readonly onConnected: (session: MqttSession) => void
   readonly onClosed: (session: MqttSession, detached: Promise<void>) => void
 }
@@ -78,6 +84,8 @@ export interface CloseOptions {
   readonly expirySeconds?: number
   /** The client closed by itself, so nothing is sent. */
   readonly silent?: boolean
+  /** `host:port` that the client shall use instead. */
+  readonly server?: string
 }
 
 export class MqttSession implements PacketSink {
@@ -196,9 +204,10 @@ export class MqttSession implements PacketSink {
   }
 
   /** Answers CONNECT with a reason, and closes. */
-  refuse(reasonCode: number): void {
+  refuse(reasonCode: number, server?: string): void {
     if (this.#state.kind === 'closed') return
-    this.send({ kind: 'connack', sessionPresent: false, reasonCode, properties: {} })
+    const properties = redirection(server)
+    this.send({ kind: 'connack', sessionPresent: false, reasonCode, properties })
     this.#end(Promise.resolve())
   }
 
@@ -210,7 +219,8 @@ export class MqttSession implements PacketSink {
       return
     }
     if (this.version === 5 && options.silent !== true) {
-      this.send({ kind: 'disconnect', reasonCode: options.reasonCode, properties: {} })
+      const properties = redirection(options.server)
+      this.send({ kind: 'disconnect', reasonCode: options.reasonCode, properties })
     }
     const { publishWill, expirySeconds } = options
     this.#end(state.connected.session.detach({ publishWill, expirySeconds }))
@@ -221,4 +231,8 @@ export class MqttSession implements PacketSink {
     this.#state = { kind: 'closed' }
     this.transport.close()
   }
+}
+
+function redirection(server: string | undefined): Properties {
+  return server === undefined ? {} : { serverReference: server }
 }

@@ -3,7 +3,7 @@
  * Neighbouring slices of the same buffer become one, so that a run of packets that is passed on as it came
  * costs one write and no copy.
  */
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 /** Small packets are built here, one after the other, so that they join into one slice. Never reused. */
 const ARENA_BYTES = 256 * 1024
@@ -51,7 +51,7 @@ function flushAll(): void {
 }
 
 export class Outbox {
-  readonly #socket: Socket
+  readonly #socket: Duplex
   /** The first piece apart: most turns of most connections have no other. */
   #bytes: Buffer | undefined
   #start = 0
@@ -63,7 +63,7 @@ export class Outbox {
   /** Since the connection began. */
   bytesWritten = 0
 
-  constructor(socket: Socket) {
+  constructor(socket: Duplex) {
     this.#socket = socket
   }
 

@@ -16,13 +16,28 @@ export interface ProtocolCounters {
   readonly more: Readonly<Record<string, number>>
 }
 
+export interface ClientMove {
+  /** `host:port` of this protocol on other brokers, to be named in turn. */
+  readonly servers: readonly string[]
+  /** Also clients that cannot be told where to go; they are closed. */
+  readonly closeOthers: boolean
+}
+
 export interface ProtocolServer {
+  readonly protocol: string
+  /** Open connections; cheap to ask. */
+  readonly connections: number
   /** Opens the listeners. Rejects with ListenError. */
   start(): Promise<readonly ListeningEndpoint[]>
   /** Tells every client, closes every connection, and resolves when the owners of their sessions know. */
   stop(): Promise<void>
   /** The broker has lost its place in the cluster: every connection ends now. */
   disconnectAll(reason: string): void
+  /**
+   * Ends up to `count` connections, spread evenly over all, telling clients which server to use instead.
+   * Answers how many; fewer than asked for means that there are no more.
+   */
+  moveClients(count: number, move: ClientMove): number
   counters(): ProtocolCounters
 }
 

@@ -1,6 +1,6 @@
 /** CONNECT: checks what the codec cannot, attaches the session wherever its shard is, answers. */
 import { EXPIRES_AT_ONCE, EXPIRES_NEVER } from '../../../core/sessions/session.ts'
-import { reasonOf } from '../errors.ts'
+import { reasonOf, refusalReason } from '../errors.ts'
 import { Inbound } from '../inbound.ts'
 import {
   CLIENT_ID_BYTES_MAX,
@@ -21,9 +21,23 @@ export function handleConnect(session: MqttSession, packet: ConnectPacket): void
     session.refuse(refusal)
     return
   }
+  if (!admit(session, packet)) return
   const clientId = packet.clientId === '' ? session.services.nextClientId() : packet.clientId
   session.beginConnecting(packet, clientId)
   void connect(session, packet, clientId)
+}
+
+function admit(session: MqttSession, packet: ConnectPacket): boolean {
+  const { admission, log } = session.services
+  const refusal = admission.admit('mqtt')
+  if (refusal === undefined) return true
+  const { reason, server } = refusal
+  log.warn(
+    { errId: 'MQTT_CONNECTION_REFUSED', client: packet.clientId, reason },
+    'a client was not let in',
+  )
+  session.refuse(refusalReason(refusal), server)
+  return false
 }
 
 function refusalOf(packet: ConnectPacket): number | undefined {
@@ -143,7 +157,7 @@ function offered(session: MqttSession, packet: ConnectPacket, clientId: string):
   return {
     receiveMaximum: RECEIVE_MAXIMUM,
     topicAliasMaximum: TOPIC_ALIAS_MAXIMUM,
-    maximumPacketSize: session.services.packetBytesMax,
+    maximumPacketSize: session.transport.packetBytesMax,
     sharedSubscriptionAvailable: false,
     ...(packet.clientId === '' ? { assignedClientIdentifier: clientId } : {}),
   }

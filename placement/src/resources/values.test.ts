@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest'
+import { RESOURCE_KINDS, type ResourceKind } from '../metadata/resources.ts'
+import { refusalOfValue } from './values.ts'
+
+const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
+  topic: ['telemetry', { partitions: 3, capture: ['sensors/#'] }],
+  queue: ['orders', { durable: true, arguments: { 'x-max-length': 5 } }],
+  exchange: ['ex', { type: 'direct' }],
+  binding: ['b', { source: 'ex', destination: 'orders', routingKey: 'k' }],
+  user: ['ann', { tags: ['admin'], credentials: { scram: 'x' } }],
+  permission: ['p', { user: 'ann', action: 'publish', pattern: '#', allow: true }],
+  setting: ['rebalance.reports', 3],
+  'deleted-topic': ['17', { name: 'telemetry' }],
+}
+
+describe('refusalOfValue', () => {
+  it.each(RESOURCE_KINDS)('takes a good %s', (kind) => {
+    const [name, value] = good[kind]
+    expect(refusalOfValue(kind, name, value)).toBeUndefined()
+  })
+
+  it.each([
+    ['topic', { partitons: 3 }, 'no field partitons; it has partitions'],
+    ['topic', { partitions: 0 }, 'partitions of a topic is a whole number from 1'],
+    ['topic', [], 'is an object'],
+    ['topic', { capture: [1] }, 'a list of texts'],
+    ['exchange', {}, 'needs the field type'],
+    ['user', { toString: 1 }, 'no field toString'],
+    ['setting', 0, 'whole number'],
+  ] as [ResourceKind, unknown, string][])('%s %j is refused', (kind, value, said) => {
+    expect(refusalOfValue(kind, good[kind][0], value)).toContain(said)
+  })
+})

@@ -1,0 +1,90 @@
+/**
+ * What the value of each kind of resource may be. Checked before a change is proposed, never when it is
+ * applied: all members must apply a command alike, whatever version of this table they have.
+ */
+import { refusalOfSetting, refusalOfTopic } from '@robust/proto'
+import type { ResourceKind } from '../metadata/resources.ts'
+
+type Check = (value: unknown) => boolean
+
+interface Field {
+  readonly is: string
+  readonly check: Check
+  readonly required?: true
+}
+
+const text: Field = { is: 'a text', check: (value) => typeof value === 'string' }
+const flag: Field = { is: 'true or false', check: (value) => typeof value === 'boolean' }
+const texts: Field = {
+  is: 'a list of texts',
+  check: (value) => Array.isArray(value) && value.every((item) => typeof item === 'string'),
+}
+const object: Field = { is: 'an object', check: isObject }
+
+function required(field: Field): Field {
+  return { ...field, required: true }
+}
+
+/** A field that is not named here is refused: a typo must not be kept as if it meant something. */
+const FIELDS: Readonly<
+  Record<Exclude<ResourceKind, 'setting' | 'topic'>, Readonly<Record<string, Field>>>
+> = {
+  // Named by the version at which the topic came to be: its logs are found by it.
+  'deleted-topic': { name: required(text) },
+  queue: {
+    durable: flag,
+    exclusive: flag,
+    autoDelete: flag,
+    owner: text,
+    arguments: object,
+    config: object,
+  },
+  exchange: {
+    type: required(text),
+    durable: flag,
+    autoDelete: flag,
+    internal: flag,
+    arguments: object,
+  },
+  binding: {
+    source: required(text),
+    destination: required(text),
+    destinationKind: text,
+    routingKey: text,
+    arguments: object,
+  },
+  user: { tags: texts, credentials: object, disabled: flag },
+  permission: {
+    user: required(text),
+    action: required(text),
+    pattern: required(text),
+    allow: flag,
+  },
+}
+
+/** Undefined: the value may be stored. Else what is wrong with it. */
+export function refusalOfValue(
+  kind: ResourceKind,
+  name: string,
+  value: unknown,
+): string | undefined {
+  if (kind === 'setting') return refusalOfSetting(name, value)
+  if (kind === 'topic') return refusalOfTopic(name, value)
+  if (!isObject(value)) return `the value of a ${kind} is an object`
+  const fields = FIELDS[kind]
+  for (const [key, item] of Object.entries(value)) {
+    const field = Object.hasOwn(fields, key) ? fields[key] : undefined
+    if (field === undefined) {
+      return `a ${kind} has no field ${key}; it has ${Object.keys(fields).join(', ')}`
+    }
+    if (!field.check(item)) return `${key} of a ${kind} is ${field.is}`
+  }
+  for (const [key, field] of Object.entries(fields)) {
+    if (field.required && !Object.hasOwn(value, key)) return `a ${kind} needs the field ${key}`
+  }
+  return undefined
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

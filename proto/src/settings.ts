@@ -1,0 +1,212 @@
+/**
+ * Settings that can be changed at run time: one table for who checks them (Placement Center), who sets them
+ * (command line) and who obeys them (both and brokers). A value is JSON. `null` as a default says that the
+ * process's own flag, or no limit, holds until the setting is set.
+ */
+
+interface Common {
+  readonly description: string
+  /** Who obeys it. */
+  readonly role: 'placement' | 'broker' | 'both'
+  readonly unit?: string
+}
+
+interface IntegerSetting extends Common {
+  readonly type: 'integer'
+  readonly min: number
+  readonly max: number
+  readonly default: number | null
+}
+
+interface BooleanSetting extends Common {
+  readonly type: 'boolean'
+  readonly default: boolean
+}
+
+interface ChoiceSetting extends Common {
+  readonly type: 'choice'
+  readonly choices: readonly string[]
+  readonly default: string | null
+}
+
+export type SettingSchema = IntegerSetting | BooleanSetting | ChoiceSetting
+
+const DAY_SECONDS = 86_400
+const GIBIBYTE = 1024 ** 3
+
+export const SETTINGS = {
+  'assignment.moves-max': integer('placement', [1, 1_024, 8], {
+    unit: 'shards',
+    description: 'shards that are between two owners at once, for balance or a drain',
+  }),
+  'drain.deadline-seconds': integer('placement', [1, DAY_SECONDS, 30], {
+    unit: 's',
+    description: 'a drain that names no deadline: after it shards are taken and clients closed',
+  }),
+  'limits.connections-max': integer('broker', [1, 10_000_000, null], {
+    unit: 'connections',
+    description: 'of one broker, all protocols together; more are refused; unset: no limit',
+  }),
+  'limits.connections-per-second': integer('broker', [1, 1_000_000, null], {
+    unit: 'connections/s',
+    description: 'that one broker lets in; more are refused; unset: no limit',
+  }),
+  'limits.packet-bytes': integer('broker', [1_024, 256 * 1024 ** 2, null], {
+    unit: 'bytes',
+    description: 'largest packet, for connections made from then on; unset: --packet-bytes-max',
+  }),
+  'log.level': {
+    type: 'choice',
+    choices: ['debug', 'info', 'warn', 'error'],
+    default: null,
+    role: 'both',
+    description: 'what brokers and Placement Center nodes log; unset: --log-level',
+  },
+  'overload.after-ms': integer('placement', [0, 3_600_000, 10_000], {
+    unit: 'ms',
+    description: 'how long a threshold must be passed, and afterwards not, before anything is done',
+  }),
+  'overload.accept-per-second': integer('placement', [0, 100_000, 0], {
+    unit: 'connections/s',
+    description: 'that a throttled broker lets in nevertheless',
+  }),
+  'overload.close-others': {
+    type: 'boolean',
+    default: true,
+    role: 'placement',
+    description:
+      'clients whose protocol cannot be told another server are closed when clients are moved',
+  },
+  'overload.connections': integer('placement', [0, 10_000_000, 0], {
+    unit: 'connections',
+    description: 'a broker with more is overloaded; 0: never for that',
+  }),
+  'overload.enabled': {
+    type: 'boolean',
+    default: true,
+    role: 'placement',
+    description: 'whether overloaded brokers refuse new connections and give up clients',
+  },
+  'overload.lift-percent': integer('placement', [1, 100, 70], {
+    unit: '% of the threshold',
+    description: 'below which a broker is not overloaded any more',
+  }),
+  'overload.loop-delay-ms': integer('placement', [0, 60_000, 500], {
+    unit: 'ms',
+    description: 'a broker whose event loop is later on average is overloaded; 0: never for that',
+  }),
+  'overload.memory-bytes': integer('placement', [0, 1024 * GIBIBYTE, 3 * GIBIBYTE], {
+    unit: 'bytes',
+    description: 'a broker whose process has more in memory is overloaded; 0: never for that',
+  }),
+  'overload.shed-interval-ms': integer('placement', [100, 3_600_000, 10_000], {
+    unit: 'ms',
+    description: 'between two times that an overloaded broker is told to give up clients',
+  }),
+  'overload.shed-per-second': integer('placement', [0, 1_000_000, 200], {
+    unit: 'clients/s',
+    description: 'that are moved, also by a drain; 0: all at once',
+  }),
+  'overload.shed-percent': integer('placement', [0, 100, 10], {
+    unit: '% of its clients',
+    description: 'that an overloaded broker gives up each time; 0: none',
+  }),
+  'rebalance.band-percent': integer('placement', [5, 1_000, 50], {
+    unit: '%',
+    description: 'a broker is hot when its load is above the mean of all by more than this',
+  }),
+  'rebalance.enabled': {
+    type: 'boolean',
+    default: true,
+    role: 'placement',
+    description: 'whether shards move away from hot brokers',
+  },
+  'rebalance.messages-min': integer('placement', [0, 10_000_000, 1_000], {
+    unit: 'messages/s',
+    description: 'a broker with less, in and out, is never hot',
+  }),
+  'rebalance.moves-per-minute': integer('placement', [0, 600, 6], {
+    unit: 'shards/min',
+    description: 'that move for load at most',
+  }),
+  'rebalance.reports': integer('placement', [1, 1_000, 6], {
+    unit: 'reports',
+    description: 'in a row that must show a broker as hot before shards move',
+  }),
+} as const satisfies Record<string, SettingSchema>
+
+export type SettingName = keyof typeof SETTINGS
+
+/** The value of a setting, as code gets it. */
+export type SettingValue<N extends SettingName> = (typeof SETTINGS)[N] extends {
+  readonly type: 'boolean'
+}
+  ? boolean
+  : (typeof SETTINGS)[N] extends { readonly type: 'choice' }
+    ? string | null
+    : null extends (typeof SETTINGS)[N]['default']
+      ? number | null
+      : number
+
+export function isSettingName(name: string): name is SettingName {
+  return Object.hasOwn(SETTINGS, name)
+}
+
+/** Undefined: the value may be set. Else what is wrong with it. */
+export function refusalOfSetting(name: string, value: unknown): string | undefined {
+  if (!isSettingName(name)) return `there is no setting ${name}`
+  return refusalBySchema(name, SETTINGS[name], value)
+}
+
+export function refusalBySchema(
+  name: string,
+  schema: SettingSchema,
+  value: unknown,
+): string | undefined {
+  switch (schema.type) {
+    case 'boolean':
+      return typeof value === 'boolean' ? undefined : `${name} is true or false`
+    case 'choice': {
+      const isChoice = typeof value === 'string' && schema.choices.includes(value)
+      return isChoice ? undefined : `${name} is one of ${schema.choices.join(', ')}`
+    }
+    case 'integer': {
+      const { min, max } = schema
+      const isIn = Number.isInteger(value) && Number(value) >= min && Number(value) <= max
+      return isIn ? undefined : `${name} is a whole number from ${min} to ${max}`
+    }
+    default:
+      return schema satisfies never
+  }
+}
+
+/** What holds, given what is stored as JSON; what cannot be read counts as not set. */
+export function settingValue<N extends SettingName>(
+  name: N,
+  stored: string | undefined,
+): SettingValue<N> {
+  const value = stored === undefined ? undefined : parse(stored)
+  const isUsable = value !== undefined && refusalOfSetting(name, value) === undefined
+  return (isUsable ? value : SETTINGS[name].default) as SettingValue<N>
+}
+
+/** A value as people write it: JSON, or a bare word. */
+export function parseSettingText(text: string): unknown {
+  return parse(text) ?? text
+}
+
+function parse(json: string): unknown {
+  try {
+    return JSON.parse(json)
+  } catch {
+    return undefined
+  }
+}
+
+function integer<D extends number | null>(
+  role: Common['role'],
+  [min, max, fallback]: readonly [number, number, D],
+  about: { readonly unit: string; readonly description: string },
+) {
+  return { type: 'integer', min, max, default: fallback, role, ...about } as const
+}

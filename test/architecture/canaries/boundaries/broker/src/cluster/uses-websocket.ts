@@ -1,0 +1,2 @@
+// breaks: websocket-library-stays-in-its-file
+import 'ws'
