@@ -33,6 +33,7 @@ import { type MqttEntrances, MqttServer } from './protocols/mqtt/server.ts'
 import { Admission } from './protocols/shared/admission.ts'
 import { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
+import { type Anonymous, Authenticator } from './security/authenticator.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -101,6 +102,10 @@ function assemble(parts: Parts): Node {
   protocols.push(
     new MqttServer({
       entrances: entrancesOf(config),
+      security: new Authenticator({
+        resources: metadata.resources,
+        anonymous: () => settings.get('security.anonymous') as Anonymous,
+      }),
       packetBytesMax: () => settings.get('limits.packet-bytes') ?? config.packetBytesMax,
       admission,
       messaging,

@@ -17,6 +17,7 @@ import {
 } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
+import { addSecurityCommands } from './security-commands.ts'
 import { addTopicCommands } from './topic-commands.ts'
 
 export interface Environment {
@@ -139,6 +140,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addClusterCommands(program, wiring)
   addConfigCommands(program, wiring)
   addTopicCommands(program, wiring)
+  addSecurityCommands(program, wiring)
   addRoleHelp(program)
   return program
 }

@@ -133,6 +133,15 @@ export const SETTINGS = {
     unit: 'reports',
     description: 'in a row that must show a broker as hot before shards move',
   }),
+  'security.anonymous': {
+    type: 'choice',
+    choices: ['loopback', 'always', 'never'],
+    default: 'loopback',
+    role: 'broker',
+    description:
+      'clients without a user name: loopback lets them in from this machine while there is no user; ' +
+      'always lets them in as the user anonymous; never does not',
+  },
 } as const satisfies Record<string, SettingSchema>
 
 export type SettingName = keyof typeof SETTINGS

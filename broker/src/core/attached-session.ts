@@ -95,6 +95,11 @@ export class AttachedSession implements Subscriber {
     await Promise.all(all.map((subscription) => this.#context.subscribeLive(this, subscription)))
   }
 
+  /** That the session is subscribed to. */
+  filters(): readonly string[] {
+    return [...this.#subscriptions.keys()]
+  }
+
   /** The client knows that it is connected: deliveries may begin. */
   start(): void {
     this.#started = true

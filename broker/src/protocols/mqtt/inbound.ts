@@ -6,6 +6,7 @@
 import type { AttachedSession } from '../../core/attached-session.ts'
 import type { Message, PublishOutcome, Receipt } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
+import type { Access } from '../../security/access.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { MqttError } from './codec/mqtt-error.ts'
@@ -19,6 +20,8 @@ export interface InboundOptions {
   readonly messaging: Messaging
   readonly outbox: Outbox
   readonly version: ProtocolVersion
+  /** Undefined: everything is allowed. */
+  readonly access: Access | undefined
   readonly nowMs: () => number
   readonly nextToken: () => string
   readonly pauseReading: (paused: boolean) => void
@@ -63,6 +66,8 @@ export class Inbound {
   #paused = false
   #spare: Owed | undefined
   messages = 0
+  /** Messages that the client may not publish. */
+  denied = 0
 
   constructor(options: InboundOptions) {
     this.#options = options
@@ -76,6 +81,11 @@ export class Inbound {
     const { messaging, session, nowMs, version } = this.#options
     this.messages++
     const address = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
+    const { access } = this.#options
+    if (access !== undefined && !access.mayPublish(address)) {
+      this.#deny(view)
+      return
+    }
     if (view.qos === 2) {
       this.#exactlyOnce(view, address)
       return
@@ -111,6 +121,17 @@ export class Inbound {
     owed.packetId = view.packetId
     this.#owe(owed)
     if (messaging.publish(message, owed)) owed.settle('accepted')
+  }
+
+  /** Before MQTT 5 there is no way to say no: it is acknowledged, and goes nowhere. [MQTT-3.3.5-2] */
+  #deny({ qos, packetId }: PublishView): void {
+    this.denied++
+    if (qos === 0) return
+    const owed = new Owed(this, qos === 1 ? PacketType.puback : PacketType.pubrec)
+    owed.packetId = packetId
+    owed.reasonCode = ReasonCode.notAuthorized
+    this.#owe(owed)
+    this.drain()
   }
 
   /** The client releases an exactly-once message. [MQTT-4.3.3-11] */

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
+import type { Authenticator } from '../../security/authenticator.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type { Peer } from '../shared/listener.ts'
 import type {
@@ -25,6 +26,7 @@ export interface MqttServerOptions {
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
   readonly admission: AdmissionPort
+  readonly security: Authenticator
   readonly messaging: Messaging
   readonly clock: Clock
   readonly log: ProtocolLog
@@ -46,6 +48,7 @@ export class MqttServer implements ProtocolServer {
     bytesIn: 0,
     bytesOut: 0,
     dropped: 0,
+    denied: 0,
     opened: 0,
   }
   /** Which of the named servers the next client is told. */
@@ -56,7 +59,7 @@ export class MqttServer implements ProtocolServer {
 
   constructor(options: MqttServerOptions) {
     this.#options = options
-    const { messaging, clock, log, packetBytesMax, admission } = options
+    const { messaging, clock, log, packetBytesMax, admission, security } = options
     const prefix = randomUUID().slice(0, 8)
     let tokens = 0
     this.#services = {
@@ -65,11 +68,20 @@ export class MqttServer implements ProtocolServer {
       log: new SeldomLog(log, clock),
       packetBytesMax,
       admission,
+      security,
       nextToken: () => `${prefix}-${tokens++}`,
       nextClientId: () => `auto-${randomUUID()}`,
       onConnected: () => undefined,
       onClosed: (session, detached) => this.#sessionClosed(session, detached),
     }
+    security.onRevoked((user) => {
+      for (const { session } of [...this.#connections]) {
+        if (session.connected?.user === user) session.revoke('its user has changed')
+      }
+    })
+    security.onRules(() => {
+      for (const { session } of [...this.#connections]) session.checkAccess()
+    })
     this.#listeners = new MqttListeners({
       ...options.entrances,
       log,
@@ -145,11 +157,12 @@ export class MqttServer implements ProtocolServer {
       sum.messagesIn += counts.messagesIn
       sum.messagesOut += counts.messagesOut
       sum.dropped += counts.dropped
+      sum.denied += counts.denied
       sum.bytesIn += bytesRead
       sum.bytesOut += outbox.bytesWritten
     }
-    const { messagesIn, messagesOut, bytesIn, bytesOut, dropped, opened } = sum
-    const more = { dropped, opened }
+    const { messagesIn, messagesOut, bytesIn, bytesOut, dropped, denied, opened } = sum
+    const more = { dropped, denied, opened }
     return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
   }
 
@@ -176,6 +189,7 @@ export class MqttServer implements ProtocolServer {
     this.#ended.messagesIn += counts.messagesIn
     this.#ended.messagesOut += counts.messagesOut
     this.#ended.dropped += counts.dropped
+    this.#ended.denied += counts.denied
     this.#detaching.add(detached)
     void detached.then(() => this.#detaching.delete(detached))
   }

@@ -12,7 +12,10 @@ import type { Message, Subscription } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
+import type { Access } from '../../security/access.ts'
+import type { Authenticator } from '../../security/authenticator.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
+import type { Peer } from '../shared/listener.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import type { SeldomLog } from '../shared/seldom-log.ts'
 import { encode } from './codec/encode.ts'
@@ -37,6 +40,7 @@ import {
 export interface Transport {
   readonly outbox: Outbox
   readonly remote: string
+  readonly peer: Omit<Peer, 'stream'>
   /** The largest packet that it reads. */
   readonly packetBytesMax: number
   /** Whether packets are read. */
@@ -57,6 +61,7 @@ export interface SessionServices {
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
   readonly admission: AdmissionPort
+  readonly security: Authenticator
   readonly onConnected: (session: MqttSession) => void
   readonly onClosed: (session: MqttSession, detached: Promise<void>) => void
 }
@@ -68,6 +73,9 @@ export interface Connected {
   readonly outbound: Outbound
   readonly connect: ConnectPacket
   readonly expirySeconds: number
+  readonly user: string
+  /** Undefined: everything is allowed. */
+  readonly access: Access | undefined
 }
 
 type State =
@@ -109,9 +117,10 @@ export class MqttSession implements PacketSink {
   }
 
   /** Counters of this connection: messages from and to the client, and messages that it was too slow for. */
-  counts(): { messagesIn: number; messagesOut: number; dropped: number } {
+  counts(): { messagesIn: number; messagesOut: number; dropped: number; denied: number } {
     const connected = this.connected
     return {
+      denied: connected?.inbound.denied ?? 0,
       messagesIn: connected?.inbound.messages ?? 0,
       messagesOut: connected?.outbound.messages ?? 0,
       dropped: connected?.outbound.dropped ?? 0,
@@ -168,6 +177,19 @@ export class MqttSession implements PacketSink {
   /** Messages of the inbox, from the core. */
   push(deliveries: readonly Delivery[]): void {
     if (this.#state.kind === 'connected') this.#state.connected.outbound.push(deliveries)
+  }
+
+  /** What the client was allowed to do has changed. */
+  checkAccess(): void {
+    const { connected } = this
+    if (connected?.access === undefined) return
+    const { access, session } = connected
+    if (session.filters().every((filter) => access.maySubscribe(filter))) return
+    this.revoke('it may not subscribe any more to what it is subscribed to')
+  }
+
+  revoke(reason: string): void {
+    this.close({ reasonCode: ReasonCode.notAuthorized, reason, publishWill: true })
   }
 
   /** Another connection has the session. [MQTT-3.1.4-3] */

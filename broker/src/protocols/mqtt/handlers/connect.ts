@@ -1,5 +1,6 @@
 /** CONNECT: checks what the codec cannot, attaches the session wherever its shard is, answers. */
 import { EXPIRES_AT_ONCE, EXPIRES_NEVER } from '../../../core/sessions/session.ts'
+import type { Access } from '../../../security/access.ts'
 import { reasonOf, refusalReason } from '../errors.ts'
 import { Inbound } from '../inbound.ts'
 import {
@@ -58,6 +59,42 @@ function refusalOf(packet: ConnectPacket): number | undefined {
   return undefined
 }
 
+interface Identity {
+  readonly user: string
+  readonly access: Access | undefined
+}
+
+/** Undefined: the client was refused. */
+async function authenticate(
+  session: MqttSession,
+  packet: ConnectPacket,
+  clientId: string,
+): Promise<Identity | undefined> {
+  const { address, certificateName } = session.transport.peer
+  const { userName: username, password, will } = packet
+  const credentials = { clientId, username, password, certificateName, remoteAddress: address }
+  const found = await session.services.security.authenticate(credentials)
+  if (found.kind === 'in') {
+    if (will === undefined || found.access?.mayPublish(will.topic) !== false) return found
+    refuseAccess(session, ReasonCode.notAuthorized, `it may not publish its will to ${will.topic}`)
+    return undefined
+  }
+  const isBad = found.kind === 'bad-credentials'
+  const reason = isBad ? 'bad user name or password' : 'a user name and password are needed'
+  const { badUserNameOrPassword, notAuthorized } = ReasonCode
+  refuseAccess(session, isBad ? badUserNameOrPassword : notAuthorized, reason)
+  return undefined
+}
+
+function refuseAccess(session: MqttSession, reasonCode: number, reason: string): void {
+  const { clientId: client, transport } = session
+  session.services.log.warn(
+    { errId: 'MQTT_NOT_AUTHORISED', client, remote: transport.remote, reason },
+    'a client was not let in',
+  )
+  session.refuse(reasonCode)
+}
+
 async function connect(
   session: MqttSession,
   packet: ConnectPacket,
@@ -67,6 +104,8 @@ async function connect(
   const expirySeconds = expiryOf(packet)
   const window = windowOf(packet)
   try {
+    const identity = await authenticate(session, packet, clientId)
+    if (identity === undefined || session.state !== 'connecting') return
     const attached = await messaging.attach(
       {
         session: clientId,
@@ -77,7 +116,8 @@ async function connect(
       },
       session,
     )
-    const connected = assemble(session, { attached, packet, window, expirySeconds })
+    await forgetForbidden(attached, identity.access)
+    const connected = assemble(session, { attached, packet, window, expirySeconds, identity })
     if (!session.finishConnecting(connected)) {
       await attached.detach({ publishWill: true, expirySeconds: undefined })
       return
@@ -108,9 +148,10 @@ function assemble(
     packet: ConnectPacket
     window: number
     expirySeconds: number
+    identity: Identity
   },
 ): Connected {
-  const { attached, packet, window, expirySeconds } = options
+  const { attached, packet, window, expirySeconds, identity } = options
   const { messaging, clock, nextToken } = session.services
   const { transport, version } = session
   const onFailure = (error: unknown): void => session.failed(error)
@@ -134,12 +175,23 @@ function assemble(
     messaging,
     outbox: transport.outbox,
     version,
+    access: identity.access,
     nowMs: () => clock.wallMs(),
     nextToken,
     pauseReading: (paused) => transport.setReading(!paused),
     onFailure,
   })
-  return { session: attached, inbound, outbound, connect: packet, expirySeconds }
+  return { session: attached, inbound, outbound, connect: packet, expirySeconds, ...identity }
+}
+
+/** Subscriptions of an earlier connection that are not allowed any more. */
+async function forgetForbidden(
+  attached: Connected['session'],
+  access: Access | undefined,
+): Promise<void> {
+  if (access === undefined) return
+  const forbidden = attached.filters().filter((filter) => !access.maySubscribe(filter))
+  if (forbidden.length > 0) await attached.unsubscribe(forbidden)
 }
 
 /** Before MQTT 5 a session either ends with its connection or is kept. */

@@ -1,6 +1,7 @@
 /** SUBSCRIBE: answers when no publish acknowledged from then on can miss the subscriber, then sends what is retained. */
 import type { Message, Subscription } from '../../../core/message.ts'
 import { effectiveGuarantee } from '../../../core/message.ts'
+import type { Access } from '../../../security/access.ts'
 import { reasonOf } from '../errors.ts'
 import { toSubscription } from '../mapping.ts'
 import { ReasonCode, type SubscribePacket, type SubscriptionRequest } from '../packets.ts'
@@ -18,7 +19,8 @@ async function subscribe(
 ): Promise<void> {
   const identifier = packet.properties.subscriptionIdentifiers?.[0] ?? 0
   const { packetId } = packet
-  const accepted = packet.subscriptions.filter((request) => refusalOf(request) === undefined)
+  const refusal = (request: SubscriptionRequest) => refusalOf(request, connected.access)
+  const accepted = packet.subscriptions.filter((request) => refusal(request) === undefined)
   const wanted = accepted.map((request) => toSubscription(request, identifier))
   let existed: readonly boolean[] = []
   let failure: number | undefined
@@ -28,7 +30,7 @@ async function subscribe(
     failure = reasonOf(error)
   }
   const reasonCodes = packet.subscriptions.map(
-    (request) => refusalOf(request) ?? failure ?? request.qos,
+    (request) => refusal(request) ?? failure ?? request.qos,
   )
   session.send({ kind: 'suback', packetId, reasonCodes, properties: {} })
   if (failure !== undefined) return
@@ -43,10 +45,12 @@ async function subscribe(
 }
 
 /** A reason not to accept the filter. The codec has checked its form. */
-function refusalOf(request: SubscriptionRequest): number | undefined {
-  return request.filter.startsWith('$share/')
-    ? ReasonCode.sharedSubscriptionsNotSupported
-    : undefined
+function refusalOf(
+  { filter }: SubscriptionRequest,
+  access: Access | undefined,
+): number | undefined {
+  if (filter.startsWith('$share/')) return ReasonCode.sharedSubscriptionsNotSupported
+  return access?.maySubscribe(filter) === false ? ReasonCode.notAuthorized : undefined
 }
 
 /** [MQTT-3.3.1-8] Retained messages keep their flag for a new subscription. */

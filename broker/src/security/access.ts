@@ -1,0 +1,79 @@
+/**
+ * What one client may do. Rules of its user and of everybody (`*`); a rule that denies wins over those that
+ * allow, and what no rule allows is denied.
+ */
+import { filterMatches } from '../core/filter-index.ts'
+import { covers, overlaps } from '../core/filter-relations.ts'
+
+export type Action = 'publish' | 'subscribe'
+
+export interface Rule {
+  readonly action: Action | 'all'
+  /** A filter; the levels `%u` and `%c` stand for the client's user and id. */
+  readonly pattern: string
+  readonly allow: boolean
+}
+
+/** Rules as they hold now; another array when they have changed. */
+export type RulesOf = (user: string) => readonly Rule[]
+
+/** Decisions kept for each client; past it they are made afresh. */
+const DECISIONS_MAX = 256
+
+export class Access {
+  readonly user: string
+  readonly #clientId: string
+  readonly #rulesOf: RulesOf
+  #rules: readonly Rule[] | undefined
+  #mine: readonly Rule[] = []
+  readonly #decisions = new Map<string, boolean>()
+
+  constructor(user: string, clientId: string, rulesOf: RulesOf) {
+    this.user = user
+    this.#clientId = clientId
+    this.#rulesOf = rulesOf
+  }
+
+  mayPublish(address: string): boolean {
+    this.#refresh()
+    const known = this.#decisions.get(address)
+    if (known !== undefined) return known
+    const rules = this.#mine.filter(
+      ({ action, pattern }) => action !== 'subscribe' && filterMatches(pattern, address),
+    )
+    const may = rules.length > 0 && rules.every(({ allow }) => allow)
+    if (this.#decisions.size >= DECISIONS_MAX) this.#decisions.clear()
+    this.#decisions.set(address, may)
+    return may
+  }
+
+  /** One rule must allow all that the filter matches, and none deny any of it. */
+  maySubscribe(filter: string): boolean {
+    this.#refresh()
+    const rules = this.#mine.filter(({ action }) => action !== 'publish')
+    const denied = rules.some(({ allow, pattern }) => !allow && overlaps(pattern, filter))
+    return !denied && rules.some(({ allow, pattern }) => allow && covers(pattern, filter))
+  }
+
+  #refresh(): void {
+    const rules = this.#rulesOf(this.user)
+    if (rules === this.#rules) return
+    this.#rules = rules
+    this.#decisions.clear()
+    this.#mine = rules.flatMap((rule) => {
+      const pattern = filledIn(rule.pattern, { '%u': this.user, '%c': this.#clientId })
+      return pattern === undefined ? [] : [{ ...rule, pattern }]
+    })
+  }
+}
+
+/** Undefined: a name that would change what the pattern means fits no pattern. */
+function filledIn(pattern: string, names: Readonly<Record<string, string>>): string | undefined {
+  const levels: string[] = []
+  for (const level of pattern.split('/')) {
+    const name = names[level]
+    if (name !== undefined && /[/+#]/.test(name)) return undefined
+    levels.push(name ?? level)
+  }
+  return levels.join('/')
+}

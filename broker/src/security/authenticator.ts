@@ -1,0 +1,199 @@
+/**
+ * Who a client is, by the users in the metadata: a password, or a client certificate that was verified. While
+ * there is no user, everybody on the loopback interface may do everything.
+ */
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { KnownResource, Resources } from '../core/ports/resources.ts'
+import { Access, type Rule } from './access.ts'
+import { isPassword } from './password-hash.ts'
+
+export type Anonymous = 'loopback' | 'always' | 'never'
+
+export interface Credentials {
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly password: Uint8Array | undefined
+  /** Of a verified client certificate. */
+  readonly certificateName: string | undefined
+  readonly remoteAddress: string
+}
+
+/** `access` undefined: everything is allowed. */
+export type Authenticated =
+  | { readonly kind: 'in'; readonly user: string; readonly access: Access | undefined }
+  | { readonly kind: 'bad-credentials' | 'not-authorised' }
+
+export interface AuthenticatorOptions {
+  readonly resources: Resources
+  readonly anonymous: () => Anonymous
+}
+
+/** The user that a client without a name is, once there are users. */
+export const ANONYMOUS = 'anonymous'
+
+interface User {
+  readonly version: number
+  readonly password: string | undefined
+  readonly isAdmin: boolean
+  readonly disabled: boolean
+}
+
+/** Passwords that were found right, so that a client which comes again need not be checked at length. */
+const VERIFIED_MAX = 10_000
+
+const NO_RULES: readonly Rule[] = []
+
+export class Authenticator {
+  readonly #options: AuthenticatorOptions
+  readonly #users = new Map<string, User>()
+  #rules = new Map<string, readonly Rule[]>()
+  /** Of each user with rules, those of everybody included. */
+  readonly #merged = new Map<string, readonly Rule[]>()
+  readonly #verified = new Map<string, Buffer>()
+  /** Of this process only. */
+  readonly #secret = randomBytes(32)
+  readonly #revoked = new Set<(user: string) => void>()
+  readonly #changed = new Set<() => void>()
+
+  constructor(options: AuthenticatorOptions) {
+    this.#options = options
+    const { resources } = options
+    for (const resource of resources.list('user')) this.#users.set(resource.name, userOf(resource))
+    resources.observe('user', ({ name }, now) => this.#userChanged(name, now))
+    this.#readRules()
+    resources.observe('permission', () => {
+      this.#readRules()
+      for (const listener of this.#changed) listener()
+    })
+  }
+
+  /** `listener` is told when what users may do has changed. */
+  onRules(listener: () => void): void {
+    this.#changed.add(listener)
+  }
+
+  /** `listener` is told of users whose clients must not stay connected. */
+  onRevoked(listener: (user: string) => void): void {
+    this.#revoked.add(listener)
+  }
+
+  async authenticate(credentials: Credentials): Promise<Authenticated> {
+    const { username, password, certificateName, clientId } = credentials
+    if (username === undefined && certificateName !== undefined) {
+      const user = this.#users.get(certificateName)
+      if (user !== undefined && !user.disabled) return this.#in(certificateName, user, clientId)
+    }
+    if (this.#users.size === 0) {
+      return this.#letsAnonymous(credentials)
+        ? { kind: 'in', user: username ?? ANONYMOUS, access: undefined }
+        : { kind: 'not-authorised' }
+    }
+    if (username === undefined) return this.#anonymously(clientId)
+    const user = this.#users.get(username)
+    const known = user?.password
+    if (user === undefined || user.disabled || known === undefined || password === undefined) {
+      return { kind: 'bad-credentials' }
+    }
+    const given = Buffer.from(password).toString('utf8')
+    if (!(await this.#isRight(username, given, known))) return { kind: 'bad-credentials' }
+    return this.#in(username, user, clientId)
+  }
+
+  #letsAnonymous({ remoteAddress }: Credentials): boolean {
+    const anonymous = this.#options.anonymous()
+    if (anonymous === 'loopback') return isLoopback(remoteAddress)
+    return anonymous === 'always'
+  }
+
+  #anonymously(clientId: string): Authenticated {
+    if (this.#options.anonymous() !== 'always') return { kind: 'not-authorised' }
+    const access = new Access(ANONYMOUS, clientId, (user) => this.#rulesOf(user))
+    return { kind: 'in', user: ANONYMOUS, access }
+  }
+
+  #in(name: string, { isAdmin }: User, clientId: string): Authenticated {
+    const access = isAdmin ? undefined : new Access(name, clientId, (user) => this.#rulesOf(user))
+    return { kind: 'in', user: name, access }
+  }
+
+  async #isRight(name: string, password: string, stored: string): Promise<boolean> {
+    const proof = createHmac('sha256', this.#secret).update(`${stored}\0${password}`).digest()
+    const verified = this.#verified.get(name)
+    if (verified !== undefined && timingSafeEqual(verified, proof)) return true
+    if (!(await isPassword(password, stored))) return false
+    if (this.#verified.size >= VERIFIED_MAX) this.#verified.clear()
+    this.#verified.set(name, proof)
+    return true
+  }
+
+  #userChanged(name: string, now: KnownResource | undefined): void {
+    const before = this.#users.get(name)
+    const wasOpen = this.#users.size === 0
+    this.#verified.delete(name)
+    if (now === undefined) this.#users.delete(name)
+    else this.#users.set(name, userOf(now))
+    const after = this.#users.get(name)
+    const stays =
+      after !== undefined &&
+      !after.disabled &&
+      after.password === before?.password &&
+      after.isAdmin === before?.isAdmin
+    if (before !== undefined && !stays) this.#revoke(name)
+    // The first user ends the time in which everybody was let in.
+    if (wasOpen && this.#users.size > 0) this.#revoke(ANONYMOUS)
+  }
+
+  #revoke(user: string): void {
+    for (const listener of this.#revoked) listener(user)
+  }
+
+  #rulesOf(user: string): readonly Rule[] {
+    let rules = this.#merged.get(user)
+    if (rules === undefined) {
+      rules = [...(this.#rules.get(user) ?? NO_RULES), ...(this.#rules.get('*') ?? NO_RULES)]
+      this.#merged.set(user, rules)
+    }
+    return rules
+  }
+
+  #readRules(): void {
+    const rules = new Map<string, Rule[]>()
+    for (const { value } of this.#options.resources.list('permission')) {
+      const stored = parse(value)
+      const { user, action, pattern, allow = true } = stored
+      if (typeof user !== 'string' || typeof pattern !== 'string' || !isAction(action)) continue
+      const mine = rules.get(user) ?? []
+      mine.push({ action, pattern, allow: allow === true })
+      rules.set(user, mine)
+    }
+    this.#rules = rules
+    this.#merged.clear()
+  }
+}
+
+function userOf({ version, value }: KnownResource): User {
+  const { credentials, tags, disabled } = parse(value)
+  const password = (credentials as Record<string, unknown> | undefined)?.['password']
+  return {
+    version,
+    password: typeof password === 'string' ? password : undefined,
+    isAdmin: Array.isArray(tags) && tags.includes('admin'),
+    disabled: disabled === true,
+  }
+}
+
+function isAction(action: unknown): action is Rule['action'] {
+  return action === 'publish' || action === 'subscribe' || action === 'all'
+}
+
+function parse(json: string): Record<string, unknown> {
+  try {
+    return JSON.parse(json) as Record<string, unknown>
+  } catch {
+    return {}
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address === 'unix' || address === '::1' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(address)
+}
