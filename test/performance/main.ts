@@ -35,6 +35,10 @@ async function main(): Promise<number> {
     const { placementScale } = await import('./placement-scale.ts')
     return placementScale()
   }
+  if (process.argv[2] === 'puts') {
+    const { puts } = await import('./puts.ts')
+    return puts()
+  }
   const options = parseOptions(process.argv.slice(2))
   const run: Run = {
     options,
