@@ -3,10 +3,19 @@
 const POLYNOMIAL = 0x82f63b78
 const TABLE = buildTable()
 
-/** Of `bytes`; pass an earlier result as `seed` to continue over more bytes. */
-export function crc32c(bytes: Uint8Array, seed = 0): number {
+/** What to look at; `seed` is an earlier result, to continue over more bytes. */
+export interface CrcRange {
+  readonly seed?: number
+  readonly from?: number
+  readonly to?: number
+}
+
+export function crc32c(bytes: Uint8Array, range: CrcRange = {}): number {
+  const { seed = 0, from = 0, to = bytes.length } = range
   let crc = ~seed
-  for (const byte of bytes) crc = (TABLE[(crc ^ byte) & 0xff] ?? 0) ^ (crc >>> 8)
+  for (let at = from; at < to; at += 1) {
+    crc = (TABLE[(crc ^ (bytes[at] as number)) & 0xff] as number) ^ (crc >>> 8)
+  }
   return ~crc >>> 0
 }
 

@@ -30,15 +30,16 @@ interface Run {
   active: RunningBroker | undefined
 }
 
+/** Benchmarks that are programs of their own. */
+const OTHERS: Readonly<Record<string, () => Promise<number>>> = {
+  'log-tasks': async () => (await import('./log-tasks.ts')).logTasks(),
+  'placement-scale': async () => (await import('./placement-scale.ts')).placementScale(),
+  puts: async () => (await import('./puts.ts')).puts(),
+}
+
 async function main(): Promise<number> {
-  if (process.argv[2] === 'placement-scale') {
-    const { placementScale } = await import('./placement-scale.ts')
-    return placementScale()
-  }
-  if (process.argv[2] === 'log-tasks') {
-    const { logTasks } = await import('./log-tasks.ts')
-    return logTasks()
-  }
+  const other = OTHERS[process.argv[2] ?? '']
+  if (other !== undefined) return other()
   const options = parseOptions(process.argv.slice(2))
   const run: Run = {
     options,

@@ -5,6 +5,7 @@ import { BROKER_NAMES, type BrokerName } from './brokers.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 
 export const USAGE = `usage: npm run bench -- placement-scale
+       npm run bench -- puts
        npm run bench -- mqtt [options]
 
   --rounds N          rounds; the figures are medians (default 5)
