@@ -25,7 +25,7 @@ export default defineConfig({
         test: {
           name: 'end-to-end',
           expect: { poll: { timeout: 10_000 } },
-          include: ['test/end-to-end/**/*.test.ts', 'test/cluster/**/*.test.ts'],
+          include: ['test/{end-to-end,cluster,storage}/**/*.test.ts'],
           globalSetup: ['test/support/debian-tools.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

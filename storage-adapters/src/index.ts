@@ -41,6 +41,8 @@ export {
   setBaseOffset,
   setLeaderEpoch,
 } from './record-batch/record-batch.ts'
+export { openRedisStorage, type RedisStorageOptions } from './redis/redis-adapter.ts'
+export { parseRedisUrl, type RedisTarget } from './redis/redis-url.ts'
 export { connectRemoteStorage, type RemoteStorageOptions } from './remote/remote-adapter.ts'
 export {
   type StorageNode,
@@ -65,3 +67,4 @@ export type {
   ShardStats,
   StorageAdapter,
 } from './storage-adapter.ts'
+export { isSharedStorage, withoutPasswords } from './storage-url.ts'

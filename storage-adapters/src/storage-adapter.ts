@@ -15,10 +15,16 @@ export interface StorageAdapter {
   readonly capabilities: Capabilities
 
   /**
+   * How near the storage is to refusing what adds with FULL: 0, or absent, is room enough, 1 is full. Cheap
+   * to read, at most a second or two old. From 0.75 on publishers should be slowed, from 0.9 on held.
+   */
+  readonly pressure?: number
+
+  /**
    * Fences the shard: durably stores `epoch` if it is higher than the stored one, and only then answers.
    * The same epoch with the same owner is idempotent. Rejects with FENCED for a lower epoch, or the
-   * same epoch with another owner. The service that holds the data forgets who has opened what when it
-   * restarts, so that every commit after that is NOT_OPEN until the owner opens again.
+   * same epoch with another owner. Who has opened what is forgotten at a new start of the process that serves
+   * the adapter, so that every commit after that is NOT_OPEN until the owner opens again.
    */
   open(request: OpenRequest): Promise<OpenResult>
 

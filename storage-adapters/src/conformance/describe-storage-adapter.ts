@@ -10,6 +10,9 @@ import { describeFencing } from './fencing.ts'
 import { describeKeys } from './keys.ts'
 import { describeLogs } from './logs.ts'
 
+/** For tests of what the suite does not know: an adapter's own faults. */
+export * from './fixtures.ts'
+
 export interface StorageAdapterUnderTest {
   /** A new adapter with no data. The suite stops it. */
   create(): Promise<StorageAdapter>

@@ -8,6 +8,7 @@ import { statfs } from 'node:fs/promises'
 import type { Capabilities } from '../capabilities.ts'
 import { StorageError } from '../errors.ts'
 import { commitBytesMax } from '../limits.ts'
+import { sealValue, unsealValue } from '../sealed-values.ts'
 import type {
   CommitRequest,
   KeyValue,
@@ -37,7 +38,6 @@ import { identityKey } from './keys.ts'
 import { prepareCommit } from './prepare.ts'
 import { readLog, readLogs, readStats, readValue, scanValues } from './reads.ts'
 import { ShardWriter } from './shard-writer.ts'
-import { sealValue, unsealValue } from './stored-values.ts'
 import { WriteGroup, type WriteOperation } from './write-group.ts'
 import { clearLedger, WriteLedger } from './write-ledger.ts'
 

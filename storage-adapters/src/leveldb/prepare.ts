@@ -3,9 +3,9 @@
  * that it overlaps with the write that is on its way.
  */
 import { nextOffset } from '../record-batch/record-batch.ts'
+import { sealBatch, sealValue } from '../sealed-values.ts'
 import type { CommitRequest, Operation } from '../storage-adapter.ts'
 import { batchKey, type KeyRange, valueKey, valueRange } from './keys.ts'
-import { sealBatch, sealValue } from './stored-values.ts'
 import type { WriteOperation } from './write-group.ts'
 
 export type PreparedOperation =

@@ -5,6 +5,7 @@
 import { StorageError } from '../errors.ts'
 import { newShardHead } from '../fencing.ts'
 import { baseOffset } from '../record-batch/record-batch.ts'
+import { checkJoins, unsealBatch, unsealValue } from '../sealed-values.ts'
 import type {
   KeyValue,
   LogInfo,
@@ -16,6 +17,7 @@ import type {
 import { type Engine, type Snapshot, walk } from './engine.ts'
 import {
   batchRange,
+  describeBatchKey,
   logHeadKey,
   logHeadRange,
   nameOf,
@@ -23,14 +25,7 @@ import {
   valueKey,
   valueRange,
 } from './keys.ts'
-import {
-  checkJoins,
-  decodeLogHead,
-  decodeShardHead,
-  type LogHead,
-  unsealBatch,
-  unsealValue,
-} from './stored-values.ts'
+import { decodeLogHead, decodeShardHead, type LogHead } from './stored-values.ts'
 
 export async function readLog(engine: Engine, request: ReadRequest): Promise<ReadResult> {
   const snapshot = engine.snapshot()
@@ -63,7 +58,7 @@ async function readBatches(
   let expected: number | undefined
   for await (const page of pages) {
     for (const [key, stored] of page) {
-      const batch = unsealBatch(key, stored)
+      const batch = unsealBatch(key, stored, describeBatchKey(key).lastOffset)
       if (batches.length > 0 && bytes + batch.length > request.bytesMax) return batches
       expected =
         expected === undefined ? checkFirst(batch, fromOffset) : checkJoins(batch, expected)

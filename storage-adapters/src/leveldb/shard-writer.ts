@@ -13,6 +13,7 @@ import {
   type ShardHead,
 } from '../fencing.ts'
 import { checkLogEnds } from '../log-ends.ts'
+import { sealValue, unsealValue } from '../sealed-values.ts'
 import type { CommitRequest, OpenRequest } from '../storage-adapter.ts'
 import type { Engine } from './engine.ts'
 import {
@@ -29,8 +30,6 @@ import {
   encodeLogHead,
   encodeShardHead,
   type LogHead,
-  sealValue,
-  unsealValue,
 } from './stored-values.ts'
 import type { WriteGroup, WriteOperation } from './write-group.ts'
 
