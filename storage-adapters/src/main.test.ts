@@ -179,10 +179,11 @@ describe('parseStorageConfig', () => {
       port: 1778,
       url: 'memory:',
       acceptDataLoss: false,
+      strict: false,
     })
     expect(
       parseStorageConfig(['--url', 'leveldb:x', '--listen', '[::1]:99', '--accept-data-loss']),
-    ).toEqual({ host: '::1', port: 99, url: 'leveldb:x', acceptDataLoss: true })
+    ).toEqual({ host: '::1', port: 99, url: 'leveldb:x', acceptDataLoss: true, strict: false })
   })
 
   test('parseStorageConfig says which flag is wrong', () => {

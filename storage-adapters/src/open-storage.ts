@@ -85,8 +85,9 @@ export async function openStorage(
       `Unknown storage URL ${withoutPasswords(url)}: known are ${knownUrls}`,
     )
   }
-  const adapter = await open(url.slice(end), options)
-  if (options.strict !== true || adapter.capabilities.survivesOsCrash) return adapter
+  const strict = options.strict === true || isStrict(url)
+  const adapter = await open(url.slice(end), { ...options, strict })
+  if (!strict || adapter.capabilities.survivesOsCrash) return adapter
   const { promise } = adapter.capabilities
   await adapter.stop()
   throw new StorageError('INVALID', `durability strict is not given: ${promise}`)
@@ -95,8 +96,14 @@ export async function openStorage(
 const knownUrls =
   'memory:, leveldb:PATH, redis://HOST:PORT (rediss, +sentinel, +cluster) and robust://HOST:PORT[,HOST:PORT]'
 
+/** `robust:` takes no other option than this one. */
+function isStrict(url: string): boolean {
+  return /^robust:[^?]*\?durability=strict$/.test(url)
+}
+
 function parseAddresses(rest: string): string[] {
-  const addresses = rest.replace(/^\/\//, '').replace(/\/$/, '').split(',')
+  const [hosts = ''] = rest.split('?durability=strict')
+  const addresses = hosts.replace(/^\/\//, '').replace(/\/$/, '').split(',')
   for (const address of addresses) {
     const [, port] = address.match(/^(?:\[[0-9a-fA-F:.]+\]|[^\s:/[\]]+):(\d{1,5})$/) ?? []
     if (port === undefined || Number(port) > 65_535 || Number(port) === 0) {

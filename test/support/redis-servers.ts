@@ -47,7 +47,8 @@ async function launch(port: number, options: RedisOptions): Promise<RedisServer>
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'robust-redis-'))
   const settings = options.settings ?? durable
   const isFile = settings[0]?.endsWith('.conf') === true
-  const args = ['--port', String(port), '--dir', folder, '--bind', '127.0.0.1', '--save', '']
+  const place = ['--port', String(port), '--dir', folder, '--bind', '127.0.0.1', '--save', '']
+  const args = [...place, '--repl-diskless-sync-delay', '0']
   const ordered = isFile
     ? [settings[0] ?? '', ...args, ...settings.slice(1)]
     : [...args, ...settings]

@@ -33,7 +33,15 @@ describe('planCluster', () => {
     expect(state.nodes[0]?.dataDir).toMatch(/\/here$/)
   })
 
-  test.each([{ storage: 'redis://x' }, { placement: 'x' }, { placement: '0' }, { set: ['x'] }])(
+  test('strict is told to brokers in the URL of a shared storage, to our storage node by a flag', () => {
+    const redis = planNew({ storage: 'redis://a:1', durability: 'strict' })
+    expect(redis.storageUrl).toBe('redis://a:1?durability=strict')
+    expect(redis.nodes.some(({ role }) => role === 'storage')).toBe(false)
+    const [node] = planNew({ durability: 'strict' }).nodes
+    expect(node?.args.join(' ')).toContain('--durability strict')
+  })
+
+  test.each([{ storage: 'http://x' }, { placement: 'x' }, { placement: '0' }, { set: ['x'] }])(
     'a new cluster is refused with %j',
     (asked) => {
       expect(() => planNew(asked)).toThrow('--')

@@ -1,5 +1,5 @@
 /**
- * Looks at the servers each second: how full their memory is, and whether a primary is another one than
+ * Looks at the servers twice a second: how full their memory is, and whether a primary is another one than
  * before, whose settings then have to be looked at too. What it finds is read, not told.
  */
 import type { Redis } from 'ioredis'
@@ -21,13 +21,11 @@ export interface MonitorOptions {
   readonly settings: readonly ServerSettings[]
 }
 
-const pollMs = 1000
+const pollMs = 500
 /** Settings can be changed while a server runs. */
-const settingsEvery = 10
+const settingsEvery = 4
 
 export class Monitor {
-  /** How near the fullest server is to refusing writes: 0 to 1. */
-  pressure = 0
   promise: ReturnType<typeof promiseOf>
   /** Why `strict` does not hold any more; undefined when it does, or was not asked for. */
   broken: string | undefined
@@ -36,6 +34,9 @@ export class Monitor {
   #polls = 0
   #isPolling = false
   #servers = ''
+  #memory: readonly { used: number; max: number }[] = []
+  /** Bytes that this client has added since the last look. */
+  #added = 0
 
   constructor(options: MonitorOptions) {
     this.#options = options
@@ -43,6 +44,16 @@ export class Monitor {
     this.#servers = idsOf(options.settings)
     this.#timer = setInterval(() => void this.poll(), pollMs)
     this.#timer.unref()
+  }
+
+  /** How near the fullest server is to refusing writes: 0 to 1. */
+  get pressure(): number {
+    const shares = this.#memory.map(({ used, max }) => (max > 0 ? (used + this.#added) / max : 0))
+    return Math.min(1, Math.max(0, ...shares))
+  }
+
+  noteAdded(bytes: number): void {
+    this.#added += bytes
   }
 
   stop(): void {
@@ -55,8 +66,8 @@ export class Monitor {
     this.#isPolling = true
     const primaries = primariesOf(this.#options.client).filter(({ status }) => status === 'ready')
     try {
-      const memory = await Promise.all(primaries.map(readMemory))
-      this.pressure = Math.max(0, ...memory.map(({ used, max }) => (max > 0 ? used / max : 0)))
+      this.#added = 0
+      this.#memory = await Promise.all(primaries.map(readMemory))
       if (this.#polls % settingsEvery === 0) await this.#lookAtSettings(primaries)
       this.#polls += 1
     } catch {

@@ -27,6 +27,7 @@ import {
   checkScan,
   checkShard,
   checkShardEpoch,
+  commitBytes,
 } from '../validation.ts'
 import { type Client, connected, createClient, primariesOf } from './client.ts'
 import { Database } from './database.ts'
@@ -36,7 +37,7 @@ import { Monitor } from './monitor.ts'
 import { countValues, readLog, readLogs, readValue, scanValues } from './reads.ts'
 import type { RedisTarget } from './redis-url.ts'
 import { asStorageError } from './replies.ts'
-import { checkSettings, readSettings } from './settings.ts'
+import { checkSettings, readSettings, type ServerSettings } from './settings.ts'
 import { ShardWriter } from './shard-writer.ts'
 import { decodeHead, newStoredHead } from './stored-values.ts'
 
@@ -67,11 +68,24 @@ export async function openRedisStorage(
     await database.check()
     const monitor = new Monitor({ client, target, logger, settings })
     await monitor.poll()
+    sayPromise(monitor, settings, logger)
     return new RedisAdapter({ client, link, database, monitor, target })
   } catch (error) {
     client.disconnect()
     throw asStorageError(error)
   }
+}
+
+/** What is promised is said where it begins to count; loudly when a crash would lose what was acknowledged. */
+function sayPromise(monitor: Monitor, settings: readonly ServerSettings[], logger: Logger): void {
+  const { promise, survivesOsCrash } = monitor.promise
+  const servers = settings.map(({ address, version, memoryMax }) => ({
+    address,
+    version,
+    memoryMax,
+  }))
+  if (survivesOsCrash) logger.info({ promise, servers }, 'storage connected')
+  else logger.warn({ promise, servers }, 'storage connected, and may lose what it acknowledges')
 }
 
 interface Parts {
@@ -96,7 +110,7 @@ class RedisAdapter implements StorageAdapter {
   }
 
   get pressure(): number {
-    return Math.min(1, this.#parts.monitor.pressure)
+    return this.#parts.monitor.pressure
   }
 
   async open(request: OpenRequest): Promise<OpenResult> {
@@ -112,6 +126,7 @@ class RedisAdapter implements StorageAdapter {
     if (broken !== undefined) {
       throw new StorageError('FULL', `durability strict is not given any more: ${broken}`)
     }
+    this.#parts.monitor.noteAdded(commitBytes(request))
     await this.#shard(request.shard).commit(request)
   }
 

@@ -25,8 +25,8 @@ export async function startStorageNode(
   options: StorageNodeOptions,
 ): Promise<StorageNode> {
   const { logger, onFatal } = options
-  const { host, port, url, acceptDataLoss } = config
-  const adapter = await openStorage(url, { logger, onFatal, acceptDataLoss })
+  const { host, port, url, acceptDataLoss, strict } = config
+  const adapter = await openStorage(url, { logger, onFatal, acceptDataLoss, strict })
   const service = createStorageService({ adapter, host, port, logger })
   try {
     await service.start()
