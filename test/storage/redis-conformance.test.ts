@@ -33,6 +33,8 @@ function describeRedis(name: string, query: string, start: () => Promise<RedisGr
         return open()
       },
       reopen: open,
+      another: open,
+      crash: async () => group?.servers[0]?.restart(),
       durable: true,
     })
   })

@@ -23,7 +23,7 @@ afterEach(cleanUp)
 async function serve(options: RedisOptions = {}) {
   const server = await startRedis(options)
   onCleanUp(server.remove)
-  return { ...server, url: `redis://${server.address}` }
+  return Object.assign(server, { url: `redis://${server.address}` })
 }
 
 describe('promise', () => {
@@ -153,7 +153,7 @@ describe('a server', () => {
   })
 
   test('that is killed amid commits and started again has all that was acknowledged', async () => {
-    let server = await serve()
+    const server = await serve()
     const adapter = await open(server.url)
     const writer = await openWriter(adapter)
     let acknowledged = 0
@@ -171,8 +171,7 @@ describe('a server', () => {
     }
     const done = loop()
     await eventually('some are acknowledged', () => acknowledged >= 20)
-    server = { ...(await server.restart()), url: server.url }
-    onCleanUp(server.remove)
+    await server.restart()
     await done
     expect((await keysOf(adapter)).length).toBe(60)
     expect((await readAll(adapter, 'log')).length).toBe(60)
@@ -291,11 +290,10 @@ describe('login', () => {
     chmodSync(file('key.pem'), 0o644)
     const tls = ['--tls-cert-file', file('cert.pem'), '--tls-key-file', file('key.pem')]
     const port = String(server.port)
-    const secured = await server.restart([
+    await server.restart([
       ...[...durable, '--port', '0', '--tls-port', port, '--tls-auth-clients', 'no'],
       ...[...tls, '--tls-ca-cert-file', file('cert.pem'), '--requirepass', 'secret'],
     ])
-    onCleanUp(secured.remove)
     writeFileSync(file('password'), 'secret\n')
     const url = `rediss://${server.address}?tls-ca=${file('cert.pem')}&password-file=${file('password')}`
     const writer = await openWriter(await open(url))

@@ -13,8 +13,8 @@ export interface RedisServer {
   readonly process: ChildProcess
   /** One command, its words as they are; the reply as text. Rejects with an error reply. */
   command(...words: string[]): Promise<string>
-  /** The same server over the same data. */
-  restart(settings?: readonly string[]): Promise<RedisServer>
+  /** Killed, when it still runs, and started again over the same data; other settings when given. */
+  restart(settings?: readonly string[]): Promise<void>
   kill(signal?: NodeJS.Signals): Promise<void>
   /** Ends it and removes its data. */
   remove(): Promise<void>
@@ -26,29 +26,61 @@ export interface RedisOptions {
   readonly environment?: NodeJS.ProcessEnv
   readonly port?: number
   readonly folder?: string
-  /** The ready line is not waited for: it listens with TLS only, or shall not come up. */
-  readonly unseen?: boolean
 }
 
 export const durable = ['--appendonly', 'yes', '--appendfsync', 'always']
 
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'robust-redis-'))
   for (let attempt = 0; ; attempt += 1) {
     const port = options.port ?? (await freePort())
     try {
-      return await launch(port, options)
+      return handleOf(port, await launch(port, { ...options, folder }), { ...options, folder })
     } catch (error) {
       if (options.port !== undefined || attempt === 4) throw error
     }
   }
 }
 
-async function launch(port: number, options: RedisOptions): Promise<RedisServer> {
-  const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'robust-redis-'))
+type Located = RedisOptions & { readonly folder: string }
+
+function handleOf(port: number, started: ChildProcess, options: Located): RedisServer {
+  let child = started
+  let settings = options.settings
+  const kill = async (signal: NodeJS.Signals = 'SIGKILL'): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+    child.kill(signal)
+    // A paused process takes no other signal than these two.
+    child.kill('SIGCONT')
+    await exited
+  }
+  return {
+    port,
+    folder: options.folder,
+    address: `127.0.0.1:${port}`,
+    get process() {
+      return child
+    },
+    command: (...words) => redisCommand(port, words),
+    restart: async (changed) => {
+      await kill()
+      settings = changed ?? settings
+      child = await launch(port, { ...options, ...(settings && { settings }) })
+    },
+    kill,
+    remove: async () => {
+      await kill()
+      rmSync(options.folder, { recursive: true, force: true })
+    },
+  }
+}
+
+async function launch(port: number, options: Located): Promise<ChildProcess> {
   const settings = options.settings ?? durable
   const isFile = settings[0]?.endsWith('.conf') === true
-  const place = ['--port', String(port), '--dir', folder, '--bind', '127.0.0.1', '--save', '']
-  const args = [...place, '--repl-diskless-sync-delay', '0']
+  const place = ['--port', String(port), '--dir', options.folder, '--bind', '127.0.0.1']
+  const args = [...place, '--save', '', '--repl-diskless-sync-delay', '0']
   const ordered = isFile
     ? [settings[0] ?? '', ...args, ...settings.slice(1)]
     : [...args, ...settings]
@@ -57,7 +89,6 @@ async function launch(port: number, options: RedisOptions): Promise<RedisServer>
     env: { ...process.env, ...options.environment },
   })
   let output = ''
-  const exited = new Promise<void>((resolve) => child.once('close', () => resolve()))
   child.on('error', (error) => {
     output += error.message
   })
@@ -68,34 +99,14 @@ async function launch(port: number, options: RedisOptions): Promise<RedisServer>
   }
   const isUp = (): boolean => /Ready to accept connections|Sentinel ID is/.test(output)
   const until = performance.now() + 20_000
-  while (!isUp() && options.unseen !== true) {
-    if (child.exitCode !== null || performance.now() > until || child.pid === undefined) {
+  while (!isUp()) {
+    if (child.exitCode !== null || child.pid === undefined || performance.now() > until) {
       child.kill('SIGKILL')
       throw new Error(`redis-server on port ${port} did not start: ${output}`)
     }
     await sleep(10)
   }
-  const kill = async (signal: NodeJS.Signals = 'SIGKILL'): Promise<void> => {
-    if (child.exitCode === null && child.signalCode === null) child.kill(signal)
-    if (signal === 'SIGKILL') child.kill('SIGCONT')
-    await exited
-  }
-  return {
-    port,
-    folder,
-    address: `127.0.0.1:${port}`,
-    process: child,
-    command: (...words) => redisCommand(port, words),
-    restart: async (changed) => {
-      await kill()
-      return launch(port, { ...options, settings: changed ?? settings, folder })
-    },
-    kill,
-    remove: async () => {
-      await kill()
-      rmSync(folder, { recursive: true, force: true })
-    },
-  }
+  return child
 }
 
 export interface RedisGroup {
