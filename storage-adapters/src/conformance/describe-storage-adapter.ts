@@ -7,6 +7,7 @@ import type { StorageAdapter } from '../storage-adapter.ts'
 import { describeClients } from './clients.ts'
 import { describeConcurrency } from './concurrency.ts'
 import { describeCrash } from './crash.ts'
+import { describeDifferential } from './differential.ts'
 import { describeDurability } from './durability.ts'
 import { describeFencing } from './fencing.ts'
 import { describeKeys } from './keys.ts'
@@ -69,6 +70,7 @@ export function describeStorageAdapter(name: string, underTest: StorageAdapterUn
       describeKeys(subject)
       describeConcurrency(subject)
       describeLimits(subject, underTest.durable)
+      describeDifferential(subject, underTest.durable)
     }
     if (underTest.durable) describeDurability(subject)
     if (underTest.another) describeClients(subject, underTest.another)

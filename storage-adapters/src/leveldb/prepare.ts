@@ -20,6 +20,7 @@ export type PreparedOperation =
     }
   | { readonly kind: 'trim'; readonly log: string; readonly beforeOffset: number }
   | { readonly kind: 'drop-log'; readonly log: string }
+  | { readonly kind: 'begin-log'; readonly log: string; readonly offset: number }
 
 export function prepareCommit(request: CommitRequest): PreparedOperation[] {
   return request.operations.map((operation) => prepareOperation(request.shard, operation))
@@ -44,6 +45,7 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
       return { kind: 'delete-range', range: valueRange(shard, operation.from, operation.to) }
     case 'trim':
     case 'drop-log':
+    case 'begin-log':
       return operation
     default:
       operation satisfies never

@@ -16,12 +16,15 @@ import type {
 } from '../storage-adapter.ts'
 import { type Engine, type Snapshot, walk } from './engine.ts'
 import {
+  allShardsRange,
   batchRange,
   describeBatchKey,
+  type KeyRange,
   logHeadKey,
   logHeadRange,
   nameOf,
   shardHeadKey,
+  shardOf,
   valueKey,
   valueRange,
 } from './keys.ts'
@@ -113,7 +116,25 @@ export async function readLogs(engine: Engine, shard: number): Promise<LogInfo[]
   return infos
 }
 
-export async function readStats(engine: Engine, shard: number): Promise<ShardStats> {
+/** One seek for each shard. */
+export async function readShards(engine: Engine): Promise<number[]> {
+  const shards: number[] = []
+  let next: number | undefined = 0
+  while (next !== undefined) {
+    const range: KeyRange = { from: shardHeadKey(next), to: allShardsRange.to }
+    const [key] = await engine.keys({ gte: range.from, lt: range.to, limit: 1 }).all()
+    if (key === undefined) break
+    const shard = shardOf(key)
+    shards.push(shard)
+    next = shard < 0xffff_ffff ? shard + 1 : undefined
+  }
+  return shards
+}
+
+export async function readStats(
+  engine: Engine,
+  shard: number,
+): Promise<Omit<ShardStats, 'incarnation'>> {
   const headKey = shardHeadKey(shard)
   const stored = await engine.get(headKey)
   const head = stored ? decodeShardHead(unsealValue(headKey, stored)) : newShardHead()

@@ -13,6 +13,12 @@ export class MemoryLog {
   bytes = 0
   readonly #batches: StoredBatch[] = []
 
+  /** Of an empty log. */
+  beginAt(offset: number): void {
+    this.startOffset = offset
+    this.endOffset = offset
+  }
+
   /** The batch follows the log's end: the caller has checked. Keeps a copy. */
   append(batch: Uint8Array): void {
     this.endOffset = nextOffset(batch)
@@ -20,14 +26,14 @@ export class MemoryLog {
     this.bytes += batch.length
   }
 
-  /** Returns the bytes that were freed. */
-  trim(beforeOffset: number): number {
+  /** Returns what was freed. */
+  trim(beforeOffset: number): { bytes: number; batches: number } {
     const count = this.#indexOf(beforeOffset)
     const removed = this.#batches.splice(0, count)
     const freed = removed.reduce((sum, batch) => sum + batch.bytes.length, 0)
     this.bytes -= freed
     this.startOffset = (removed.at(-1)?.lastOffset ?? this.startOffset - 1) + 1
-    return freed
+    return { bytes: freed, batches: removed.length }
   }
 
   read(fromOffset: number, bytesMax: number): ReadResult {

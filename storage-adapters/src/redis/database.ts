@@ -33,7 +33,7 @@ export class Database {
   /** For a shard that has no head: the id of the data. DATA_LOSS when it had one before. */
   async incarnationFor(shard: number, hasHead: boolean): Promise<string> {
     if (hasHead) return ''
-    if ((await this.#field(shardField(shard))) !== undefined) {
+    if (await this.isNoted(shard)) {
       if (this.#acceptDataLoss) return randomUUID()
       throw new StorageError('DATA_LOSS', `Shard ${shard} has lost its head and all that it had`)
     }
@@ -48,10 +48,14 @@ export class Database {
   async noteShard(shard: number): Promise<void> {
     if (this.#noted.has(shard)) return
     // Asked first: a write would be refused when memory is short, and a fence must not be.
-    if ((await this.#field(shardField(shard))) === undefined) {
+    if (!(await this.isNoted(shard))) {
       await this.#link.command('hset', [this.#key, shardField(shard), '1'])
     }
     this.#noted.add(shard)
+  }
+
+  async isNoted(shard: number): Promise<boolean> {
+    return (await this.#field(shardField(shard))) !== undefined
   }
 
   /** Numbers of all shards that were ever opened. */

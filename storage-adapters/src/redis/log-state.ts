@@ -35,6 +35,15 @@ const marksMax = 64
 /** The last batch that ends at or before the offset; undefined when there is none. */
 export type FindBatch = (log: string, offset: number) => Promise<BatchId | undefined>
 
+export function beginLog(log: LogState, offset: number): void {
+  Object.assign(log, noLog, {
+    exists: true,
+    startOffset: offset,
+    endOffset: offset,
+    markedFrom: offset,
+  })
+}
+
 export function appendTo(
   log: LogState,
   operation: Extract<LogOperation, { kind: 'append' }>,

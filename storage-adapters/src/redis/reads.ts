@@ -171,7 +171,7 @@ interface Entry {
   readonly stored: Buffer
 }
 
-function entriesOf(reply: unknown): Entry[] {
+export function entriesOf(reply: unknown): Entry[] {
   return (reply as [Buffer, Buffer[]][]).map(([id, fields]) => ({
     id: id.toString(),
     stored: fields[1] ?? Buffer.alloc(0),
@@ -263,7 +263,11 @@ export async function countValues(
 const sealBytes = 4
 
 /** In steps, since it may be long: a log that comes or goes meanwhile may be in it or not. */
-async function logHeads(link: Link, prefix: string, shard: number): Promise<Map<string, Buffer>> {
+export async function logHeads(
+  link: Link,
+  prefix: string,
+  shard: number,
+): Promise<Map<string, Buffer>> {
   const heads = new Map<string, Buffer>()
   const { logs } = shardKeys(prefix, shard)
   let cursor = '0'

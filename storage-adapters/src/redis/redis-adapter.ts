@@ -8,6 +8,7 @@ import { StorageError } from '../errors.ts'
 import { commitBytesMax } from '../limits.ts'
 import type { Logger } from '../logger.ts'
 import type {
+  AdoptRequest,
   CommitRequest,
   KeyValue,
   LogInfo,
@@ -16,6 +17,7 @@ import type {
   ReadRequest,
   ReadResult,
   ScanRequest,
+  ShardCheck,
   ShardStats,
   StorageAdapter,
 } from '../storage-adapter.ts'
@@ -29,6 +31,7 @@ import {
   checkShardEpoch,
   commitBytes,
 } from '../validation.ts'
+import { checkStoredShard } from './check.ts'
 import { type Client, connected, createClient, primariesOf } from './client.ts'
 import { Database } from './database.ts'
 import { shardKeys } from './keys.ts'
@@ -155,6 +158,11 @@ class RedisAdapter implements StorageAdapter {
     return readLogs(this.#parts.link, this.#prefix, shard)
   }
 
+  async shards(): Promise<number[]> {
+    this.#checkUsable()
+    return this.#parts.database.shards()
+  }
+
   async stats(shard: number): Promise<ShardStats> {
     this.#checkUsable()
     checkShard(shard)
@@ -169,7 +177,22 @@ class RedisAdapter implements StorageAdapter {
       logs: logs.length,
       keys: values.keys,
       bytes: logs.reduce((sum, { bytes }) => sum + bytes, values.bytes),
+      incarnation: head.incarnation,
     }
+  }
+
+  async check(shard: number): Promise<ShardCheck> {
+    this.#checkUsable()
+    checkShard(shard)
+    const { link, database } = this.#parts
+    const isNoted = await database.isNoted(shard)
+    return checkStoredShard(link, this.#prefix, { shard, isNoted })
+  }
+
+  async adopt(request: AdoptRequest): Promise<void> {
+    this.#checkUsable()
+    checkShardEpoch(request.shard, request.epoch)
+    await this.#shard(request.shard).adopt(request)
   }
 
   async close(shard: number, epoch: number): Promise<void> {

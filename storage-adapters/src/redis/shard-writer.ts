@@ -12,12 +12,19 @@ import { StorageError } from '../errors.ts'
 import { admitCommitNumber, admitDrop, admitOpen, admitOwner } from '../fencing.ts'
 import { checkLogEnds } from '../log-ends.ts'
 import { sealValue } from '../sealed-values.ts'
-import type { CommitRequest, OpenRequest, OpenResult } from '../storage-adapter.ts'
+import type { AdoptRequest, CommitRequest, OpenRequest, OpenResult } from '../storage-adapter.ts'
 import { commitBytes } from '../validation.ts'
 import type { Database } from './database.ts'
 import { type ShardKeys, sealKeys, shardKeys } from './keys.ts'
 import type { Link } from './link.ts'
-import { appendTo, type LogOperation, type LogState, noLog, trimLog } from './log-state.ts'
+import {
+  appendTo,
+  beginLog,
+  type LogOperation,
+  type LogState,
+  noLog,
+  trimLog,
+} from './log-state.ts'
 import { Program } from './program.ts'
 import { findBatch, logNames, readLogHead } from './reads.ts'
 import { commitScript, freeScript, headScript, purgeScript, type Script } from './scripts.ts'
@@ -90,6 +97,16 @@ export class ShardWriter {
     return this.#submit(request, async () => undefined)
   }
 
+  adopt(request: AdoptRequest): Promise<void> {
+    const { epoch, commitNumber, incarnation } = request
+    return this.#alone(() =>
+      this.#changeHead((head) => {
+        admitOwner(head, head.isOpen && head.session === this.#session, request)
+        return { ...head, commitNumber, commitEpoch: epoch, incarnation }
+      }),
+    )
+  }
+
   close(epoch: number): Promise<void> {
     return this.#alone(() =>
       this.#changeHead((head) => {
@@ -100,16 +117,21 @@ export class ShardWriter {
   }
 
   drop(epoch: number): Promise<void> {
+    const { shard, database } = this.#context
     return this.#alone(async () => {
+      await this.#load()
+      const made = await database.incarnationFor(shard, this.#known?.bytes.length !== 0)
       await this.#changeHead((head) => {
-        admitDrop(head, this.#context.shard, epoch)
-        const { incarnation, generation } = head
+        admitDrop(head, shard, epoch)
+        const { generation } = head
+        const incarnation = head.incarnation || made
         const session = newSession()
         return {
           ...newStoredHead(),
           ...{ epoch, dropped: true, session, incarnation, generation: generation + 1 },
         }
       })
+      await database.noteShard(shard)
       await this.#purge()
     })
   }
@@ -300,7 +322,10 @@ export class ShardWriter {
     admitOwner(head, isOpen, request)
     if (!admitCommitNumber(head, request)) return undefined
     const logs = await this.#stageLogs(stage, request)
-    checkLogEnds(request.operations, (log) => logs.get(log)?.endOffset ?? 0)
+    checkLogEnds(request.operations, (name) => {
+      const log = logs.get(name)
+      return log?.exists ? log.endOffset : undefined
+    })
     return logs
   }
 
@@ -364,6 +389,9 @@ export class ShardWriter {
       case 'drop-log':
         if (log.exists) program.dropBatches(operation.log)
         Object.assign(log, noLog)
+        return
+      case 'begin-log':
+        beginLog(log, operation.offset)
         return
       default:
         operation satisfies never
