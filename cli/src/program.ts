@@ -16,6 +16,7 @@ import {
 } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
+import { addStorageCommands } from './storage-commands.ts'
 
 export interface Environment {
   /** Folder of the state files. */
@@ -135,6 +136,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   }
   addClusterCommands(program, { act, isTerminal: environment.isTerminal.stdout })
   addRoleHelp(program)
+  addStorageCommands(program, act)
   return program
 }
 

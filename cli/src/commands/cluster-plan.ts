@@ -69,13 +69,19 @@ function planNew(asked: AskedCluster, { name, folder }: { name: string; folder: 
 /** The same cluster with what is new; its identity, ports and data stay. */
 function converge(asked: AskedCluster, known: ClusterState): Planned {
   refuseOther(asked, known)
-  const settings = [...known.settings, ...storageOf(asked, known.storageUrl).settings]
+  const { storageUrl, settings: more } = storageOf(asked, known.storageUrl)
+  const settings = [...known.settings, ...more]
   const present = Math.max(0, ...nodesOf(known, 'broker').map(({ name }) => numberOf(name)))
   const brokers = Math.max(present, asked.nodes ?? 0)
-  const plan = { ...known, settings }
+  const plan = { ...known, storageUrl, settings }
   const counts = { placement: nodesOf(known, 'placement').length, brokers }
   const nodes = planNodes(plan, counts).map((node) => withProcessOf(known, node))
   const notes: string[] = []
+  if (storageUrl !== known.storageUrl) {
+    notes.push(
+      `storage is ${withoutPassword(storageUrl)} from now on; what is in ${withoutPassword(known.storageUrl)} is moved by robust storage export and import only`,
+    )
+  }
   if (asked.nodes !== undefined && asked.nodes < present) {
     notes.push(`${known.name} has ${present} brokers; up adds nodes and removes none`)
   }
@@ -106,8 +112,11 @@ function refuseOther(asked: AskedCluster, known: ClusterState): void {
     preset: asked.preset,
     placement: asked.placement,
   }
+  const isDown = known.nodes.every(({ pid }) => pid === null)
   for (const [option, value] of Object.entries(wants)) {
     if (value === undefined || value === has[option]) continue
+    // Its data can have been moved meanwhile; the Placement Center notices when it was not.
+    if (option === 'storage' && isDown) continue
     const flag = option === 'portOffset' ? 'port-offset' : option
     throw new CliError('CLUSTER_EXISTS', {
       message: `cluster ${known.name} exists with --${flag} ${withoutPassword(has[option] ?? '')}`,

@@ -164,10 +164,10 @@ function parseTls(isTls: boolean, options: UrlOptions): TlsFiles | undefined {
   return undefined
 }
 
-/** Braces would move the hash tag, and shards of one cluster would not be told from another's. */
+/** Braces would move the hash tag; a colon would put one prefix inside another. */
 function parsePrefix(prefix: string): string {
-  if (/^[\w.:/-]{1,100}$/.test(prefix)) return prefix
-  throw invalid('prefix has letters, digits and _ . : / - only, 100 at most')
+  if (/^[\w./-]{1,100}$/.test(prefix)) return prefix
+  throw invalid('prefix has letters, digits and _ . / - only, 100 at most')
 }
 
 function parseCount(options: UrlOptions, name: string, otherwise: number): number {
