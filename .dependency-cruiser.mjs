@@ -135,6 +135,10 @@ const storage = [
     from: { path: '^storage-adapters/src/leveldb/', pathNot: [TEST] },
     to: { path: [NPM, '^proto/'], pathNot: [`${NPM}classic-level/`] },
   }),
+  forbid('redis-adapter-has-one-library', 'One client library per adapter folder.', {
+    from: { path: '^storage-adapters/src/redis/', pathNot: [TEST] },
+    to: { path: [NPM, '^proto/'], pathNot: [`${NPM}ioredis/`] },
+  }),
   forbid('remote-storage-has-one-library', 'One client library per adapter folder.', {
     from: { path: '^storage-adapters/src/(remote|service|wire)/', pathNot: [TEST] },
     to: { path: NPM, pathNot: [`${NPM}@grpc/grpc-js/`] },
@@ -142,7 +146,10 @@ const storage = [
   forbid('rest-of-storage-has-no-library', 'Memory, record batches and the port need none.', {
     from: {
       path: '^storage-adapters/src/',
-      pathNot: ['^storage-adapters/src/((leveldb|remote|service|wire)/|main\\.ts$)', ...TEST_ONLY],
+      pathNot: [
+        '^storage-adapters/src/((leveldb|redis|remote|service|wire)/|main\\.ts$)',
+        ...TEST_ONLY,
+      ],
     },
     to: { path: [NPM, '^proto/'] },
   }),

@@ -39,7 +39,7 @@ export default defineConfig({
           name: 'end-to-end',
           // Generous: a condition that holds is seen at once, and a slow machine is no defect.
           expect: { poll: { timeout: 30_000 } },
-          include: ['test/{end-to-end,cluster}/**/*.test.ts', 'test/chaos/*-chaos.test.ts'],
+          include: ['test/{end-to-end,cluster,storage}/**/*.test.ts', 'test/chaos/*-chaos.test.ts'],
           globalSetup: ['test/support/debian-tools.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,

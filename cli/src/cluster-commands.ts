@@ -42,7 +42,13 @@ function addUp(cluster: Command, { act }: Wiring): void {
     .option('--placement <count|list>', 'Placement Center nodes (3), or HOST:PORT,... of others')
     .option(
       '--storage <url>',
-      'leveldb:PATH, memory: or robust://HOST:PORT (leveldb in the data folder)',
+      'leveldb:PATH, memory:, redis://HOST:PORT or robust://HOST:PORT (leveldb in the data folder)',
+    )
+    .addOption(
+      new Option(
+        '--durability <level>',
+        'strict: refuse storage that could lose what it acknowledged',
+      ).choices(['strict', 'as-configured']),
     )
     .option('--data <dir>', 'data folder (beside the state file)')
     .option('--port-offset <k>', 'added to every standard port (0)', integer(0, 65_000))

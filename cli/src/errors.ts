@@ -9,6 +9,7 @@ export type ErrorId =
   | 'CLUSTER_EXISTS'
   | 'CLUSTER_BUSY'
   | 'CANNOT_WRITE'
+  | 'DATA_LOSS'
   | 'BAD_STATE_FILE'
   | 'NODE_FAILED'
   | 'NODE_NOT_RUNNING'

@@ -18,6 +18,7 @@ import {
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
 import { addSecurityCommands } from './security-commands.ts'
+import { addStorageCommands } from './storage-commands.ts'
 import { addTopicCommands } from './topic-commands.ts'
 
 export interface Environment {
@@ -142,6 +143,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addTopicCommands(program, wiring)
   addSecurityCommands(program, wiring)
   addRoleHelp(program)
+  addStorageCommands(program, act)
   return program
 }
 

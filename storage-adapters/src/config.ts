@@ -6,13 +6,15 @@ export interface StorageNodeConfig {
   readonly port: number
   readonly url: string
   readonly acceptDataLoss: boolean
+  readonly strict: boolean
 }
 
 export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-export const usage = 'storage --url leveldb:PATH|memory: [--listen HOST:PORT] [--accept-data-loss]'
+export const usage =
+  'storage --url leveldb:PATH|memory:|redis://HOST:PORT [--listen HOST:PORT] [--durability strict] [--accept-data-loss]'
 
 /** Throws UsageError, saying which flag is wrong. */
 export function parseStorageConfig(args: readonly string[]): StorageNodeConfig {
@@ -25,6 +27,7 @@ export function parseStorageConfig(args: readonly string[]): StorageNodeConfig {
     ...parseListen(flags.listen),
     url: flags.url,
     acceptDataLoss: flags['accept-data-loss'],
+    strict: parseDurability(flags.durability),
   }
 }
 
@@ -36,12 +39,18 @@ function parseFlags(args: readonly string[]) {
         listen: { type: 'string', default: '127.0.0.1:1778' },
         url: { type: 'string' },
         'accept-data-loss': { type: 'boolean', default: false },
+        durability: { type: 'string', default: 'as-configured' },
       },
     })
     return values
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error })
   }
+}
+
+function parseDurability(level: string): boolean {
+  if (level === 'strict' || level === 'as-configured') return level === 'strict'
+  throw new UsageError(`--durability: ${level} is not strict or as-configured`)
 }
 
 function parseListen(listen: string): { host: string; port: number } {

@@ -7,6 +7,7 @@ export { type LevelDbStorageOptions, openLevelDbStorage } from './leveldb/leveld
 export { nameBytesMax } from './limits.ts'
 export { storageMain } from './main.ts'
 export { createMemoryStorage, type MemoryStorageOptions } from './memory/memory-adapter.ts'
+export { openStorageForReading } from './open-for-reading.ts'
 export { type OpenStorageOptions, openStorage } from './open-storage.ts'
 export {
   type CompactedBatchOptions,
@@ -43,6 +44,9 @@ export {
   setBaseOffset,
   setLeaderEpoch,
 } from './record-batch/record-batch.ts'
+export { purgeRedis } from './redis/purge.ts'
+export { openRedisStorage, type RedisStorageOptions } from './redis/redis-adapter.ts'
+export { parseRedisUrl, type RedisTarget } from './redis/redis-url.ts'
 export { connectRemoteStorage, type RemoteStorageOptions } from './remote/remote-adapter.ts'
 export {
   type StorageNode,
@@ -55,6 +59,7 @@ export {
   type StorageServiceOptions,
 } from './service/storage-service.ts'
 export type {
+  AdoptRequest,
   CommitRequest,
   KeyValue,
   LogInfo,
@@ -64,6 +69,17 @@ export type {
   ReadRequest,
   ReadResult,
   ScanRequest,
+  ShardCheck,
   ShardStats,
   StorageAdapter,
 } from './storage-adapter.ts'
+export { isSharedStorage, withoutPasswords } from './storage-url.ts'
+export { checkByReads } from './transfer/check-by-reads.ts'
+export { decodeFrames, encodeFrames, type Frame } from './transfer/export-file.ts'
+export {
+  exportFrames,
+  type ImportOptions,
+  importFrames,
+  nothingTransferred,
+  type Transferred,
+} from './transfer/transfer.ts'

@@ -3,21 +3,34 @@ import { StorageError } from './errors.ts'
 import { baseOffset, nextOffset } from './record-batch/record-batch.ts'
 import type { Operation } from './storage-adapter.ts'
 
-/** Throws GAP. `endOf` gives the stored end of a log, 0 for one that does not exist. */
+/** Throws GAP. `logOf` gives the stored end of a log, undefined for one that does not exist. */
 export function checkLogEnds(
   operations: readonly Operation[],
-  endOf: (log: string) => number,
+  logOf: (log: string) => number | undefined,
 ): void {
   const ends = new Map<string, number>()
+  const exists = new Map<string, boolean>()
   for (const operation of operations) {
-    if (operation.kind === 'drop-log') ends.set(operation.log, 0)
+    if (operation.kind === 'drop-log') {
+      ends.set(operation.log, 0)
+      exists.set(operation.log, false)
+    }
+    if (operation.kind === 'begin-log') {
+      const { log, offset } = operation
+      if (exists.get(log) ?? logOf(log) !== undefined) {
+        throw new StorageError('GAP', `Log ${log} exists, and cannot begin at ${offset}`)
+      }
+      ends.set(log, offset)
+      exists.set(log, true)
+    }
     if (operation.kind !== 'append') continue
     const { log, expectedOffset, batch } = operation
-    const end = ends.get(log) ?? endOf(log)
+    const end = ends.get(log) ?? logOf(log) ?? 0
     if (expectedOffset !== end) {
       throw new StorageError('GAP', `Log ${log} ends at ${end}, append expects ${expectedOffset}`)
     }
     ends.set(log, nextOffset(batch))
+    exists.set(log, true)
   }
 }
 

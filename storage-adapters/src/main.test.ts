@@ -151,10 +151,10 @@ describe('openStorage', () => {
     const level = await openStorage(`leveldb:${directory}`, { logger: silent })
     expect(level.capabilities.adapter).toBe('leveldb')
     await level.stop()
-    for (const url of ['', 'redis://x', 'constructor:', 'memory', '/tmp/x']) {
+    for (const url of ['', 'redisx://x', 'constructor:', 'memory', '/tmp/x']) {
       await expect(openStorage(url, { logger: silent })).rejects.toMatchObject({
         code: 'INVALID',
-        message: expect.stringContaining('memory:, leveldb:PATH and robust://HOST:PORT'),
+        message: expect.stringContaining('memory:, leveldb:PATH, redis://HOST:PORT'),
       })
     }
     for (const url of [
@@ -164,6 +164,8 @@ describe('openStorage', () => {
       'robust://a',
       'robust://a:0',
       'robust://a:1,b',
+      'redis://',
+      'redis://a?nonsense=1',
     ]) {
       await expectCode(openStorage(url, { logger: silent }), 'INVALID')
     }
@@ -177,10 +179,11 @@ describe('parseStorageConfig', () => {
       port: 1778,
       url: 'memory:',
       acceptDataLoss: false,
+      strict: false,
     })
     expect(
       parseStorageConfig(['--url', 'leveldb:x', '--listen', '[::1]:99', '--accept-data-loss']),
-    ).toEqual({ host: '::1', port: 99, url: 'leveldb:x', acceptDataLoss: true })
+    ).toEqual({ host: '::1', port: 99, url: 'leveldb:x', acceptDataLoss: true, strict: false })
   })
 
   test('parseStorageConfig says which flag is wrong', () => {

@@ -15,10 +15,16 @@ export interface StorageAdapter {
   readonly capabilities: Capabilities
 
   /**
+   * How near the storage is to refusing what adds with FULL: 0, or absent, is room enough, 1 is full. Cheap
+   * to read, at most a second or two old. From 0.75 on publishers should be slowed, from 0.9 on held.
+   */
+  readonly pressure?: number
+
+  /**
    * Fences the shard: durably stores `epoch` if it is higher than the stored one, and only then answers.
    * The same epoch with the same owner is idempotent. Rejects with FENCED for a lower epoch, or the
-   * same epoch with another owner. The service that holds the data forgets who has opened what when it
-   * restarts, so that every commit after that is NOT_OPEN until the owner opens again.
+   * same epoch with another owner. Who has opened what is forgotten at a new start of the process that serves
+   * the adapter, so that every commit after that is NOT_OPEN until the owner opens again.
    */
   open(request: OpenRequest): Promise<OpenResult>
 
@@ -49,6 +55,9 @@ export interface StorageAdapter {
   /** Every log of the shard that has not been dropped, by name in UTF-8 byte order. Needs no lease. */
   logs(shard: number): Promise<LogInfo[]>
 
+  /** Numbers of all shards that were ever opened, dropped ones too, in order. */
+  shards(): Promise<number[]>
+
   /** May walk over all keys of the shard: for people and reports, not for the hot path. */
   stats(shard: number): Promise<ShardStats>
 
@@ -64,6 +73,19 @@ export interface StorageAdapter {
    * takes a higher epoch than the drop's and finds it empty, with commit number 0.
    */
   drop(shard: number, epoch: number): Promise<void>
+
+  /**
+   * Looks at everything that is kept for the shard: each checksum, the joints of its logs, each key. Writes
+   * nothing. Absent where the data is behind another process, which can be asked by its reads only.
+   */
+  check?(shard: number): Promise<ShardCheck>
+
+  /**
+   * Makes the shard, filled by a copy under this epoch, count as the one it was copied from: gives it that
+   * one's commit number, and the data that one's incarnation. NOT_OPEN unless it is open at the epoch;
+   * INVALID when the data is older than this adapter and is another's.
+   */
+  adopt?(request: AdoptRequest): Promise<void>
 
   /** Waits for commits in flight, then releases files and sockets. Idempotent. */
   stop(): Promise<void>
@@ -107,6 +129,8 @@ export type Operation =
   | { kind: 'replace'; log: string; batch: Uint8Array }
   /** All of it goes; a later append begins at offset 0 again. */
   | { kind: 'drop-log'; log: string }
+  /** A log that does not exist begins, empty, at the offset; GAP when there is one. For copies of logs. */
+  | { kind: 'begin-log'; log: string; offset: number }
 
 /** From below the log's start it begins at the start; from its end on it is empty. */
 export interface ReadRequest {
@@ -152,4 +176,22 @@ export interface ShardStats {
   readonly keys: number
   /** Of batches and values; what an engine adds is not counted. */
   readonly bytes: number
+  /** As `open` gives it; empty when the shard was never opened. */
+  readonly incarnation: string
+}
+
+export interface ShardCheck {
+  readonly logs: number
+  readonly batches: number
+  readonly keys: number
+  readonly bytes: number
+  /** What is wrong, each in one line that names the log or the key; empty when all is well. */
+  readonly problems: readonly string[]
+}
+
+export interface AdoptRequest {
+  readonly shard: number
+  readonly epoch: number
+  readonly commitNumber: number
+  readonly incarnation: string
 }

@@ -72,8 +72,9 @@ export function checkRead(request: ReadRequest): void {
 
 export function checkScan(request: ScanRequest): void {
   checkShard(request.shard)
-  checkName(request.from, 'key')
-  checkName(request.to, 'key')
+  // One byte more than a key: the bound that is just behind the longest one.
+  checkName(request.from, 'key', nameBytesMax + 1)
+  checkName(request.to, 'key', nameBytesMax + 1)
   checkCount(request.limit, 'limit')
 }
 
@@ -84,13 +85,13 @@ export function checkShard(shard: number): void {
 }
 
 /** A name is any string that UTF-8 can hold, empty or with control characters included. */
-export function checkName(name: string, what: string): void {
+export function checkName(name: string, what: string, bytesMax = nameBytesMax): void {
   if (typeof name !== 'string' || loneSurrogate.test(name)) {
     throw new StorageError('INVALID', `The ${what} is not well-formed text`)
   }
   // Three bytes per UTF-16 unit is the most that UTF-8 takes.
-  if (name.length * 3 > nameBytesMax && Buffer.byteLength(name) > nameBytesMax) {
-    throw new StorageError('TOO_LARGE', `The ${what} is longer than ${nameBytesMax} bytes`)
+  if (name.length * 3 > bytesMax && Buffer.byteLength(name) > bytesMax) {
+    throw new StorageError('TOO_LARGE', `The ${what} is longer than ${bytesMax} bytes`)
   }
 }
 
@@ -111,6 +112,7 @@ function operationBytes(operation: Operation): number {
       )
     case 'trim':
     case 'drop-log':
+    case 'begin-log':
       return operationOverheadBytes + Buffer.byteLength(operation.log)
     default:
       operation satisfies never
@@ -139,6 +141,10 @@ function checkOperation(operation: Operation): void {
     case 'drop-log':
     case 'replace':
       checkName(operation.log, 'log')
+      return
+    case 'begin-log':
+      checkName(operation.log, 'log')
+      checkCount(operation.offset, 'offset')
       return
     default:
       operation satisfies never

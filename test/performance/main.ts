@@ -132,7 +132,10 @@ function stopOnSignal(): void {
 }
 
 try {
-  process.exitCode = await main()
+  if (process.argv[2] === 'storage') {
+    const { benchStorage } = await import('./storage/main.ts')
+    process.exitCode = await benchStorage(process.argv.slice(3))
+  } else process.exitCode = await main()
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
 } catch (error) {
   if (error instanceof UsageError) {

@@ -34,7 +34,7 @@ export class UsageError extends Error {}
 export function parseOptions(args: string[]): Options {
   const { values, positionals } = parse(args)
   if (positionals.length !== 1 || positionals[0] !== 'mqtt') {
-    throw new UsageError('name the protocol to measure: mqtt')
+    throw new UsageError('name what to measure: mqtt, or storage')
   }
   const output = values.output ?? 'table'
   if (output !== 'table' && output !== 'json') throw new UsageError('-o takes table or json')

@@ -15,6 +15,7 @@ interface Tool {
 
 const TOOLS: readonly Tool[] = [
   { command: 'mosquitto_sub', packages: ['mosquitto-clients', 'mosquitto'], service: 'mosquitto' },
+  { command: 'redis-server', packages: ['redis-server'], service: 'redis-server' },
 ]
 
 /** What the machine offers; replaced in tests. */

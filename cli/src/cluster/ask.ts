@@ -4,7 +4,7 @@ import { inspectBroker, isServing, placementStatus } from '../clients.ts'
 import { placementOf } from './launch.ts'
 import { nodeState } from './nodes.ts'
 import { type ClusterState, nodesOf } from './state.ts'
-import { storageFor } from './topology.ts'
+import { isRedis, storageFor } from './topology.ts'
 import type { Answers } from './view.ts'
 
 export async function askCluster(state: ClusterState): Promise<Answers> {
@@ -19,7 +19,8 @@ export async function askCluster(state: ClusterState): Promise<Answers> {
   const willAnswer = (candidates: readonly string[]): readonly string[] =>
     candidates.filter((candidate) => !silent.has(candidate))
   const ours = nodesOf(state, 'broker').filter(({ name }) => processes.get(name) === 'running')
-  const storage = addressesOf(storageFor(state))
+  // Redis answers no health check of ours: the brokers tell whether it serves.
+  const storage = isRedis(state.storageUrl) ? [] : addressesOf(storageFor(state))
   const [placement, brokers, serving] = await Promise.all([
     askEach(willAnswer(placementOf(state)), placementStatus),
     inspectAll(ours.map(({ name, ports }) => [name, address(ports)])),
@@ -79,6 +80,6 @@ function present<T>(
 function addressesOf(storageUrl: string): readonly string[] {
   return storageUrl
     .replace(/^robust:\/\//, '')
-    .replace(/\/$/, '')
+    .replace(/\/?(\?.*)?$/, '')
     .split(',')
 }

@@ -6,6 +6,7 @@ import {
   placementAddresses,
   planNodes,
   portUses,
+  withoutPassword,
 } from './topology.ts'
 
 const plan: ClusterPlan = {
@@ -71,6 +72,22 @@ describe('planNodes', () => {
     const remote = { storageUrl: 'robust://10.0.0.1:1778' }
     expect(argsOf('broker-1', remote)).toContain('robust://10.0.0.1:1778')
     expect(argsOf('storage-1', remote)).toEqual([])
+  })
+
+  test('planNodes gives brokers Redis itself, in each of its forms', () => {
+    for (const form of ['redis', 'rediss', 'redis+sentinel', 'rediss+cluster']) {
+      const redis = { storageUrl: `${form}://10.0.0.1:6379/main` }
+      expect(argsOf('broker-1', redis)).toContain(redis.storageUrl)
+      expect(argsOf('storage-1', redis)).toEqual([])
+    }
+  })
+
+  test('withoutPassword hides passwords, and no more', () => {
+    expect(withoutPassword('redis://u:pw@a:1?sentinel-password=x&wait=1')).toBe(
+      'redis://u:***@a:1?sentinel-password=***&wait=1',
+    )
+    expect(withoutPassword('redis://:pw@a')).toBe('redis://:***@a')
+    expect(withoutPassword('leveldb:/a:b@c')).toBe('leveldb:/a:b@c')
   })
 
   test('planNodes starts no Placement Center where one is given', () => {

@@ -68,7 +68,7 @@ export function planNodes(plan: ClusterPlan, { placement, brokers }: Counts): No
   const numbers = (count: number) => Array.from({ length: count }, (_, at) => at + 1)
   const inPlacement = plan.externalPlacement.length === 0 ? numbers(placement) : []
   return [
-    ...(isRemote(plan.storageUrl) ? [] : [storageNode(plan)]),
+    ...(isShared(plan.storageUrl) ? [] : [storageNode(plan)]),
     ...inPlacement.map((number) => placementNode(plan, { number, of: placement })),
     ...numbers(brokers).map((number) => brokerNode(plan, { number, placement })),
   ]
@@ -134,12 +134,30 @@ export function placementAddresses(plan: ClusterPlan, count: number): readonly s
 
 /** Where the brokers find storage. */
 export function storageFor(plan: ClusterPlan): string {
-  if (isRemote(plan.storageUrl)) return plan.storageUrl
+  if (isShared(plan.storageUrl)) return plan.storageUrl
   return `robust://${plan.host}:${portOf(plan, standardPorts.storage, 1)}`
 }
 
-export function isRemote(storageUrl: string): boolean {
-  return storageUrl.startsWith('robust:')
+/** Whether brokers reach it by themselves: a storage node somewhere, or Redis. */
+export function isShared(storageUrl: string): boolean {
+  return storageUrl.startsWith('robust:') || isRedis(storageUrl)
+}
+
+export function isRedis(storageUrl: string): boolean {
+  return /^rediss?(\+sentinel|\+cluster)?:/.test(storageUrl)
+}
+
+/** The URL of a shared storage that must keep what it acknowledges, or be refused. */
+export function strictUrl(storageUrl: string): string {
+  if (/[?&]durability=/.test(storageUrl)) return storageUrl
+  return `${storageUrl}${storageUrl.includes('?') ? '&' : '?'}durability=strict`
+}
+
+/** The URL as it may be shown. */
+export function withoutPassword(storageUrl: string): string {
+  return storageUrl
+    .replace(/^([a-z+]+:\/\/[^:@/?]*):[^@/?]*@/, '$1:***@')
+    .replaceAll(/([?&]sentinel-password=)[^&]*/g, '$1***')
 }
 
 export function portUses(host: string, nodes: readonly NodeRecord[]): PortUse[] {

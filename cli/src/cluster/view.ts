@@ -5,6 +5,7 @@
 import { type control, placement } from '@robust/proto'
 import type { ProcessState } from './process-table.ts'
 import type { ClusterState, NodeRecord, Role } from './state.ts'
+import { withoutPassword } from './topology.ts'
 
 export interface Answers {
   readonly state: ClusterState
@@ -107,7 +108,7 @@ export function viewCluster(answers: Answers): ClusterView {
   const view = {
     placement: viewPlacement(answers, best),
     storage: {
-      url: state.storageUrl,
+      url: withoutPassword(state.storageUrl),
       serving: isStorageServing(answers),
       promise: promise?.storagePromise ?? null,
     },

@@ -2,6 +2,7 @@
 import { readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { nodeState, stopNode } from '../cluster/nodes.ts'
 import { type ClusterState, type NodeRecord, nodesOf } from '../cluster/state.ts'
+import { isRedis, isShared, withoutPassword } from '../cluster/topology.ts'
 import { type Context, clusterName, requireCluster, whileLocked } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 
@@ -52,6 +53,11 @@ export async function bringDown({ store, output }: Context, state: ClusterState)
 function purge({ output }: Context, state: ClusterState): void {
   for (const { dataDir } of state.nodes) rmSync(dataDir, { recursive: true, force: true })
   rmSync(state.logDir, { recursive: true, force: true })
+  if (isShared(state.storageUrl)) {
+    const url = withoutPassword(state.storageUrl)
+    const how = isRedis(url) ? `; robust storage purge --yes ${url} removes it` : ''
+    output.warn(`what is stored in ${url} stays${how}`)
+  }
   try {
     rmdirSync(state.dataDir)
   } catch {

@@ -33,7 +33,24 @@ describe('planCluster', () => {
     expect(state.nodes[0]?.dataDir).toMatch(/\/here$/)
   })
 
-  test.each([{ storage: 'redis://x' }, { placement: 'x' }, { placement: '0' }, { set: ['x'] }])(
+  test('a cluster that is down takes another storage, and says that no data moves by itself', () => {
+    const known = planNew({})
+    const { state, notes } = planCluster({ storage: 'redis://a:1' }, { ...place, known })
+    expect(state.storageUrl).toBe('redis://a:1')
+    expect(state.nodes.some(({ role }) => role === 'storage')).toBe(false)
+    expect(state.clusterId).toBe(known.clusterId)
+    expect(notes.join()).toContain('export and import')
+  })
+
+  test('strict is told to brokers in the URL of a shared storage, to our storage node by a flag', () => {
+    const redis = planNew({ storage: 'redis://a:1', durability: 'strict' })
+    expect(redis.storageUrl).toBe('redis://a:1?durability=strict')
+    expect(redis.nodes.some(({ role }) => role === 'storage')).toBe(false)
+    const [node] = planNew({ durability: 'strict' }).nodes
+    expect(node?.args.join(' ')).toContain('--durability strict')
+  })
+
+  test.each([{ storage: 'http://x' }, { placement: 'x' }, { placement: '0' }, { set: ['x'] }])(
     'a new cluster is refused with %j',
     (asked) => {
       expect(() => planNew(asked)).toThrow('--')
@@ -79,7 +96,9 @@ describe('planCluster', () => {
     { preset: 'production' },
     { placement: '5' },
   ])('what is fixed when a cluster is made cannot be changed: %j', (asked) => {
-    const known = planNew({})
+    const stopped = planNew({})
+    const nodes = stopped.nodes.map((node) => ({ ...node, pid: 1, startTime: 'then' }))
+    const known = { ...stopped, nodes }
     expect(() => planCluster(asked, { ...place, known })).toThrow('cluster local exists with')
   })
 

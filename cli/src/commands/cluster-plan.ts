@@ -2,7 +2,14 @@
 import { randomBytes } from 'node:crypto'
 import { join, resolve } from 'node:path'
 import { type ClusterState, type NodeRecord, nodesOf } from '../cluster/state.ts'
-import { type ClusterPlan, isRemote, numberOf, planNodes } from '../cluster/topology.ts'
+import {
+  type ClusterPlan,
+  isShared,
+  numberOf,
+  planNodes,
+  strictUrl,
+  withoutPassword,
+} from '../cluster/topology.ts'
 import { CliError, usageError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 
@@ -11,6 +18,8 @@ export interface AskedCluster {
   /** How many Placement Center nodes, or the addresses of those that run elsewhere. */
   readonly placement?: string
   readonly storage?: string
+  /** `strict`: storage that promises too little is refused. */
+  readonly durability?: string
   readonly data?: string
   readonly portOffset?: number
   readonly shards?: number
@@ -47,9 +56,8 @@ function planNew(asked: AskedCluster, { name, folder }: { name: string; folder: 
     portOffset: asked.portOffset ?? 0,
     preset: asked.preset ?? 'dev',
     shards: asked.shards ?? 64,
-    storageUrl: parseStorage(asked.storage ?? `leveldb:${join(dataDir, 'storage-1')}`),
+    ...storageOf(asked, `leveldb:${join(dataDir, 'storage-1')}`),
     externalPlacement: placement.external,
-    settings: asked.set ?? [],
   }
   const nodes = planNodes(plan, { placement: placement.count, brokers })
   return {
@@ -61,13 +69,19 @@ function planNew(asked: AskedCluster, { name, folder }: { name: string; folder: 
 /** The same cluster with what is new; its identity, ports and data stay. */
 function converge(asked: AskedCluster, known: ClusterState): Planned {
   refuseOther(asked, known)
-  const settings = [...known.settings, ...(asked.set ?? [])]
+  const { storageUrl, settings: more } = storageOf(asked, known.storageUrl)
+  const settings = [...known.settings, ...more]
   const present = Math.max(0, ...nodesOf(known, 'broker').map(({ name }) => numberOf(name)))
   const brokers = Math.max(present, asked.nodes ?? 0)
-  const plan = { ...known, settings }
+  const plan = { ...known, storageUrl, settings }
   const counts = { placement: nodesOf(known, 'placement').length, brokers }
   const nodes = planNodes(plan, counts).map((node) => withProcessOf(known, node))
   const notes: string[] = []
+  if (storageUrl !== known.storageUrl) {
+    notes.push(
+      `storage is ${withoutPassword(storageUrl)} from now on; what is in ${withoutPassword(known.storageUrl)} is moved by robust storage export and import only`,
+    )
+  }
   if (asked.nodes !== undefined && asked.nodes < present) {
     notes.push(`${known.name} has ${present} brokers; up adds nodes and removes none`)
   }
@@ -89,19 +103,25 @@ function refuseOther(asked: AskedCluster, known: ClusterState): void {
   }
   const wants: Record<string, string | undefined> = {
     data: asked.data === undefined ? undefined : resolve(asked.data),
-    storage: asked.storage === undefined ? undefined : parseStorage(asked.storage),
+    storage:
+      asked.storage === undefined && asked.durability === undefined
+        ? undefined
+        : storageOf(asked, known.storageUrl).storageUrl,
     portOffset: asked.portOffset?.toString(),
     shards: asked.shards?.toString(),
     preset: asked.preset,
     placement: asked.placement,
   }
+  const isDown = known.nodes.every(({ pid }) => pid === null)
   for (const [option, value] of Object.entries(wants)) {
     if (value === undefined || value === has[option]) continue
+    // Its data can have been moved meanwhile; the Placement Center notices when it was not.
+    if (option === 'storage' && isDown) continue
     const flag = option === 'portOffset' ? 'port-offset' : option
     throw new CliError('CLUSTER_EXISTS', {
-      message: `cluster ${known.name} exists with --${flag} ${has[option]}`,
-      cause: `--${flag} ${value} was asked for; this is fixed when a cluster is made`,
-      hint: `robust cluster up --name OTHER --${flag} ${value}, or robust cluster down --purge first`,
+      message: `cluster ${known.name} exists with --${flag} ${withoutPassword(has[option] ?? '')}`,
+      cause: `--${flag} ${withoutPassword(value)} was asked for; this is fixed when a cluster is made`,
+      hint: `robust cluster up --name OTHER --${flag} ${withoutPassword(value)}, or robust cluster down --purge first`,
       exit: exitCodes.cannotCreate,
     })
   }
@@ -129,11 +149,24 @@ function parsePlacement(text: string): { count: number; external: readonly strin
   throw usageError(`--placement ${text} is neither a number nor HOST:PORT[,HOST:PORT...]`)
 }
 
+/** What is strict is told to whoever opens the storage: our node by a flag, brokers in the URL. */
+function storageOf(
+  { storage, durability, set = [] }: AskedCluster,
+  otherwise: string,
+): Pick<ClusterPlan, 'storageUrl' | 'settings'> {
+  const storageUrl = parseStorage(storage ?? otherwise)
+  if (durability !== 'strict') return { storageUrl, settings: set }
+  if (isShared(storageUrl)) return { storageUrl: strictUrl(storageUrl), settings: set }
+  return { storageUrl, settings: ['storage.durability=strict', ...set] }
+}
+
 /** Paths become absolute: the node runs in another folder. */
 function parseStorage(url: string): string {
   if (url === 'memory:') return url
   const [, path] = /^leveldb:(.+)$/.exec(url) ?? []
   if (path !== undefined) return `leveldb:${resolve(path)}`
-  if (isRemote(url)) return url
-  throw usageError(`--storage ${url}: known are memory:, leveldb:PATH and robust://HOST:PORT`)
+  if (isShared(url)) return url
+  throw usageError(
+    `--storage ${withoutPassword(url)}: known are memory:, leveldb:PATH, redis://HOST:PORT and robust://HOST:PORT`,
+  )
 }

@@ -1,6 +1,7 @@
 /** What is said when a cluster is ready: where it is, what it keeps, how to end it, what to try. */
 import { inspectBroker } from '../clients.ts'
 import { type ClusterState, type NodeRecord, nodesOf } from '../cluster/state.ts'
+import { withoutPassword } from '../cluster/topology.ts'
 import type { Context } from '../context.ts'
 import { table } from '../output.ts'
 
@@ -57,7 +58,7 @@ function facts(
 async function storagePromise(state: ClusterState): Promise<string> {
   const [broker] = nodesOf(state, 'broker')
   const reply = broker && (await inspectBroker(`${state.host}:${broker.ports['grpc']}`))
-  return reply?.storagePromise || state.storageUrl
+  return reply?.storagePromise || withoutPassword(state.storageUrl)
 }
 
 function endpoints({ host }: ClusterState, { ports }: NodeRecord): string {
@@ -77,7 +78,7 @@ function summaryJson(
     seconds: Number(seconds.toFixed(3)),
     dataDir,
     logDir,
-    storage: { url: storageUrl, promise },
+    storage: { url: withoutPassword(storageUrl), promise },
     nodes: state.nodes.map((node) => ({
       name: node.name,
       role: node.role,

@@ -4,6 +4,7 @@ import { makeFolder } from '../cluster/folders.ts'
 import { launch } from '../cluster/launch.ts'
 import { nodeState, signalNode } from '../cluster/nodes.ts'
 import type { ClusterState } from '../cluster/state.ts'
+import { isRedis } from '../cluster/topology.ts'
 import { type Context, clusterName, whileLocked } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { type AskedCluster, planCluster } from './cluster-plan.ts'
@@ -31,6 +32,10 @@ async function bringUp(context: Context, name: string, options: UpOptions): Prom
   const folder = store.folder(name)
   const { state, notes } = planCluster(options, { name, folder, known })
   for (const note of notes) output.warn(note)
+  if (known === undefined && isRedis(state.storageUrl)) {
+    const { refuseForeignData } = await import('./cluster-storage.ts')
+    await refuseForeignData(context, state.storageUrl)
+  }
   const nodes = state.nodes.filter((node) => nodeState(node) === 'stopped')
   for (const node of state.nodes) {
     if (nodeState(node) === 'paused') signalNode(node, 'SIGCONT')

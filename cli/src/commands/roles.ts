@@ -1,8 +1,8 @@
 /** `robust placement|broker|storage start`: one role. Its own program reads the arguments and sets the exit code. */
 import { isPortFree } from '../cluster/ports.ts'
 import type { Role, StateStore } from '../cluster/state.ts'
-import { portStep, standardPorts } from '../cluster/topology.ts'
-import { CliError } from '../errors.ts'
+import { isShared, portStep, standardPorts, strictUrl } from '../cluster/topology.ts'
+import { CliError, usageError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 
 export interface RoleContext {
@@ -25,10 +25,29 @@ export async function startRole(
     const { storageMain } = await import('@robust/storage-adapters')
     await storageMain(args)
   } else {
-    const more = await portFlags(args, context)
+    const own = takeDurability(args)
+    const more = await portFlags(own, context)
     const { brokerMain } = await import('@robust/broker')
-    await brokerMain([...args, ...more])
+    await brokerMain([...own, ...more])
   }
+}
+
+/** `--durability` of a broker is said to its storage in the URL. */
+function takeDurability(args: readonly string[]): readonly string[] {
+  const level = flagValue(args, '--durability')
+  if (level === undefined) return args
+  if (level !== 'strict' && level !== 'as-configured') {
+    throw usageError(`--durability ${level} is not strict or as-configured`)
+  }
+  const at = args.indexOf('--durability')
+  const rest = args.filter(
+    (arg, index) => !arg.startsWith('--durability=') && (at < 0 || index < at || index > at + 1),
+  )
+  const url = flagValue(rest, '--storage')
+  if (level !== 'strict' || url === undefined) return rest
+  if (url === 'memory:') throw usageError('--durability strict: memory: keeps nothing')
+  if (!isShared(url)) return rest
+  return rest.map((arg) => (arg.endsWith(url) ? arg.replace(url, () => strictUrl(url)) : arg))
 }
 
 /** A broker that is given no port takes the first place where nobody is, nor a cluster of ours belongs. */

@@ -4,12 +4,13 @@ import { parseArgs } from 'node:util'
 import type { BrokerConfig } from '@robust/broker'
 import type { PlacementConfig, PlacementPreset } from '@robust/placement'
 import type { PortUse } from '../cluster/ports.ts'
-import { standardPorts } from '../cluster/topology.ts'
+import { isShared, standardPorts } from '../cluster/topology.ts'
 import { usageError } from '../errors.ts'
 
 export interface ServerConfig {
   readonly dataDir: string
   readonly storageUrl: string
+  readonly strict: boolean
   readonly host: string
   readonly advertiseHost: string
   readonly ports: Readonly<Record<keyof typeof standardPorts, number>>
@@ -23,7 +24,9 @@ export const SERVER_USAGE = `robust server start [options]
 One process with all roles: Placement Center, storage and broker.
 
   --data DIR             where everything is kept (.robust/server)
-  --storage URL          leveldb:PATH, memory: or robust://HOST:PORT (leveldb in the data folder)
+  --storage URL          leveldb:PATH, memory:, redis://HOST:PORT or robust://HOST:PORT (leveldb in the
+                         data folder)
+  --durability LEVEL     strict: refuse storage that could lose what it acknowledged (as-configured)
   --host HOST            interface to listen on (127.0.0.1)
   --advertise-host HOST  host told to peers and clients
   --mqtt-port PORT       (1883)
@@ -46,6 +49,7 @@ export function parseServerConfig(args: readonly string[]): ServerConfig {
   return {
     dataDir,
     storageUrl: flags.storage ?? `leveldb:${join(dataDir, 'storage')}`,
+    strict: parseDurability(flags.durability ?? 'as-configured'),
     host,
     advertiseHost: flags['advertise-host'] ?? host,
     ports: {
@@ -67,7 +71,7 @@ export function parseServerConfig(args: readonly string[]): ServerConfig {
 
 /** Whether storage is opened in this process, and so served to brokers that join. */
 export function isStorageEmbedded({ storageUrl }: ServerConfig): boolean {
-  return !storageUrl.startsWith('robust:')
+  return !isShared(storageUrl)
 }
 
 export function serverPorts(config: ServerConfig): readonly PortUse[] {
@@ -144,6 +148,7 @@ function parseFlags(args: readonly string[]) {
       options: {
         data: text,
         storage: text,
+        durability: text,
         host: text,
         'advertise-host': text,
         'mqtt-port': text,
@@ -175,6 +180,11 @@ function integer(flag: string, value: string): number {
 function inRange(flag: string, port: number): number {
   if (port > 0 && port <= PORT_MAX) return port
   throw usageError(`${flag} makes port ${port}: no such port`)
+}
+
+function parseDurability(level: string): boolean {
+  if (level === 'strict' || level === 'as-configured') return level === 'strict'
+  throw usageError(`--durability ${level} is not strict or as-configured`)
 }
 
 function parseLevel(level: string): string {

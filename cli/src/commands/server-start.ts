@@ -14,6 +14,7 @@ import {
 import { makeFolder } from '../cluster/folders.ts'
 import { busyPorts, findPortOwner } from '../cluster/ports.ts'
 import { leaderStatus } from '../cluster/readiness.ts'
+import { withoutPassword } from '../cluster/topology.ts'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 import {
@@ -133,7 +134,7 @@ function openAdapter(
   { log, onFatal }: { log: BrokerLog; onFatal: (error: Error) => void },
 ): Promise<StorageAdapter> {
   makeFolder(config.dataDir, 'data folder')
-  return openStorage(config.storageUrl, { logger: log, onFatal })
+  return openStorage(config.storageUrl, { logger: log, onFatal, strict: config.strict })
 }
 
 /** What the parts throw, as an error with an exit code. */
@@ -172,7 +173,9 @@ function banner(
   const { advertiseHost: host, ports } = config
   const at = (port: number) => `${host}:${port}`
   const to = host === '127.0.0.1' ? '' : ` -h ${host}`
-  const storage = isStorageEmbedded(config) ? `robust://${at(ports.storage)}` : config.storageUrl
+  const storage = isStorageEmbedded(config)
+    ? `robust://${at(ports.storage)}`
+    : withoutPassword(config.storageUrl)
   const join = `--placement ${at(ports.placement)} --storage ${storage}`
   const lines = [
     ['ready', `one process with all roles, in ${known.seconds.toFixed(1)} s (pid ${process.pid})`],

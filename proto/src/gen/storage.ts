@@ -48,12 +48,29 @@ export namespace FailureCode {
 
 export interface RequestFrame {
   requests: Request[];
+  /** comes after the requests of the frame */
+  part: Part | undefined;
 }
 
 export interface ResponseFrame {
   /** first frame only */
   hello: Hello | undefined;
   responses: Response[];
+  /** comes after the responses of the frame */
+  part:
+    | Part
+    | undefined;
+  /** How near the storage is to refusing what adds, 0 to 1. In the first frame, and when it has changed. */
+  pressure?: number | undefined;
+}
+
+/**
+ * A piece of an encoded Request or Response. Pieces of one message follow each other with no other part
+ * between them.
+ */
+export interface Part {
+  data: Uint8Array;
+  last: boolean;
 }
 
 export interface Hello {
@@ -83,6 +100,7 @@ export interface Request {
     | { $case: "stats"; value: Stats }
     | { $case: "close"; value: Close }
     | { $case: "drop"; value: Drop }
+    | { $case: "shards"; value: Shards }
     | undefined;
 }
 
@@ -101,6 +119,7 @@ export interface Response {
     | { $case: "scan"; value: ScanPart }
     | { $case: "logs"; value: LogsPart }
     | { $case: "stats"; value: ShardStats }
+    | { $case: "shards"; value: ShardsPart }
     | undefined;
 }
 
@@ -139,6 +158,7 @@ export interface Operation {
     | { $case: "trim"; value: Trim }
     | { $case: "dropLog"; value: string }
     | { $case: "replace"; value: Replace }
+    | { $case: "beginLog"; value: BeginLog }
     | undefined;
 }
 
@@ -169,6 +189,11 @@ export interface KeyRange {
 export interface Trim {
   log: string;
   beforeOffset: number;
+}
+
+export interface BeginLog {
+  log: string;
+  offset: number;
 }
 
 export interface Read {
@@ -235,6 +260,14 @@ export interface ShardStats {
   logs: number;
   keys: number;
   bytes: number;
+  incarnation: string;
+}
+
+export interface Shards {
+}
+
+export interface ShardsPart {
+  shards: number[];
 }
 
 export interface Close {
@@ -248,13 +281,16 @@ export interface Drop {
 }
 
 function createBaseRequestFrame(): RequestFrame {
-  return { requests: [] };
+  return { requests: [], part: undefined };
 }
 
 export const RequestFrame: MessageFns<RequestFrame> = {
   encode(message: RequestFrame, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.requests) {
       Request.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.part !== undefined) {
+      Part.encode(message.part, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -280,6 +316,14 @@ export const RequestFrame: MessageFns<RequestFrame> = {
             message.requests.push(Request.decode(reader, reader.uint32()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.part = Part.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -298,12 +342,13 @@ export const RequestFrame: MessageFns<RequestFrame> = {
   fromPartial(object: DeepPartial<RequestFrame>): RequestFrame {
     const message = createBaseRequestFrame();
     message.requests = object.requests?.map((e) => Request.fromPartial(e)) || [];
+    message.part = (object.part !== undefined && object.part !== null) ? Part.fromPartial(object.part) : undefined;
     return message;
   },
 };
 
 function createBaseResponseFrame(): ResponseFrame {
-  return { hello: undefined, responses: [] };
+  return { hello: undefined, responses: [], part: undefined };
 }
 
 export const ResponseFrame: MessageFns<ResponseFrame> = {
@@ -313,6 +358,12 @@ export const ResponseFrame: MessageFns<ResponseFrame> = {
     }
     for (const v of message.responses) {
       Response.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.part !== undefined) {
+      Part.encode(message.part, writer.uint32(26).fork()).join();
+    }
+    if (message.pressure !== undefined) {
+      writer.uint32(33).double(message.pressure);
     }
     return writer;
   },
@@ -346,6 +397,22 @@ export const ResponseFrame: MessageFns<ResponseFrame> = {
             message.responses.push(Response.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.part = Part.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.pressure = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -365,6 +432,75 @@ export const ResponseFrame: MessageFns<ResponseFrame> = {
     const message = createBaseResponseFrame();
     message.hello = (object.hello !== undefined && object.hello !== null) ? Hello.fromPartial(object.hello) : undefined;
     message.responses = object.responses?.map((e) => Response.fromPartial(e)) || [];
+    message.part = (object.part !== undefined && object.part !== null) ? Part.fromPartial(object.part) : undefined;
+    message.pressure = object.pressure ?? undefined;
+    return message;
+  },
+};
+
+function createBasePart(): Part {
+  return { data: new Uint8Array(0), last: false };
+}
+
+export const Part: MessageFns<Part> = {
+  encode(message: Part, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.data.length !== 0) {
+      writer.uint32(10).bytes(message.data);
+    }
+    if (message.last !== false) {
+      writer.uint32(16).bool(message.last);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Part {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.last = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Part>): Part {
+    return Part.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Part>): Part {
+    const message = createBasePart();
+    message.data = object.data ?? new Uint8Array(0);
+    message.last = object.last ?? false;
     return message;
   },
 };
@@ -597,6 +733,9 @@ export const Request: MessageFns<Request> = {
       case "drop":
         Drop.encode(message.kind.value, writer.uint32(82).fork()).join();
         break;
+      case "shards":
+        Shards.encode(message.kind.value, writer.uint32(90).fork()).join();
+        break;
     }
     return writer;
   },
@@ -694,6 +833,14 @@ export const Request: MessageFns<Request> = {
             message.kind = { $case: "drop", value: Drop.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kind = { $case: "shards", value: Shards.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -767,6 +914,12 @@ export const Request: MessageFns<Request> = {
         }
         break;
       }
+      case "shards": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "shards", value: Shards.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -808,6 +961,9 @@ export const Response: MessageFns<Response> = {
         break;
       case "stats":
         ShardStats.encode(message.kind.value, writer.uint32(82).fork()).join();
+        break;
+      case "shards":
+        ShardsPart.encode(message.kind.value, writer.uint32(90).fork()).join();
         break;
     }
     return writer;
@@ -906,6 +1062,14 @@ export const Response: MessageFns<Response> = {
             message.kind = { $case: "stats", value: ShardStats.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.kind = { $case: "shards", value: ShardsPart.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -971,6 +1135,12 @@ export const Response: MessageFns<Response> = {
       case "stats": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "stats", value: ShardStats.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "shards": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "shards", value: ShardsPart.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1354,6 +1524,9 @@ export const Operation: MessageFns<Operation> = {
       case "replace":
         Replace.encode(message.kind.value, writer.uint32(58).fork()).join();
         break;
+      case "beginLog":
+        BeginLog.encode(message.kind.value, writer.uint32(66).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1427,6 +1600,14 @@ export const Operation: MessageFns<Operation> = {
             message.kind = { $case: "replace", value: Replace.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.kind = { $case: "beginLog", value: BeginLog.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1484,6 +1665,12 @@ export const Operation: MessageFns<Operation> = {
       case "replace": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "replace", value: Replace.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "beginLog": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "beginLog", value: BeginLog.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1835,6 +2022,73 @@ export const Trim: MessageFns<Trim> = {
     const message = createBaseTrim();
     message.log = object.log ?? "";
     message.beforeOffset = object.beforeOffset ?? 0;
+    return message;
+  },
+};
+
+function createBaseBeginLog(): BeginLog {
+  return { log: "", offset: 0 };
+}
+
+export const BeginLog: MessageFns<BeginLog> = {
+  encode(message: BeginLog, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.log !== "") {
+      writer.uint32(10).string(message.log);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BeginLog {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBeginLog();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.log = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BeginLog>): BeginLog {
+    return BeginLog.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BeginLog>): BeginLog {
+    const message = createBaseBeginLog();
+    message.log = object.log ?? "";
+    message.offset = object.offset ?? 0;
     return message;
   },
 };
@@ -2615,7 +2869,7 @@ export const Stats: MessageFns<Stats> = {
 };
 
 function createBaseShardStats(): ShardStats {
-  return { epoch: 0, commitNumber: 0, logs: 0, keys: 0, bytes: 0 };
+  return { epoch: 0, commitNumber: 0, logs: 0, keys: 0, bytes: 0, incarnation: "" };
 }
 
 export const ShardStats: MessageFns<ShardStats> = {
@@ -2634,6 +2888,9 @@ export const ShardStats: MessageFns<ShardStats> = {
     }
     if (message.bytes !== 0) {
       writer.uint32(40).uint64(message.bytes);
+    }
+    if (message.incarnation !== "") {
+      writer.uint32(50).string(message.incarnation);
     }
     return writer;
   },
@@ -2691,6 +2948,14 @@ export const ShardStats: MessageFns<ShardStats> = {
             message.bytes = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.incarnation = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2713,6 +2978,119 @@ export const ShardStats: MessageFns<ShardStats> = {
     message.logs = object.logs ?? 0;
     message.keys = object.keys ?? 0;
     message.bytes = object.bytes ?? 0;
+    message.incarnation = object.incarnation ?? "";
+    return message;
+  },
+};
+
+function createBaseShards(): Shards {
+  return {};
+}
+
+export const Shards: MessageFns<Shards> = {
+  encode(_: Shards, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Shards {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShards();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Shards>): Shards {
+    return Shards.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<Shards>): Shards {
+    const message = createBaseShards();
+    return message;
+  },
+};
+
+function createBaseShardsPart(): ShardsPart {
+  return { shards: [] };
+}
+
+export const ShardsPart: MessageFns<ShardsPart> = {
+  encode(message: ShardsPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.shards.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.shards) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ShardsPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseShardsPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.shards.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.shards.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ShardsPart>): ShardsPart {
+    return ShardsPart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ShardsPart>): ShardsPart {
+    const message = createBaseShardsPart();
+    message.shards = object.shards?.map((e) => e) || [];
     return message;
   },
 };

@@ -4,11 +4,18 @@
  */
 import { afterEach, beforeEach, describe } from 'vitest'
 import type { StorageAdapter } from '../storage-adapter.ts'
+import { describeClients } from './clients.ts'
 import { describeConcurrency } from './concurrency.ts'
+import { describeCrash } from './crash.ts'
+import { describeDifferential } from './differential.ts'
 import { describeDurability } from './durability.ts'
 import { describeFencing } from './fencing.ts'
 import { describeKeys } from './keys.ts'
+import { describeLimits } from './limits.ts'
 import { describeLogs } from './logs.ts'
+
+/** For tests of what the suite does not know: an adapter's own faults. */
+export * from './fixtures.ts'
 
 export interface StorageAdapterUnderTest {
   /** A new adapter with no data. The suite stops it. */
@@ -18,8 +25,17 @@ export interface StorageAdapterUnderTest {
    * the same data.
    */
   reopen?(): Promise<StorageAdapter>
+  /** Another adapter over the data of the running test, where there can be one. The suite stops it. */
+  another?(): Promise<StorageAdapter>
+  /**
+   * Kills without a word what holds the data, and starts it again; the adapter of the running test goes on
+   * by itself.
+   */
+  crash?(): Promise<void>
   /** What was committed outlives `stop`. */
   readonly durable: boolean
+  /** Only what differs where the data is held by another process: new starts, two clients, a crash. */
+  readonly faultsOnly?: boolean
 }
 
 /** What the parts of the suite get: the adapter of the running test. */
@@ -48,10 +64,16 @@ export function describeStorageAdapter(name: string, underTest: StorageAdapterUn
     afterEach(async () => {
       await adapter.stop()
     })
-    describeFencing(subject)
-    describeLogs(subject)
-    describeKeys(subject)
-    describeConcurrency(subject)
+    if (underTest.faultsOnly !== true) {
+      describeFencing(subject)
+      describeLogs(subject)
+      describeKeys(subject)
+      describeConcurrency(subject)
+      describeLimits(subject, underTest.durable)
+      describeDifferential(subject, underTest.durable)
+    }
     if (underTest.durable) describeDurability(subject)
+    if (underTest.another) describeClients(subject, underTest.another)
+    if (underTest.crash) describeCrash(subject, underTest.crash)
   })
 }

@@ -49,6 +49,36 @@ export function describeDurability(subject: Subject): void {
       expect(await keysOf(adapter)).toEqual(['a', 'b'])
     })
 
+    test('a check finds nothing wrong, and counts what there is', async () => {
+      const { adapter } = subject
+      if (adapter.check === undefined) return
+      const writer = await openWriter(adapter)
+      const bytes = batchAt(1, 'b').length + 3
+      await writer.commit(append('log', 0, 'a'), append('log', 1, 'b'), put('a', '123'))
+      await writer.commit({ kind: 'trim', log: 'log', beforeOffset: 1 }, put('gone'))
+      await writer.commit({ kind: 'delete', key: 'gone' }, append('dropped', 0, 'x'))
+      await writer.commit({ kind: 'drop-log', log: 'dropped' })
+      const expected = { logs: 1, batches: 1, keys: 1, bytes, problems: [] }
+      expect(await adapter.check(shard)).toEqual(expected)
+      expect((await adapter.check(99)).batches).toBe(0)
+    })
+
+    test('a copy is adopted under the numbers of what it was copied from', async () => {
+      const { adapter } = subject
+      if (adapter.adopt === undefined) return
+      await expectCode(
+        adapter.adopt({ shard, epoch: 5, commitNumber: 77, incarnation: 'x' }),
+        'NOT_OPEN',
+      )
+      const writer = await openWriter(adapter, { epoch: 5 })
+      const { incarnation } = await adapter.open({ shard, epoch: 5, owner })
+      await writer.commit(put('a'))
+      await adapter.adopt({ shard, epoch: 5, commitNumber: 77, incarnation })
+      await subject.reopen()
+      const opened = await subject.adapter.open({ shard, epoch: 6, owner })
+      expect(opened).toEqual({ incarnation, commitNumber: 77 })
+    })
+
     test('the last commit can be retried after a new start', async () => {
       const operations = [append('log', 0, 'x')]
       const request = { shard, epoch: 1, commitNumber: 1, operations }

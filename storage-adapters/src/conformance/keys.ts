@@ -11,6 +11,7 @@ import {
   expectCode,
   keysOf,
   openWriter,
+  owner,
   put,
   readAll,
   shard,
@@ -158,7 +159,25 @@ export function describeKeys(subject: Subject): void {
         logs: 1,
         keys: 1,
         bytes,
+        incarnation: (await adapter.open({ shard, epoch: 1, owner })).incarnation,
       })
+    })
+
+    test('shards lists what was ever opened, dropped ones too', async () => {
+      const { adapter } = subject
+      expect(await adapter.shards()).toEqual([])
+      for (const number of [300, 2, 70_000, 9]) await openWriter(adapter, { shard: number })
+      await adapter.drop(9, 2)
+      expect(await adapter.shards()).toEqual([2, 9, 300, 70_000])
+    })
+
+    test('a key of the greatest length is scanned over', async () => {
+      const { adapter } = subject
+      const writer = await openWriter(adapter)
+      const longest = '\u007f'.repeat(nameBytesMax)
+      const others = Array.from({ length: 63 }, (_, at) => `k${String(at).padStart(2, '0')}`)
+      await writer.commit(...[...others, longest, '\u0080'].map((key) => put(key, '')))
+      expect(await keysOf(adapter)).toEqual([...others, longest, '\u0080'])
     })
   })
 

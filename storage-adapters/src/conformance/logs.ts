@@ -132,6 +132,7 @@ export function describeLogs(subject: Subject): void {
         logs: 0,
         keys: 0,
         bytes: 0,
+        incarnation: '',
       })
     })
 
@@ -362,6 +363,28 @@ export function describeLogs(subject: Subject): void {
         writer.commit(replace(covering(0, 3, 'y'))),
       ])
       expectBytes((await read(0)).batches, [covering(0, 3, 'y')])
+    })
+  })
+
+  describe('begin-log', () => {
+    test('begin-log makes a log that begins at an offset, where there is none', async () => {
+      const { adapter } = subject
+      const writer = await openWriter(adapter)
+      const begin = (offset: number): Operation => ({ kind: 'begin-log', log: 'log', offset })
+      await writer.commit(begin(1000), append('log', 1000, 'a', 'b'))
+      expect(await read(0)).toMatchObject({ startOffset: 1000, endOffset: 1002 })
+      expectBytes((await read(0)).batches, [batchAt(1000, 'a', 'b')])
+      await expectCode(writer.commit(put('key'), begin(5)), 'GAP')
+      writer.commitNumber = 1
+      await writer.commit({ kind: 'drop-log', log: 'log' }, begin(7))
+      expect(await read(0)).toEqual({ batches: [], startOffset: 7, endOffset: 7 })
+      await expectCode(writer.commit(append('log', 0, 'x')), 'GAP')
+      writer.commitNumber = 2
+      await writer.commit(append('log', 7, 'c'), { kind: 'trim', log: 'log', beforeOffset: 8 })
+      expect(await keysOf(adapter)).toEqual([])
+      expect(await adapter.logs(shard)).toEqual([
+        { log: 'log', startOffset: 8, endOffset: 8, bytes: 0 },
+      ])
     })
   })
 

@@ -112,11 +112,36 @@ describe('damage', () => {
     expect(await keysOf(adapter)).toEqual([])
   })
 
-  test('a damaged head of a shard is DATA_LOSS for that shard only', async () => {
+  test('a damaged or lost head of a shard is DATA_LOSS for that shard only', async () => {
     await (await openWriter(adapter)).commit(put('a'))
     await damage(shardHeadKey(shard), (stored) => flipBit(stored, 6))
     await expectCode(adapter.open({ shard, epoch: 9, owner }), 'DATA_LOSS')
+    await damage(shardHeadKey(shard), () => undefined)
+    await expectCode(adapter.open({ shard, epoch: 9, owner }), 'DATA_LOSS')
     await (await openWriter(adapter, { shard: 8 })).commit(put('a'))
+  })
+
+  test('check names all that is damaged, and goes on behind it', async () => {
+    const writer = await openWriter(adapter)
+    for (const log of ['batch', 'gap', 'head', 'good']) {
+      await writer.commit(append(log, 0, 'a'), append(log, 1, 'b'), append(log, 2, 'c'))
+    }
+    await writer.commit(put('bad'), put('fine'))
+    expect((await adapter.check?.(shard))?.problems).toEqual([])
+    await damage(keyOfBatch('batch', 1, 'b'), (stored) => flipBit(stored, 30))
+    await damage(keyOfBatch('gap', 1, 'b'), () => undefined)
+    await damage(logHeadKey(shard, 'head'), (stored) => flipBit(stored, 9))
+    await damage(valueKey(shard, 'bad'), (stored) => flipBit(stored, 5))
+    const found = await adapter.check?.(shard)
+    expect(found).toMatchObject({ logs: 4, batches: 11, keys: 2 })
+    const problems = found?.problems.map((line) => line.replace(/key [0-9a-f]{6,}/, 'key ...'))
+    expect(problems).toEqual([
+      expect.stringMatching(/^the head of log "head": .*checksum/),
+      expect.stringMatching(/^log "gap": a batch begins at offset 2, not 1/),
+      expect.stringMatching(/^log "batch": .*up to offset 1/),
+      expect.stringMatching(/^key "bad": .*checksum/),
+      expect.stringMatching(/^log "gap": \d+ bytes, its head says \d+/),
+    ])
   })
 
   test('synced writes that LevelDB skips in its damaged log are DATA_LOSS until accepted', async () => {

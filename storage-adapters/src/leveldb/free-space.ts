@@ -24,6 +24,15 @@ export class FreeSpace {
     this.#options = options
   }
 
+  /** 0 while there is four times the reserve, 1 when only the reserve is left. */
+  get pressure(): number {
+    const { reserveBytes, now } = this.#options
+    if (now() - this.#measuredAt >= refreshMs) this.#measuring ??= this.refresh()
+    if (reserveBytes === 0 || this.#freeBytes === Number.POSITIVE_INFINITY) return 0
+    const share = (4 * reserveBytes - this.#freeBytes) / (3 * reserveBytes)
+    return Math.min(1, Math.max(0, share))
+  }
+
   /** Counts the bytes as taken if there is room for them. */
   take(bytes: number): boolean {
     if (this.#options.now() - this.#measuredAt >= refreshMs) this.#measuring ??= this.refresh()

@@ -57,9 +57,9 @@ export class GroupWriter {
   }
 
   async #run(): Promise<void> {
-    // What is submitted in this turn shares the first write.
-    await undefined
     while (this.#waiting.length > 0) {
+      // All who wait for the write before go on in this turn, and what they submit shares the next one.
+      await nextTurn()
       const tasks = this.#takeTasks()
       if (this.#broken) for (const task of tasks) task.reject(this.#broken)
       else await this.#writeTogether(tasks)
@@ -104,4 +104,8 @@ export class GroupWriter {
       else task.resolve()
     }
   }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }

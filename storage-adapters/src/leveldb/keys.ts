@@ -33,6 +33,14 @@ export function ledgerKey(slot: number): Buffer {
 
 export const ledgerRange: KeyRange = { from: Buffer.of(ledgerTag), to: Buffer.of(ledgerTag + 1) }
 
+/** Everything but the identity and the ledger. */
+export const allShardsRange: KeyRange = { from: Buffer.of(shardTag), to: Buffer.of(shardTag + 1) }
+
+/** Of any key of a shard. */
+export function shardOf(key: Buffer): number {
+  return key.readUInt32BE(1)
+}
+
 export function shardHeadKey(shard: number): Buffer {
   return shardKey(shard, part.head, '')
 }
@@ -57,6 +65,11 @@ export function valueRange(shard: number, from: string, to: string): KeyRange {
   }
 }
 
+/** Everything of the shard. */
+export function shardRange(shard: number): KeyRange {
+  return { from: shardKey(shard, part.head, ''), to: shardKey(shard, 0xff, '') }
+}
+
 /** Everything of the shard but its head. */
 export function shardContentRange(shard: number): KeyRange {
   return { from: shardKey(shard, part.logHead, ''), to: shardKey(shard, part.end, '') }
@@ -79,6 +92,28 @@ export function batchRange(
   beforeOffset = Number.MAX_SAFE_INTEGER,
 ): KeyRange {
   return { from: batchKeyOf(place, fromOffset), to: batchKeyOf(place, beforeOffset) }
+}
+
+/** What a key of a shard stands for; undefined when it is none of ours. */
+export function describeKey(
+  key: Buffer,
+): { kind: 'head' | 'log' | 'batch' | 'value'; name: string } | undefined {
+  const name = key.subarray(shardPrefixBytes)
+  switch (key[5]) {
+    case part.head:
+      return name.length === 0 ? { kind: 'head', name: '' } : undefined
+    case part.logHead:
+      return { kind: 'log', name: name.toString() }
+    case part.batch: {
+      const bytes = name.length < 4 + batchSuffixBytes ? -1 : name.readUInt32BE(0)
+      if (bytes !== name.length - 4 - batchSuffixBytes) return undefined
+      return { kind: 'batch', name: name.toString('utf8', 4, 4 + bytes) }
+    }
+    case part.value:
+      return { kind: 'value', name: name.toString() }
+    default:
+      return undefined
+  }
 }
 
 /** What the key of a batch says about it. */

@@ -8,7 +8,9 @@ import { statfs } from 'node:fs/promises'
 import type { Capabilities } from '../capabilities.ts'
 import { StorageError } from '../errors.ts'
 import { commitBytesMax } from '../limits.ts'
+import { sealValue, unsealValue } from '../sealed-values.ts'
 import type {
+  AdoptRequest,
   CommitRequest,
   KeyValue,
   LogInfo,
@@ -17,6 +19,7 @@ import type {
   ReadRequest,
   ReadResult,
   ScanRequest,
+  ShardCheck,
   ShardStats,
   StorageAdapter,
 } from '../storage-adapter.ts'
@@ -30,14 +33,14 @@ import {
   checkShardEpoch,
   commitBytes,
 } from '../validation.ts'
+import { checkStoredShard } from './check.ts'
 import { asStorageError, type Engine, openEngine } from './engine.ts'
 import { FreeSpace } from './free-space.ts'
 import { GroupWriter } from './group-writer.ts'
 import { identityKey } from './keys.ts'
 import { prepareCommit } from './prepare.ts'
-import { readLog, readLogs, readStats, readValue, scanValues } from './reads.ts'
+import { readLog, readLogs, readShards, readStats, readValue, scanValues } from './reads.ts'
 import { ShardWriter } from './shard-writer.ts'
-import { sealValue, unsealValue } from './stored-values.ts'
 import { WriteGroup, type WriteOperation } from './write-group.ts'
 import { clearLedger, WriteLedger } from './write-ledger.ts'
 
@@ -78,7 +81,9 @@ export async function openLevelDbStorage(
 }
 
 interface Parts {
-  readonly incarnation: string
+  incarnation: string
+  /** The database was made at this opening. */
+  readonly isNew: boolean
   readonly ledger: WriteLedger
   readonly space: FreeSpace
   readonly onFatal: ((error: StorageError) => void) | undefined
@@ -108,6 +113,10 @@ class LevelDbAdapter implements StorageAdapter {
       write: (group) => this.#write(group),
       onBroken: (error) => parts.onFatal?.(error),
     })
+  }
+
+  get pressure(): number {
+    return this.#parts.space.pressure
   }
 
   async open(request: OpenRequest): Promise<OpenResult> {
@@ -158,9 +167,35 @@ class LevelDbAdapter implements StorageAdapter {
     return this.#read('logs', () => readLogs(this.#engine, shard))
   }
 
+  async shards(): Promise<number[]> {
+    return this.#read('shards', () => readShards(this.#engine))
+  }
+
   async stats(shard: number): Promise<ShardStats> {
     checkShard(shard)
-    return this.#read('stats', () => readStats(this.#engine, shard))
+    const stats = await this.#read('stats', () => readStats(this.#engine, shard))
+    return { ...stats, incarnation: stats.epoch === 0 ? '' : this.#parts.incarnation }
+  }
+
+  async check(shard: number): Promise<ShardCheck> {
+    checkShard(shard)
+    const found = await this.#read('check', () => checkStoredShard(this.#engine, shard))
+    const { damage } = this.#parts.ledger
+    return damage === undefined ? found : { ...found, problems: [damage, ...found.problems] }
+  }
+
+  async adopt(request: AdoptRequest): Promise<void> {
+    this.#checkUsable()
+    checkShardEpoch(request.shard, request.epoch)
+    const { incarnation } = request
+    if (incarnation !== this.#parts.incarnation) {
+      if (!this.#parts.isNew) {
+        throw new StorageError('INVALID', 'This data is older than the copy, and is not that of it')
+      }
+      await create(this.#engine, [], incarnation)
+      this.#parts.incarnation = incarnation
+    }
+    await this.#submit(request.shard, 0, (group, shard) => shard.adopt(group, request))
   }
 
   async close(shard: number, epoch: number): Promise<void> {
@@ -241,7 +276,7 @@ async function identify(
   engine: Engine,
   ledger: WriteLedger,
   acceptDataLoss: boolean,
-): Promise<{ incarnation: string; ledger: WriteLedger }> {
+): Promise<Pick<Parts, 'incarnation' | 'isNew' | 'ledger'>> {
   const stored = await engine.get(identityKey)
   if (stored) {
     const text = unsealValue(identityKey, stored).toString()
@@ -249,10 +284,13 @@ async function identify(
     if (identity.format !== format) {
       throw new StorageError('INVALID', `Storage format ${identity.format} is not known`)
     }
-    if (!ledger.damage || !acceptDataLoss) return { incarnation: identity.incarnation, ledger }
+    if (!ledger.damage || !acceptDataLoss) {
+      return { incarnation: identity.incarnation, ledger, isNew: false }
+    }
     return {
       incarnation: await create(engine, await clearLedger(engine)),
       ledger: new WriteLedger(0),
+      isNew: false,
     }
   }
   const [other] = await engine.keys({ limit: 1 }).all()
@@ -262,11 +300,16 @@ async function identify(
   return {
     incarnation: await create(engine, await clearLedger(engine)),
     ledger: new WriteLedger(0),
+    isNew: other === undefined,
   }
 }
 
-async function create(engine: Engine, operations: readonly WriteOperation[]): Promise<string> {
-  const identity: Identity = { format, incarnation: randomUUID() }
+async function create(
+  engine: Engine,
+  operations: readonly WriteOperation[],
+  incarnation: string = randomUUID(),
+): Promise<string> {
+  const identity: Identity = { format, incarnation }
   const value = sealValue(identityKey, Buffer.from(JSON.stringify(identity)))
   await engine.batch([...operations, { type: 'put', key: identityKey, value }], { sync: true })
   return identity.incarnation

@@ -3,9 +3,9 @@
  * that it overlaps with the write that is on its way.
  */
 import { nextOffset } from '../record-batch/record-batch.ts'
+import { sealBatch, sealValue } from '../sealed-values.ts'
 import type { CommitRequest, Operation } from '../storage-adapter.ts'
 import { batchKey, type KeyRange, valueKey, valueRange } from './keys.ts'
-import { sealBatch, sealValue } from './stored-values.ts'
 import type { WriteOperation } from './write-group.ts'
 
 export type PreparedOperation =
@@ -26,6 +26,7 @@ export type PreparedOperation =
     }
   | { readonly kind: 'trim'; readonly log: string; readonly beforeOffset: number }
   | { readonly kind: 'drop-log'; readonly log: string }
+  | { readonly kind: 'begin-log'; readonly log: string; readonly offset: number }
 
 export function prepareCommit(request: CommitRequest): PreparedOperation[] {
   return request.operations.map((operation) => prepareOperation(request.shard, operation))
@@ -50,6 +51,7 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
       return { kind: 'delete-range', range: valueRange(shard, operation.from, operation.to) }
     case 'trim':
     case 'drop-log':
+    case 'begin-log':
       return operation
     default:
       operation satisfies never

@@ -5,6 +5,7 @@
 import { StorageError } from '../errors.ts'
 import { newShardHead } from '../fencing.ts'
 import { baseOffset } from '../record-batch/record-batch.ts'
+import { checkJoins, unsealBatch, unsealValue } from '../sealed-values.ts'
 import type {
   KeyValue,
   LogInfo,
@@ -15,22 +16,19 @@ import type {
 } from '../storage-adapter.ts'
 import { type Engine, type Snapshot, walk } from './engine.ts'
 import {
+  allShardsRange,
   batchRange,
+  describeBatchKey,
+  type KeyRange,
   logHeadKey,
   logHeadRange,
   nameOf,
   shardHeadKey,
+  shardOf,
   valueKey,
   valueRange,
 } from './keys.ts'
-import {
-  checkJoins,
-  decodeLogHead,
-  decodeShardHead,
-  type LogHead,
-  unsealBatch,
-  unsealValue,
-} from './stored-values.ts'
+import { decodeLogHead, decodeShardHead, type LogHead } from './stored-values.ts'
 
 export async function readLog(engine: Engine, request: ReadRequest): Promise<ReadResult> {
   const snapshot = engine.snapshot()
@@ -63,7 +61,7 @@ async function readBatches(
   let expected: number | undefined
   for await (const page of pages) {
     for (const [key, stored] of page) {
-      const batch = unsealBatch(key, stored)
+      const batch = unsealBatch(key, stored, describeBatchKey(key).lastOffset)
       if (batches.length > 0 && bytes + batch.length > request.bytesMax) return batches
       expected =
         expected === undefined ? checkFirst(batch, fromOffset) : checkJoins(batch, expected)
@@ -118,7 +116,25 @@ export async function readLogs(engine: Engine, shard: number): Promise<LogInfo[]
   return infos
 }
 
-export async function readStats(engine: Engine, shard: number): Promise<ShardStats> {
+/** One seek for each shard. */
+export async function readShards(engine: Engine): Promise<number[]> {
+  const shards: number[] = []
+  let next: number | undefined = 0
+  while (next !== undefined) {
+    const range: KeyRange = { from: shardHeadKey(next), to: allShardsRange.to }
+    const [key] = await engine.keys({ gte: range.from, lt: range.to, limit: 1 }).all()
+    if (key === undefined) break
+    const shard = shardOf(key)
+    shards.push(shard)
+    next = shard < 0xffff_ffff ? shard + 1 : undefined
+  }
+  return shards
+}
+
+export async function readStats(
+  engine: Engine,
+  shard: number,
+): Promise<Omit<ShardStats, 'incarnation'>> {
   const headKey = shardHeadKey(shard)
   const stored = await engine.get(headKey)
   const head = stored ? decodeShardHead(unsealValue(headKey, stored)) : newShardHead()

@@ -4,6 +4,7 @@
  * ends the adapter.
  */
 
+import { StorageError } from '../errors.ts'
 import {
   admitCommitNumber,
   admitDrop,
@@ -14,7 +15,8 @@ import {
 } from '../fencing.ts'
 import { checkLogEnds, noSuchBatches } from '../log-ends.ts'
 import { baseOffset, nextOffset } from '../record-batch/record-batch.ts'
-import type { CommitRequest, OpenRequest } from '../storage-adapter.ts'
+import { sealValue, unsealValue } from '../sealed-values.ts'
+import type { AdoptRequest, CommitRequest, OpenRequest } from '../storage-adapter.ts'
 import type { Engine } from './engine.ts'
 import {
   batchRange,
@@ -30,8 +32,6 @@ import {
   encodeLogHead,
   encodeShardHead,
   type LogHead,
-  sealValue,
-  unsealValue,
 } from './stored-values.ts'
 import type { WriteGroup, WriteOperation } from './write-group.ts'
 
@@ -56,12 +56,17 @@ export class ShardWriter {
     this.head = head
   }
 
-  /** Rejects with DATA_LOSS when the stored head is damaged. */
+  /** Rejects with DATA_LOSS when the stored head is damaged, or gone from what it was the head of. */
   static async load(shard: number, engine: Engine): Promise<ShardWriter> {
     const key = shardHeadKey(shard)
     const stored = await engine.get(key)
-    const head = stored ? decodeShardHead(unsealValue(key, stored)) : newShardHead()
-    return new ShardWriter(shard, engine, head)
+    if (stored) {
+      return new ShardWriter(shard, engine, decodeShardHead(unsealValue(key, stored)))
+    }
+    const { from, to } = shardContentRange(shard)
+    const [content] = await engine.keys({ gte: from, lt: to, limit: 1 }).all()
+    if (content) throw new StorageError('DATA_LOSS', `Shard ${shard} has lost its head`)
+    return new ShardWriter(shard, engine, newShardHead())
   }
 
   open(group: WriteGroup, request: OpenRequest): void {
@@ -83,7 +88,10 @@ export class ShardWriter {
     admitOwner(this.head, this.#isOpen, request)
     if (!admitCommitNumber(this.head, request)) return
     const logs = await this.#stageLogs(prepared)
-    checkLogEnds(request.operations, (log) => logs.get(log)?.endOffset ?? 0)
+    checkLogEnds(request.operations, (name) => {
+      const log = logs.get(name)
+      return log?.exists ? log.endOffset : undefined
+    })
     const staged: WriteOperation[] = []
     for (const operation of prepared) {
       if (operation.kind === 'write') staged.push(operation.write)
@@ -97,6 +105,13 @@ export class ShardWriter {
     }
     this.head.commitNumber = request.commitNumber
     this.head.commitEpoch = request.epoch
+  }
+
+  adopt(group: WriteGroup, { epoch, commitNumber }: AdoptRequest): void {
+    admitOwner(this.head, this.#isOpen, { shard: this.#shard, epoch })
+    this.head.commitNumber = commitNumber
+    this.head.commitEpoch = epoch
+    group.shards.add(this)
   }
 
   close(epoch: number): void {
@@ -178,6 +193,13 @@ export class ShardWriter {
       case 'drop-log':
         if (log.exists) await this.#removeBatches(group, stage)
         Object.assign(log, noLog)
+        return
+      case 'begin-log':
+        Object.assign(log, noLog, {
+          exists: true,
+          startOffset: operation.offset,
+          endOffset: operation.offset,
+        })
         return
       default:
         operation satisfies never

@@ -4,9 +4,10 @@
  * it. Spans more writes than its log can hold, so that no skipped one goes unseen unless it was the last.
  */
 import type { StorageError } from '../errors.ts'
+import { readCount, sealValue, unsealValue } from '../sealed-values.ts'
 import { type Engine, walk } from './engine.ts'
 import { ledgerKey, ledgerRange } from './keys.ts'
-import { encodeCount, readCount, sealValue, unsealValue } from './stored-values.ts'
+import { encodeCount } from './stored-values.ts'
 import type { WriteOperation } from './write-group.ts'
 
 /** The smallest write takes about 120 bytes of the two write buffers that can be in the log. */

@@ -12,7 +12,7 @@ test('memory has another incarnation each time', async () => {
 })
 
 test('memory beyond its bound is FULL for what adds, until something is freed', async () => {
-  const adapter = createMemoryStorage({ bytesMax: 1000 })
+  const adapter = createMemoryStorage({ bytesMax: 1300 })
   const writer = await openWriter(adapter)
   await writer.commit(put('a', 'x'.repeat(900)))
   await expectCode(writer.commit(put('b', 'x'.repeat(200))), 'FULL')

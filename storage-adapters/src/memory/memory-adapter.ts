@@ -3,6 +3,7 @@
  * by construction. Nothing outlives the process: a new one has a new incarnation.
  */
 import { randomUUID } from 'node:crypto'
+import { totalmem } from 'node:os'
 import type { Capabilities } from '../capabilities.ts'
 import { StorageError } from '../errors.ts'
 import {
@@ -43,12 +44,15 @@ import { MemoryLog } from './memory-log.ts'
 import { SortedMap } from './sorted-map.ts'
 
 export interface MemoryStorageOptions {
-  /** Batches and values of all shards; a commit that adds beyond it is FULL. Default: no bound. */
+  /** Batches, keys and values of all shards; a commit that adds beyond it is FULL. Default: a quarter of the machine. */
   readonly bytesMax?: number
 }
 
+/** A quarter of the machine's memory, and what a V8 heap beside it still leaves room for. */
+const defaultBytesMax = Math.min(totalmem() / 4, 8 * 1024 ** 3)
+
 export function createMemoryStorage(options: MemoryStorageOptions = {}): StorageAdapter {
-  return new MemoryAdapter(options.bytesMax ?? Number.POSITIVE_INFINITY)
+  return new MemoryAdapter(options.bytesMax ?? defaultBytesMax)
 }
 
 interface Shard {
@@ -56,26 +60,36 @@ interface Shard {
   isOpen: boolean
   logs: Map<string, MemoryLog>
   keys: SortedMap
+  /** Of batches and values. */
   bytes: number
+  /** What names and entries take beside that. */
+  overhead: number
 }
 
 class MemoryAdapter implements StorageAdapter {
-  readonly capabilities: Capabilities = {
-    adapter: 'memory',
-    survivesProcessCrash: false,
-    survivesOsCrash: false,
-    survivesMachineLoss: false,
-    commitBytesMax,
-    promise: 'memory: everything is gone with the process that holds it',
-  }
+  readonly capabilities: Capabilities
   readonly #incarnation = randomUUID()
   readonly #shards = new Map<number, Shard>()
   readonly #bytesMax: number
-  #bytes = 0
+  /** Of all shards, with their overhead: what the bound is about. */
+  #held = 0
   #isStopped = false
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
+    const megabytes = Math.floor(bytesMax / 1024 ** 2)
+    this.capabilities = {
+      adapter: 'memory',
+      survivesProcessCrash: false,
+      survivesOsCrash: false,
+      survivesMachineLoss: false,
+      commitBytesMax,
+      promise: `memory: everything is gone with the process that holds it; holds up to ${megabytes} MiB`,
+    }
+  }
+
+  get pressure(): number {
+    return Math.min(1, this.#held / this.#bytesMax)
   }
 
   async open(request: OpenRequest): Promise<OpenResult> {
@@ -97,7 +111,7 @@ class MemoryAdapter implements StorageAdapter {
     const shard = this.#shard(request.shard)
     admitOwner(shard.head, shard.isOpen, request)
     if (!admitCommitNumber(shard.head, request)) return
-    checkLogEnds(request.operations, (log) => shard.logs.get(log)?.endOffset ?? 0)
+    checkLogEnds(request.operations, (log) => shard.logs.get(log)?.endOffset)
     for (const operation of request.operations) {
       if (operation.kind === 'replace') checkReplace(shard.logs.get(operation.log), operation)
     }
@@ -149,6 +163,12 @@ class MemoryAdapter implements StorageAdapter {
     return infos.sort((a, b) => compareKeys(a.log, b.log))
   }
 
+  async shards(): Promise<number[]> {
+    this.#checkRunning()
+    const opened = Array.from(this.#shards).filter(([, { head }]) => head.epoch > 0)
+    return opened.map(([number]) => number).sort((a, b) => a - b)
+  }
+
   async stats(shard: number): Promise<ShardStats> {
     this.#checkRunning()
     checkShard(shard)
@@ -159,6 +179,7 @@ class MemoryAdapter implements StorageAdapter {
       logs: known?.logs.size ?? 0,
       keys: known?.keys.size ?? 0,
       bytes: known?.bytes ?? 0,
+      incarnation: known && known.head.epoch > 0 ? this.#incarnation : '',
     }
   }
 
@@ -175,12 +196,13 @@ class MemoryAdapter implements StorageAdapter {
     checkShardEpoch(shard, epoch)
     const known = this.#shard(shard)
     admitDrop(known.head, shard, epoch)
-    this.#bytes -= known.bytes
+    this.#held -= known.bytes + known.overhead
     Object.assign(known.head, newShardHead(), { epoch, dropped: true })
     known.isOpen = false
     known.logs = new Map()
     known.keys = new SortedMap()
     known.bytes = 0
+    known.overhead = 0
   }
 
   async stop(): Promise<void> {
@@ -201,6 +223,7 @@ class MemoryAdapter implements StorageAdapter {
         logs: new Map(),
         keys: new SortedMap(),
         bytes: 0,
+        overhead: 0,
       }
       this.#shards.set(number, shard)
     }
@@ -210,10 +233,10 @@ class MemoryAdapter implements StorageAdapter {
   /** A commit that only frees is always let in. */
   #checkRoom(request: CommitRequest): void {
     const isAdding = request.operations.some(({ kind }) => kind === 'append' || kind === 'put')
-    if (isAdding && this.#bytes + commitBytes(request) > this.#bytesMax) {
+    if (isAdding && this.#held + commitBytes(request) > this.#bytesMax) {
       throw new StorageError(
         'FULL',
-        `Memory storage holds ${this.#bytes} bytes of ${this.#bytesMax}`,
+        `Memory storage holds ${this.#held} bytes of ${this.#bytesMax}`,
       )
     }
   }
@@ -223,9 +246,13 @@ class MemoryAdapter implements StorageAdapter {
       case 'append':
         this.#log(shard, operation.log).append(operation.batch)
         this.#grow(shard, operation.batch.length)
+        this.#growOverhead(shard, entryBytes)
         return
       case 'put':
         this.#grow(shard, operation.value.length - (shard.keys.get(operation.key)?.length ?? 0))
+        if (shard.keys.get(operation.key) === undefined) {
+          this.#growOverhead(shard, overheadOf(operation.key))
+        }
         shard.keys.set(operation.key, new Uint8Array(operation.value))
         return
       case 'delete':
@@ -237,14 +264,19 @@ class MemoryAdapter implements StorageAdapter {
         return
       }
       case 'trim':
-        this.#grow(shard, -(shard.logs.get(operation.log)?.trim(operation.beforeOffset) ?? 0))
+        this.#trim(shard, operation.log, operation.beforeOffset)
         return
       case 'replace':
-        this.#grow(shard, shard.logs.get(operation.log)?.replace(operation.batch) ?? 0)
+        this.#replace(shard, operation)
         return
       case 'drop-log':
-        this.#grow(shard, -(shard.logs.get(operation.log)?.bytes ?? 0))
+        if (!shard.logs.has(operation.log)) return
+        this.#trim(shard, operation.log, Number.MAX_SAFE_INTEGER)
+        this.#growOverhead(shard, -overheadOf(operation.log))
         shard.logs.delete(operation.log)
+        return
+      case 'begin-log':
+        this.#log(shard, operation.log).beginAt(operation.offset)
         return
       default:
         operation satisfies never
@@ -255,19 +287,42 @@ class MemoryAdapter implements StorageAdapter {
     let log = shard.logs.get(name)
     if (log === undefined) {
       log = new MemoryLog()
+      this.#growOverhead(shard, overheadOf(name))
       shard.logs.set(name, log)
     }
     return log
   }
 
+  #replace(shard: Shard, { log, batch }: Replacement): void {
+    const grown = shard.logs.get(log)?.replace(batch)
+    if (grown === undefined) return
+    this.#grow(shard, grown.bytes)
+    this.#growOverhead(shard, grown.batches * entryBytes)
+  }
+
+  #trim(shard: Shard, name: string, beforeOffset: number): void {
+    const freed = shard.logs.get(name)?.trim(beforeOffset)
+    if (freed === undefined) return
+    this.#grow(shard, -freed.bytes)
+    this.#growOverhead(shard, -freed.batches * entryBytes)
+  }
+
   #deleteKey(shard: Shard, key: string): void {
-    this.#grow(shard, -(shard.keys.get(key)?.length ?? 0))
+    const value = shard.keys.get(key)
+    if (value === undefined) return
+    this.#grow(shard, -value.length)
+    this.#growOverhead(shard, -overheadOf(key))
     shard.keys.delete(key)
   }
 
   #grow(shard: Shard, bytes: number): void {
     shard.bytes += bytes
-    this.#bytes += bytes
+    this.#held += bytes
+  }
+
+  #growOverhead(shard: Shard, bytes: number): void {
+    shard.overhead += bytes
+    this.#held += bytes
   }
 }
 
@@ -277,5 +332,12 @@ function checkReplace(log: MemoryLog | undefined, { log: name, batch }: Replacem
 }
 
 type Replacement = Extract<Operation, { kind: 'replace' }>
+
+/** About what V8 takes for a buffer, its view and its place in a list. */
+const entryBytes = 200
+
+function overheadOf(name: string): number {
+  return entryBytes + 2 * name.length
+}
 
 const emptyRead: ReadResult = { batches: [], startOffset: 0, endOffset: 0 }

@@ -13,6 +13,12 @@ export class MemoryLog {
   bytes = 0
   readonly #batches: StoredBatch[] = []
 
+  /** Of an empty log. */
+  beginAt(offset: number): void {
+    this.startOffset = offset
+    this.endOffset = offset
+  }
+
   /** The batch follows the log's end: the caller has checked. Keeps a copy. */
   append(batch: Uint8Array): void {
     this.endOffset = nextOffset(batch)
@@ -20,14 +26,14 @@ export class MemoryLog {
     this.bytes += batch.length
   }
 
-  /** Returns the bytes that were freed. */
-  trim(beforeOffset: number): number {
+  /** Returns what was freed. */
+  trim(beforeOffset: number): { bytes: number; batches: number } {
     const count = this.#indexOf(beforeOffset)
     const removed = this.#batches.splice(0, count)
     const freed = removed.reduce((sum, batch) => sum + batch.bytes.length, 0)
     this.bytes -= freed
     this.startOffset = (removed.at(-1)?.lastOffset ?? this.startOffset - 1) + 1
-    return freed
+    return { bytes: freed, batches: removed.length }
   }
 
   /** Whether stored batches begin and end where this one does. */
@@ -40,8 +46,8 @@ export class MemoryLog {
     )
   }
 
-  /** Boundaries have been checked. Returns how many bytes more are held now. */
-  replace(batch: Uint8Array): number {
+  /** Boundaries have been checked. Returns how many more are held now. */
+  replace(batch: Uint8Array): { bytes: number; batches: number } {
     const from = this.#indexOf(baseOffset(batch))
     const lastOffset = nextOffset(batch) - 1
     const count = this.#indexOf(lastOffset) + 1 - from
@@ -49,7 +55,7 @@ export class MemoryLog {
     const removed = this.#batches.splice(from, count, placed)
     const grown = batch.length - removed.reduce((sum, { bytes }) => sum + bytes.length, 0)
     this.bytes += grown
-    return grown
+    return { bytes: grown, batches: 1 - removed.length }
   }
 
   read(fromOffset: number, bytesMax: number): ReadResult {

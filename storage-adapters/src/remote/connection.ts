@@ -9,6 +9,7 @@ import { StorageError } from '../errors.ts'
 import { channelOptions, protocolVersion } from '../wire/channel.ts'
 import { errorOf } from '../wire/failures.ts'
 import { FrameSender } from '../wire/frame-sender.ts'
+import { PartJoiner } from '../wire/part-joiner.ts'
 
 export type RequestKind = NonNullable<storage.Request['kind']>
 export type ResponseKind = Exclude<NonNullable<storage.Response['kind']>, { $case: 'failure' }>
@@ -55,7 +56,10 @@ export class Connection {
     this.capabilities = capabilities
     this.#link = link
     this.#options = options
-    this.#sender = new FrameSender({ write: (requests) => link.stream.write({ requests }) })
+    this.#sender = new FrameSender({
+      write: (requests, part) => link.stream.write({ requests, part }),
+      encode: (request) => storage.Request.encode(request).finish(),
+    })
     link.stream.on('drain', () => this.#sender.resume())
     link.onResponse = (response) => this.#onResponse(response)
     this.closed = link.ended.then((error) => this.#break(error))
@@ -86,6 +90,11 @@ export class Connection {
       clearTimeout(timer)
       options.signal.removeEventListener('abort', onAbort)
     }
+  }
+
+  /** As the service last told it. */
+  get pressure(): number {
+    return this.#link.pressure
   }
 
   /** All parts of the answer. `bytes` is about what the request takes. */
@@ -169,7 +178,9 @@ class Link {
   readonly greeting: Promise<storage.Hello>
   readonly ended: Promise<StorageError>
   onResponse: ((response: storage.Response) => void) | undefined
+  pressure = 0
   readonly #client: storage.StorageClient
+  readonly #joiner = new PartJoiner()
   #resolveEnded: (error: StorageError) => void = () => undefined
 
   constructor(address: string) {
@@ -189,6 +200,15 @@ class Link {
     stream.on('close', () => this.end(unavailable(address, 'the stream is closed')))
   }
 
+  #onPart(part: storage.Part): void {
+    try {
+      const joined = this.#joiner.add(part)
+      if (joined) this.onResponse?.(storage.Response.decode(joined))
+    } catch {
+      this.end(new StorageError('UNAVAILABLE', 'The storage service sent what is not understood'))
+    }
+  }
+
   end(reason: StorageError): void {
     this.#resolveEnded(reason)
     this.stream.cancel()
@@ -198,9 +218,11 @@ class Link {
   #open(): { stream: Stream; greeting: Promise<storage.Hello> } {
     const stream = this.#client.exchange()
     const greeting = new Promise<storage.Hello>((resolve) => {
-      stream.on('data', ({ hello, responses }: storage.ResponseFrame) => {
-        if (hello) resolve(hello)
-        for (const response of responses) this.onResponse?.(response)
+      stream.on('data', (frame: storage.ResponseFrame) => {
+        if (frame.pressure !== undefined) this.pressure = frame.pressure
+        if (frame.hello) resolve(frame.hello)
+        for (const response of frame.responses) this.onResponse?.(response)
+        if (frame.part) this.#onPart(frame.part)
       })
     })
     return { stream, greeting }

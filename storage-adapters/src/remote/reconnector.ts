@@ -51,6 +51,11 @@ export class Reconnector {
     return this.#capabilities
   }
 
+  /** 0 while there is no connection: calls tell then. */
+  get pressure(): number {
+    return this.#connection?.pressure ?? 0
+  }
+
   /** Resolves once there is a connection; `waitMs` undefined waits without end. */
   async connected(waitMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
     await this.#wait(async () => undefined, { waitMs, signal })

@@ -41,8 +41,14 @@ async function connect(
   return adapter
 }
 
+let memoryPort = 0
+
 describeStorageAdapter('remote over memory', {
-  create: async () => connect((await serve(createMemoryStorage())).port),
+  create: async () => {
+    memoryPort = (await serve(createMemoryStorage())).port
+    return connect(memoryPort)
+  },
+  another: () => connect(memoryPort),
   durable: false,
 })
 

@@ -77,6 +77,10 @@ class RemoteAdapter implements StorageAdapter {
     return { ...promised, adapter: adapter as Capabilities['adapter'] }
   }
 
+  get pressure(): number {
+    return this.#reconnector.pressure
+  }
+
   async open(request: OpenRequest): Promise<OpenResult> {
     checkOpen(request)
     const { shard, epoch, owner } = request
@@ -123,6 +127,10 @@ class RemoteAdapter implements StorageAdapter {
     checkShard(shard)
     const parts = partsOf(await this.#ask({ $case: 'logs', value: { shard } }), 'logs')
     return parts.flatMap((part) => part.logs)
+  }
+
+  async shards(): Promise<number[]> {
+    return lastOf(await this.#ask({ $case: 'shards', value: {} }), 'shards').shards
   }
 
   async stats(shard: number): Promise<ShardStats> {

@@ -1,9 +1,11 @@
 /**
- * Runs one request of the wire on an adapter and gives its answer, in several parts where one message
- * could become too large. Never rejects: what goes wrong is an answer too.
+ * Runs one request of the wire on an adapter and gives its answer, in several parts where it could become
+ * large: reads and scans go on page by page, as fast as the parts are taken. Never throws: what goes wrong
+ * is an answer too.
  */
 import type { storage } from '@robust/proto'
 import { StorageError } from '../errors.ts'
+import { baseOffset, nextOffset } from '../record-batch/record-batch.ts'
 import type { StorageAdapter } from '../storage-adapter.ts'
 import { itemOverheadBytes } from '../wire/channel.ts'
 import { failureOf } from '../wire/failures.ts'
@@ -19,24 +21,29 @@ export interface AnswerPart {
 /** A part is sent when it has this many bytes; a single larger entry goes alone. */
 const partBytesTarget = 4 * 1024 * 1024
 
-export async function answer(
+export async function* answer(
   adapter: StorageAdapter,
   request: storage.Request,
   onUnexpected: (error: unknown) => void,
-): Promise<AnswerPart[]> {
+): AsyncGenerator<AnswerPart> {
   try {
-    return await run(adapter, request)
+    const { kind } = request
+    if (kind?.$case === 'read') yield* readParts(adapter, kind.value)
+    else if (kind?.$case === 'scan') yield* scanParts(adapter, kind.value)
+    else yield* await run(adapter, kind)
   } catch (error) {
     if (!(error instanceof StorageError)) onUnexpected(error)
     const failure =
       error instanceof StorageError
         ? error
         : new StorageError('UNAVAILABLE', 'The storage node failed', { cause: error })
-    return [single({ $case: 'failure', value: failureOf(failure) })]
+    yield single({ $case: 'failure', value: failureOf(failure) })
   }
 }
 
-async function run(adapter: StorageAdapter, { kind }: storage.Request): Promise<AnswerPart[]> {
+type OneAnswer = Exclude<storage.Request['kind'], { $case: 'read' } | { $case: 'scan' }>
+
+async function run(adapter: StorageAdapter, kind: OneAnswer): Promise<AnswerPart[]> {
   switch (kind?.$case) {
     case 'open':
       return [single({ $case: 'opened', value: await adapter.open(kind.value) })]
@@ -45,16 +52,12 @@ async function run(adapter: StorageAdapter, { kind }: storage.Request): Promise<
       await adapter.commit({ ...kind.value, operations })
       return [done]
     }
-    case 'read':
-      return readParts(adapter, kind.value)
     case 'get': {
       const value = await adapter.get(kind.value.shard, kind.value.key)
       const found = value !== undefined
       const bytes = itemOverheadBytes + (value?.length ?? 0)
       return [{ kind: { $case: 'value', value: { found, value: value ?? noBytes } }, bytes }]
     }
-    case 'scan':
-      return scanParts(adapter, kind.value)
     case 'logs': {
       const logs = await adapter.logs(kind.value.shard)
       const parts = split(logs, ({ log }) => log.length * 3 + itemOverheadBytes)
@@ -62,6 +65,10 @@ async function run(adapter: StorageAdapter, { kind }: storage.Request): Promise<
         kind: { $case: 'logs', value: { logs: items } },
         bytes,
       }))
+    }
+    case 'shards': {
+      const shards = await adapter.shards()
+      return [{ kind: { $case: 'shards', value: { shards } }, bytes: 8 * shards.length }]
     }
     case 'stats':
       return [single({ $case: 'stats', value: await adapter.stats(kind.value.shard) })]
@@ -79,24 +86,69 @@ async function run(adapter: StorageAdapter, { kind }: storage.Request): Promise<
   }
 }
 
-async function readParts(adapter: StorageAdapter, request: storage.Read): Promise<AnswerPart[]> {
-  const { batches, startOffset, endOffset } = await adapter.read(request)
-  return split(batches, (batch) => batch.length).map(({ items, bytes }) => ({
-    kind: { $case: 'read', value: { batches: items, startOffset, endOffset } },
-    bytes,
-  }))
+/** The log's ends are those of the first page; what the owner trims meanwhile ends the answer. */
+async function* readParts(
+  adapter: StorageAdapter,
+  request: storage.Read,
+): AsyncGenerator<AnswerPart> {
+  const { bytesMax } = request
+  let at = request.fromOffset
+  let bytes = 0
+  let ends: { startOffset: number; endOffset: number } | undefined
+  for (;;) {
+    const left = Math.min(bytesMax - bytes, partBytesTarget)
+    const page = await adapter.read({ ...request, fromOffset: at, bytesMax: left })
+    const isFirst = ends === undefined
+    ends ??= { startOffset: page.startOffset, endOffset: page.endOffset }
+    const batches: Uint8Array[] = []
+    let pageBytes = itemOverheadBytes
+    for (const batch of page.batches) {
+      const isJoined = isFirst || baseOffset(batch) === at
+      // A page has one batch at least; the whole answer has, too, and fits else.
+      if (!isJoined || (bytes > 0 && bytes + batch.length > bytesMax)) break
+      batches.push(batch)
+      at = nextOffset(batch)
+      bytes += batch.length
+      pageBytes += batch.length
+    }
+    if (isFirst || batches.length > 0) {
+      yield { kind: { $case: 'read', value: { batches, ...ends } }, bytes: pageBytes }
+    }
+    if (batches.length === 0 || bytes >= bytesMax || at >= ends.endOffset) return
+  }
 }
 
-async function scanParts(adapter: StorageAdapter, request: storage.Scan): Promise<AnswerPart[]> {
-  const { shard, limit, reverse, range } = request
-  const { from, to } = range ?? { from: '', to: '' }
-  const entries = await adapter.scan({ shard, from, to, limit, reverse })
-  const parts = split(entries, ({ key, value }) => key.length * 3 + value.length)
-  return parts.map(({ items, bytes }) => ({
-    kind: { $case: 'scan', value: { entries: items } },
-    bytes,
-  }))
+async function* scanParts(
+  adapter: StorageAdapter,
+  request: storage.Scan,
+): AsyncGenerator<AnswerPart> {
+  const { shard, reverse, range } = request
+  let { from, to } = range ?? { from: '', to: '' }
+  let left = request.limit
+  let limit = firstPageKeys
+  for (let isFirst = true; ; isFirst = false) {
+    const wanted = Math.min(left, limit)
+    const entries = await adapter.scan({ shard, from, to, limit: wanted, reverse })
+    left -= entries.length
+    const parts = split(entries, ({ key, value }) => key.length * 3 + value.length)
+    for (const { items, bytes } of parts) {
+      if (items.length > 0 || isFirst) {
+        yield { kind: { $case: 'scan', value: { entries: items } }, bytes }
+      }
+    }
+    const last = entries.at(-1)
+    if (last === undefined || entries.length < wanted || left === 0) return
+    if (reverse && last.key === '') return
+    if (reverse) to = last.key
+    else from = `${last.key}\u0000`
+    const bytes = parts.reduce((sum, part) => sum + part.bytes, 0)
+    limit = Math.min(pageKeysMax, Math.max(1, Math.floor(partBytesTarget / (bytes / wanted))))
+  }
 }
+
+/** The sizes of values are not known before the first page. */
+const firstPageKeys = 64
+const pageKeysMax = 5000
 
 /** At least one part, even for no items. */
 function split<Item>(

@@ -4,11 +4,12 @@
  * faster than the disk, is slowed instead of filling the memory.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js'
-import type { storage } from '@robust/proto'
+import { storage } from '@robust/proto'
 import type { Logger } from '../logger.ts'
 import type { StorageAdapter } from '../storage-adapter.ts'
 import { itemOverheadBytes, protocolVersion } from '../wire/channel.ts'
 import { FrameSender } from '../wire/frame-sender.ts'
+import { PartJoiner } from '../wire/part-joiner.ts'
 import { type AnswerPart, answer } from './answer.ts'
 
 export type ClientStream = ServerDuplexStream<storage.RequestFrame, storage.ResponseFrame>
@@ -16,6 +17,11 @@ export type ClientStream = ServerDuplexStream<storage.RequestFrame, storage.Resp
 /** Per client; the largest commit passes with room for others. */
 const unansweredBytesMax = 128 * 1024 * 1024
 const unansweredRequestsMax = 16_384
+/** An answer in several parts goes on when no more than this waits to be taken. */
+const unsentBytesMax = 8 * 1024 * 1024
+const pressureMs = 500
+/** Smaller changes are not worth a frame. */
+const pressureStep = 0.01
 
 export class ClientSession {
   readonly #stream: ClientStream
@@ -26,13 +32,17 @@ export class ClientSession {
   #unansweredBytes = 0
   #isDraining = false
   #isEnded = false
+  #pressureTold = 0
+  #pressureTimer: NodeJS.Timeout | undefined
+  readonly #joiner = new PartJoiner()
 
   constructor(stream: ClientStream, options: { adapter: StorageAdapter; logger: Logger }) {
     this.#stream = stream
     this.#adapter = options.adapter
     this.#logger = options.logger
     this.#sender = new FrameSender({
-      write: (responses) => stream.write({ hello: undefined, responses }),
+      write: (responses, part) => this.#write({ responses, part }),
+      encode: (response) => storage.Response.encode(response).finish(),
       onIdle: () => this.#onProgress(),
     })
   }
@@ -42,6 +52,7 @@ export class ClientSession {
     const end = () => {
       if (this.#isEnded) return
       this.#isEnded = true
+      clearInterval(this.#pressureTimer)
       this.#sender.close()
       onEnd()
     }
@@ -53,7 +64,8 @@ export class ClientSession {
     this.#stream.on('close', end)
     this.#stream.on('end', () => this.drain())
     const { capabilities } = this.#adapter
-    this.#stream.write({ hello: { protocolVersion, capabilities }, responses: [] })
+    this.#write({ hello: { protocolVersion, capabilities }, pressure: this.#pressure() })
+    this.#pressureTimer = setInterval(() => this.#tellPressure(), pressureMs)
   }
 
   /** Takes no more requests, answers those that it has, then ends the stream. */
@@ -65,22 +77,60 @@ export class ClientSession {
 
   #onFrame(frame: storage.RequestFrame): void {
     for (const request of frame.requests) void this.#run(request)
+    if (frame.part) this.#onPart(frame.part)
     if (this.#isOverfull(1)) this.#stream.pause()
+  }
+
+  #onPart(part: storage.Part): void {
+    try {
+      const joined = this.#joiner.add(part)
+      if (joined) void this.#run(storage.Request.decode(joined))
+    } catch (error) {
+      this.#logger.error({ err: error }, 'a message in parts is not understood')
+      this.#stream.destroy()
+    }
+  }
+
+  #write(frame: Partial<storage.ResponseFrame>): boolean {
+    return this.#stream.write({
+      hello: undefined,
+      responses: [],
+      part: undefined,
+      pressure: undefined,
+      ...frame,
+    })
+  }
+
+  #pressure(): number {
+    this.#pressureTold = this.#adapter.pressure ?? 0
+    return this.#pressureTold
+  }
+
+  #tellPressure(): void {
+    if (Math.abs((this.#adapter.pressure ?? 0) - this.#pressureTold) < pressureStep) return
+    this.#write({ pressure: this.#pressure() })
   }
 
   async #run(request: storage.Request): Promise<void> {
     const bytes = requestBytes(request)
     this.#unansweredRequests += 1
     this.#unansweredBytes += bytes
-    const parts = await answer(this.#adapter, request, (error) =>
+    const parts = answer(this.#adapter, request, (error) =>
       this.#logger.error(
         { err: error, request: request.kind?.$case },
         'request failed unexpectedly',
       ),
     )
-    for (const [index, part] of parts.entries()) {
-      this.#send(request.id, part, index < parts.length - 1)
+    let before: AnswerPart | undefined
+    for await (const part of parts) {
+      if (before) {
+        this.#send(request.id, before, true)
+        await this.#sender.room(unsentBytesMax)
+        if (this.#isEnded) break
+      }
+      before = part
     }
+    if (before && !this.#isEnded) this.#send(request.id, before, false)
     this.#unansweredRequests -= 1
     this.#unansweredBytes -= bytes
     this.#onProgress()
@@ -92,8 +142,8 @@ export class ClientSession {
 
   #isOverfull(fraction: number): boolean {
     return (
-      this.#unansweredBytes + this.#sender.queuedBytes > unansweredBytesMax * fraction ||
-      this.#unansweredRequests > unansweredRequestsMax * fraction
+      this.#unansweredBytes + this.#sender.queuedBytes + this.#joiner.bytes >
+        unansweredBytesMax * fraction || this.#unansweredRequests > unansweredRequestsMax * fraction
     )
   }
 

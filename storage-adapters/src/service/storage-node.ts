@@ -3,6 +3,7 @@ import type { StorageNodeConfig } from '../config.ts'
 import type { StorageError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { openStorage } from '../open-storage.ts'
+import { withoutPasswords } from '../storage-url.ts'
 import { createStorageService } from './storage-service.ts'
 
 export interface StorageNode {
@@ -24,8 +25,8 @@ export async function startStorageNode(
   options: StorageNodeOptions,
 ): Promise<StorageNode> {
   const { logger, onFatal } = options
-  const { host, port, url, acceptDataLoss } = config
-  const adapter = await openStorage(url, { logger, onFatal, acceptDataLoss })
+  const { host, port, url, acceptDataLoss, strict } = config
+  const adapter = await openStorage(url, { logger, onFatal, acceptDataLoss, strict })
   const service = createStorageService({ adapter, host, port, logger })
   try {
     await service.start()
@@ -34,7 +35,10 @@ export async function startStorageNode(
     throw error
   }
   const { promise } = adapter.capabilities
-  logger.info({ host, port: service.port, url, promise }, 'storage node ready')
+  logger.info(
+    { host, port: service.port, url: withoutPasswords(url), promise },
+    'storage node ready',
+  )
   return {
     host,
     get port() {

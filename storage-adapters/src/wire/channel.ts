@@ -1,11 +1,9 @@
 /** Settings of the gRPC channel that both ends of the storage protocol share, each with its reason. */
-import { commitBytesMax } from '../limits.ts'
-
 /** Of `storage.proto`; a server with another one is not talked to. */
-export const protocolVersion = 1
+export const protocolVersion = 2
 
-/** The largest commit, and room for its names and framing. */
-const messageBytesMax = commitBytesMax + 4 * 1024 * 1024
+/** A frame, several times over: names may be long and many, and a guess of their size is a guess. */
+const messageBytesMax = 8 * 1024 * 1024
 
 export const channelOptions = {
   'grpc.max_receive_message_length': messageBytesMax,
@@ -18,7 +16,7 @@ export const channelOptions = {
   'grpc.keepalive_permit_without_calls': 1,
 } as const
 
-/** Items collected in one turn travel together until a frame has this many bytes. */
+/** Items collected in one turn travel together until a frame has this many bytes; what is larger, in parts. */
 export const frameBytesTarget = 1024 * 1024
 
 /** What an item takes beside its payload. */

@@ -1,26 +1,34 @@
 /**
- * Collects what is sent in one turn of the event loop into frames, and stops writing when the stream
- * says so until it has drained. Order is kept. The queue is bounded by who fills it: `queuedBytes`.
+ * Collects what is sent in one turn of the event loop into frames, and stops writing when the stream says
+ * so until it has drained. A message larger than a frame goes in parts, one frame each. Order is kept. The
+ * queue is bounded by who fills it: `queuedBytes`.
  */
+import type { storage } from '@robust/proto'
 import { frameBytesTarget } from './channel.ts'
 
-export interface FrameSenderOptions<Item> {
+export interface FrameSenderOptions<Message> {
   /** Writes one frame; false when the stream wants no more until it has drained. */
-  readonly write: (items: Item[]) => boolean
+  readonly write: (messages: Message[], part: storage.Part | undefined) => boolean
+  readonly encode: (message: Message) => Uint8Array
   /** Called when everything queued has been written. */
   readonly onIdle?: () => void
 }
 
-export class FrameSender<Item> {
-  readonly #options: FrameSenderOptions<Item>
-  #items: Item[] = []
-  #sizes: number[] = []
+interface Item<Message> {
+  readonly content: { readonly message: Message } | { readonly part: storage.Part }
+  readonly bytes: number
+}
+
+export class FrameSender<Message> {
+  readonly #options: FrameSenderOptions<Message>
+  #items: Item<Message>[] = []
   #queuedBytes = 0
   #isBlocked = false
   #isScheduled = false
   #isClosed = false
+  #waiting: { readonly bytes: number; readonly proceed: () => void }[] = []
 
-  constructor(options: FrameSenderOptions<Item>) {
+  constructor(options: FrameSenderOptions<Message>) {
     this.#options = options
   }
 
@@ -32,17 +40,23 @@ export class FrameSender<Item> {
     return this.#items.length === 0
   }
 
-  push(item: Item, bytes: number): void {
+  /** `bytes` is about what the message takes. */
+  push(message: Message, bytes: number): void {
     if (this.#isClosed) return
-    this.#items.push(item)
-    this.#sizes.push(bytes)
-    this.#queuedBytes += bytes
+    if (bytes > frameBytesTarget) this.#pushParts(message)
+    else this.#pushItem({ content: { message }, bytes })
     if (this.#isScheduled || this.#isBlocked) return
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
       this.#flush()
     })
+  }
+
+  /** Resolves when no more than so many bytes are queued, or all is over. */
+  room(bytes: number): Promise<void> {
+    if (this.#queuedBytes <= bytes || this.#isClosed) return Promise.resolve()
+    return new Promise((proceed) => this.#waiting.push({ bytes, proceed }))
   }
 
   /** The stream has drained. */
@@ -55,24 +69,60 @@ export class FrameSender<Item> {
   close(): void {
     this.#isClosed = true
     this.#items = []
-    this.#sizes = []
     this.#queuedBytes = 0
+    this.#wake()
+  }
+
+  #pushParts(message: Message): void {
+    const encoded = this.#options.encode(message)
+    for (let at = 0; at < encoded.length; at += frameBytesTarget) {
+      const data = encoded.subarray(at, at + frameBytesTarget)
+      const last = at + frameBytesTarget >= encoded.length
+      this.#pushItem({ content: { part: { data, last } }, bytes: data.length })
+    }
+  }
+
+  #pushItem(item: Item<Message>): void {
+    this.#items.push(item)
+    this.#queuedBytes += item.bytes
   }
 
   #flush(): void {
     while (this.#items.length > 0 && !this.#isBlocked && !this.#isClosed) {
-      let bytes = 0
-      let count = 0
-      for (const size of this.#sizes) {
-        if (count > 0 && bytes + size > frameBytesTarget) break
-        bytes += size
-        count += 1
-      }
-      const items = this.#items.splice(0, count)
-      this.#sizes.splice(0, count)
-      this.#queuedBytes -= bytes
-      this.#isBlocked = !this.#options.write(items)
+      this.#isBlocked = !this.#writeFrame()
     }
+    this.#wake()
     if (this.#items.length === 0) this.#options.onIdle?.()
+  }
+
+  /** Messages up to the size of a frame, or up to the first part, which ends it. */
+  #writeFrame(): boolean {
+    const messages: Message[] = []
+    let part: storage.Part | undefined
+    let bytes = 0
+    let count = 0
+    for (const item of this.#items) {
+      if (count > 0 && bytes + item.bytes > frameBytesTarget) break
+      bytes += item.bytes
+      count += 1
+      if ('part' in item.content) {
+        part = item.content.part
+        break
+      }
+      messages.push(item.content.message)
+    }
+    this.#items.splice(0, count)
+    this.#queuedBytes -= bytes
+    return this.#options.write(messages, part)
+  }
+
+  #wake(): void {
+    if (this.#waiting.length === 0) return
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const one of waiting) {
+      if (this.#isClosed || this.#queuedBytes <= one.bytes) one.proceed()
+      else this.#waiting.push(one)
+    }
   }
 }

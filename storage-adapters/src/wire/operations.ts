@@ -27,6 +27,10 @@ export function encodeOperation(operation: Operation): storage.Operation {
     }
     case 'drop-log':
       return { kind: { $case: 'dropLog', value: operation.log } }
+    case 'begin-log': {
+      const { log, offset } = operation
+      return { kind: { $case: 'beginLog', value: { log, offset } } }
+    }
     default:
       operation satisfies never
       throw new StorageError('INVALID', 'Unknown operation')
@@ -50,6 +54,8 @@ export function decodeOperation({ kind }: storage.Operation): Operation {
       return { kind: 'replace', ...kind.value }
     case 'dropLog':
       return { kind: 'drop-log', log: kind.value }
+    case 'beginLog':
+      return { kind: 'begin-log', ...kind.value }
     case undefined:
       throw new StorageError('INVALID', 'Unknown operation')
     default:

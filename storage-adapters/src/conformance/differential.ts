@@ -1,13 +1,10 @@
-/** Random commits, right and wrong, on the memory adapter and on LevelDB: both must say and hold the same. */
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+/** Random commits, right and wrong, here and on the memory adapter: both must say and hold the same. */
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
-import { batchAt, owner, put } from '../conformance/fixtures.ts'
+import { describe, expect, test } from 'vitest'
 import { createMemoryStorage } from '../memory/memory-adapter.ts'
 import type { Operation, StorageAdapter } from '../storage-adapter.ts'
-import { openLevelDbStorage } from './leveldb-adapter.ts'
+import type { Subject } from './describe-storage-adapter.ts'
+import { batchAt, owner, put } from './fixtures.ts'
 
 const name = fc.constantFrom('', 'a', 'a\u0000', 'b', 'ba', 'c')
 const offset = fc.nat(6)
@@ -20,6 +17,7 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
     .tuple(name, offset)
     .map(([log, beforeOffset]) => ({ kind: 'trim', log, beforeOffset }) as const),
   name.map((log) => ({ kind: 'drop-log', log }) as const),
+  fc.tuple(name, offset).map(([log, at]) => ({ kind: 'begin-log', log, offset: at }) as const),
 )
 
 type Step =
@@ -49,10 +47,15 @@ function appendOf([log, expectedOffset, count]: [string, number, number]): Opera
   return { kind: 'append', log, expectedOffset, batch }
 }
 
-async function perform(adapter: StorageAdapter, steps: readonly Step[]): Promise<string[]> {
+async function perform(
+  adapter: StorageAdapter,
+  steps: readonly Step[],
+  firstShard: number,
+): Promise<string[]> {
   const numbers = [0, 0]
   const outcomes: Promise<string>[] = []
-  for (const { kind, shard: number, epoch: at, ...rest } of steps) {
+  for (const { kind, shard: which, epoch: at, ...rest } of steps) {
+    const number = firstShard + which
     if (kind === 'open') {
       const opened = await adapter.open({ shard: number, epoch: at, owner }).catch((e) => e)
       outcomes.push(Promise.resolve(opened.code ?? `opened ${opened.commitNumber}`))
@@ -66,7 +69,7 @@ async function perform(adapter: StorageAdapter, steps: readonly Step[]): Promise
     } else {
       const { skip = 1, operations = [] } = rest as { skip?: number; operations?: Operation[] }
       const { commitNumber } = await adapter.stats(number)
-      numbers[number] = commitNumber + skip
+      numbers[which] = commitNumber + skip
       const request = { shard: number, epoch: at, commitNumber: commitNumber + skip, operations }
       outcomes.push(
         adapter.commit(request).then(
@@ -81,10 +84,11 @@ async function perform(adapter: StorageAdapter, steps: readonly Step[]): Promise
   return Promise.all(outcomes)
 }
 
-async function contentOf(adapter: StorageAdapter): Promise<unknown> {
+async function contentOf(adapter: StorageAdapter, firstShard: number): Promise<unknown> {
   const content: unknown[] = []
-  for (const number of [0, 1]) {
-    content.push(await adapter.stats(number))
+  for (const number of [firstShard, firstShard + 1]) {
+    const { incarnation, ...stats } = await adapter.stats(number)
+    content.push(stats, incarnation === '')
     for (const info of await adapter.logs(number)) {
       const { log } = info
       const { batches } = await adapter.read({ shard: number, log, fromOffset: 0, bytesMax: 1e9 })
@@ -95,31 +99,37 @@ async function contentOf(adapter: StorageAdapter): Promise<unknown> {
     }
     const entries = await adapter.scan({ shard: number, from: '', to: '', limit: 1e6 })
     content.push(entries.map(({ key, value }) => [key, Buffer.from(value).toString('hex')]))
+    if (adapter.check) expect((await adapter.check(number)).problems).toEqual([])
   }
   return content
 }
 
-test('memory and LevelDB answer and hold the same, also after a new start', async () => {
-  await fc.assert(
-    fc.asyncProperty(
-      fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }),
-      async (steps) => {
-        const path = await mkdtemp(join(tmpdir(), 'robust-differential-'))
-        const memory = createMemoryStorage()
-        let level = await openLevelDbStorage(path)
-        try {
-          expect(await perform(level, steps)).toEqual(await perform(memory, steps))
-          const expected = await contentOf(memory)
-          expect(await contentOf(level)).toEqual(expected)
-          await level.stop()
-          level = await openLevelDbStorage(path)
-          expect(await contentOf(level)).toEqual(expected)
-        } finally {
-          await level.stop()
-          await rm(path, { recursive: true, force: true })
-        }
-      },
-    ),
-    { numRuns: 60 },
-  )
-}, 60_000)
+export function describeDifferential(subject: Subject, isDurable: boolean): void {
+  describe('differential', () => {
+    test('random commits are answered and kept as the memory adapter does', async () => {
+      const memory = createMemoryStorage()
+      const done: { firstShard: number; content: unknown }[] = []
+      // Each run has two shards of its own.
+      let firstShard = 1000
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(step, { minLength: 10, maxLength: 60, size: 'max' }),
+          async (steps) => {
+            firstShard += 2
+            const outcomes = await perform(subject.adapter, steps, firstShard)
+            expect(outcomes).toEqual(await perform(memory, steps, firstShard))
+            const content = await contentOf(memory, firstShard)
+            expect(await contentOf(subject.adapter, firstShard)).toEqual(content)
+            done.push({ firstShard, content })
+          },
+        ),
+        { numRuns: 40 },
+      )
+      if (!isDurable) return
+      await subject.reopen()
+      for (const { firstShard: number, content } of done) {
+        expect(await contentOf(subject.adapter, number)).toEqual(content)
+      }
+    }, 60_000)
+  })
+}

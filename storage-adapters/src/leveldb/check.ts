@@ -1,0 +1,102 @@
+/** Looks at every key of a shard in one pass, on one snapshot. Writes nothing. */
+import { baseOffset } from '../record-batch/record-batch.ts'
+import { unsealBatch, unsealValue } from '../sealed-values.ts'
+import { quoted, ShardProblems } from '../shard-problems.ts'
+import type { ShardCheck } from '../storage-adapter.ts'
+import { type Engine, walk } from './engine.ts'
+import { describeBatchKey, describeKey, shardRange } from './keys.ts'
+import { decodeLogHead, decodeShardHead, type LogHead } from './stored-values.ts'
+
+interface Seen {
+  /** Undefined: it is damaged. */
+  readonly head: LogHead | undefined
+  /** Where the next batch has to begin. */
+  next: number
+  bytes: number
+}
+
+export async function checkStoredShard(engine: Engine, shard: number): Promise<ShardCheck> {
+  const problems = new ShardProblems()
+  const logs = new Map<string, Seen>()
+  let entries = 0
+  let hasHead = false
+  const snapshot = engine.snapshot()
+  try {
+    for await (const page of walk(engine, shardRange(shard), { snapshot })) {
+      entries += page.length
+      for (const [key, stored] of page) {
+        hasHead ||= describeKey(key)?.kind === 'head'
+        checkEntry({ key, stored, logs, problems })
+      }
+    }
+  } finally {
+    await snapshot.close()
+  }
+  if (entries > 0 && !hasHead) problems.add('the head of the shard is missing')
+  for (const [name, { head, next, bytes }] of logs) {
+    if (head === undefined) continue
+    const log = `log ${quoted(name)}`
+    if (next !== head.endOffset) {
+      problems.add(`${log}: no records from offset ${next} to ${head.endOffset}`)
+    }
+    if (bytes !== head.bytes) problems.add(`${log}: ${bytes} bytes, its head says ${head.bytes}`)
+  }
+  return problems.result()
+}
+
+interface Entry {
+  readonly key: Buffer
+  readonly stored: Buffer
+  readonly logs: Map<string, Seen>
+  readonly problems: ShardProblems
+}
+
+function checkEntry({ key, stored, logs, problems }: Entry): void {
+  const described = describeKey(key)
+  if (described === undefined) {
+    problems.add(`a key that is none of ours: ${key.toString('hex')}`)
+    return
+  }
+  const { kind, name } = described
+  switch (kind) {
+    case 'head':
+      problems.attempt('the head of the shard', () => decodeShardHead(unsealValue(key, stored)))
+      return
+    case 'log': {
+      const read = () => decodeLogHead(unsealValue(key, stored))
+      const head = problems.attempt(`the head of log ${quoted(name)}`, read)
+      logs.set(name, { head, next: head?.startOffset ?? 0, bytes: 0 })
+      problems.logs += 1
+      return
+    }
+    case 'batch':
+      checkBatchEntry({ key, stored, logs, problems }, name)
+      return
+    case 'value': {
+      const value = problems.attempt(`key ${quoted(name)}`, () => unsealValue(key, stored))
+      problems.keys += 1
+      problems.bytes += value?.length ?? 0
+      return
+    }
+    default:
+      kind satisfies never
+  }
+}
+
+function checkBatchEntry({ key, stored, logs, problems }: Entry, name: string): void {
+  const { lastOffset, bytes } = describeBatchKey(key)
+  const log = logs.get(name)
+  const where = `log ${quoted(name)}`
+  if (log === undefined) {
+    problems.add(`${where}: a batch up to offset ${lastOffset}, but no head`)
+    return
+  }
+  const batch = problems.attempt(where, () => unsealBatch(key, stored, lastOffset))
+  if (log.head !== undefined && batch !== undefined && baseOffset(batch) !== log.next) {
+    problems.add(`${where}: a batch begins at offset ${baseOffset(batch)}, not ${log.next}`)
+  }
+  log.next = lastOffset + 1
+  log.bytes += bytes
+  problems.batches += 1
+  problems.bytes += bytes
+}

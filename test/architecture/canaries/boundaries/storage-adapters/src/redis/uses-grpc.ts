@@ -1,0 +1,2 @@
+// breaks: redis-adapter-has-one-library
+import '@grpc/grpc-js'

@@ -1,0 +1,181 @@
+/**
+ * `npm run bench -- storage`: the adapters against the bare engines, in one run on one machine, interleaved
+ * rounds, medians and ratios.
+ */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
+import { durable, startRedis } from '../../support/redis-servers.ts'
+import { startStorageNode } from '../../support/storage-nodes.ts'
+import { median } from '../report.ts'
+import { append, fillLogs, openAll, readBack } from './load.ts'
+import { bareLevelDb, bareRedis } from './peers.ts'
+
+const USAGE = `usage: npm run bench -- storage [options]
+
+  --rounds N     rounds; the figures are medians (default 3)
+  --seconds S    counted seconds of each append (default 3)
+  --records a,b  records of 256 B in a batch (default 1,16)
+  --logs N       logs to open with (default 100000; 0 leaves it out)
+  -o json        figures as JSON`
+
+interface Options {
+  readonly rounds: number
+  readonly seconds: number
+  readonly records: readonly number[]
+  readonly logs: number
+  readonly json: boolean
+}
+
+const logger = { info: () => undefined, warn: () => undefined, error: () => undefined }
+const figures = new Map<string, number[]>()
+const cleanups: (() => Promise<unknown>)[] = []
+
+function note(name: string, value: number): void {
+  figures.set(name, [...(figures.get(name) ?? []), value])
+  process.stderr.write(`${name}: ${format(value)}\n`)
+}
+
+function format(value: number): string {
+  return value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3)
+}
+
+function newFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'robust-bench-'))
+  cleanups.push(async () => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+type Opener = () => Promise<StorageAdapter>
+
+/** Appends for each batch size, then reading back of the largest; the adapter is stopped. */
+async function measure(name: string, open: Opener, options: Options): Promise<void> {
+  const adapter = await open()
+  let epoch = 1
+  for (const records of options.records) {
+    const { seconds } = options
+    const { recordsPerSecond, p99Ms } = await append(adapter, { records, seconds, epoch })
+    note(`${name}, ${records} per batch, records/s`, recordsPerSecond)
+    note(`${name}, ${records} per batch, p99 ms`, p99Ms)
+    epoch += 1
+  }
+  const largest = Math.max(...options.records)
+  note(`${name}, reading back, MiB/s`, await readBack(adapter, largest))
+  await adapter.stop()
+}
+
+async function round(options: Options): Promise<void> {
+  const { seconds } = options
+  const open =
+    (url: string): Opener =>
+    () =>
+      openStorage(url, { logger, connectMs: 20_000 })
+  for (const records of options.records) {
+    const rate = await bareLevelDb(newFolder(), { records, seconds })
+    note(`bare classic-level, ${records} per batch, records/s`, rate)
+  }
+  await measure('leveldb', open(`leveldb:${newFolder()}`), options)
+  const node = await startStorageNode(`leveldb:${newFolder()}`)
+  await measure('remote', open(`robust://${node.address}`), options)
+  await node.kill('SIGTERM')
+  for (const fsync of ['always', 'everysec'] as const) {
+    const settings = fsync === 'always' ? durable : ['--appendonly', 'yes']
+    const server = await startRedis({ settings })
+    for (const records of options.records) {
+      const rate = await bareRedis(server.port, { records, seconds })
+      note(`bare Redis script, ${fsync}, ${records} per batch, records/s`, rate)
+      await server.command('FLUSHALL')
+    }
+    await measure(`redis ${fsync}`, open(`redis://${server.address}`), options)
+    await server.remove()
+  }
+}
+
+async function manyLogs(count: number): Promise<void> {
+  const level = `leveldb:${newFolder()}`
+  const server = await startRedis({ settings: ['--appendonly', 'yes'] })
+  const redis = `redis://${server.address}`
+  for (const [name, url] of [
+    ['leveldb', level],
+    ['redis', redis],
+  ] as const) {
+    const open: Opener = () => openStorage(url, { logger, connectMs: 20_000 })
+    const adapter = await open()
+    await fillLogs(adapter, count)
+    await adapter.stop()
+    for (const epoch of [2, 3, 4]) {
+      note(`${name}, opening 64 shards with ${count} logs, s`, await openAll(open, epoch))
+    }
+  }
+  await server.remove()
+  const node = await startStorageNode(level)
+  const open: Opener = () => openStorage(`robust://${node.address}`, { logger, connectMs: 20_000 })
+  for (const epoch of [5, 6, 7]) {
+    note(`remote, opening 64 shards with ${count} logs, s`, await openAll(open, epoch))
+  }
+  await node.kill('SIGTERM')
+}
+
+function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: Array.from(args),
+    options: {
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '3' },
+      records: { type: 'string', default: '1,16' },
+      logs: { type: 'string', default: '100000' },
+      output: { type: 'string', short: 'o', default: 'table' },
+    },
+  })
+  return {
+    rounds: Number(values.rounds),
+    seconds: Number(values.seconds),
+    records: values.records.split(',').map(Number),
+    logs: Number(values.logs),
+    json: values.output === 'json',
+  }
+}
+
+function report(options: Options): string {
+  const medians = new Map(Array.from(figures, ([name, values]) => [name, median(values)]))
+  const lines = Array.from(
+    medians,
+    ([name, value]) => `${name.padEnd(58)} ${format(value).padStart(12)}`,
+  )
+  const ratio = (ours: string, peer: string): string => {
+    const value = (medians.get(ours) ?? Number.NaN) / (medians.get(peer) ?? Number.NaN)
+    const title = `${ours} / ${peer.replace(/, \d+ per batch.*/, '')}`
+    return `${title.padEnd(80)} ${value.toFixed(2)}x`
+  }
+  const ratios = options.records.flatMap((records) => {
+    const of = (name: string) => `${name}, ${records} per batch, records/s`
+    return [
+      ratio(of('leveldb'), of('bare classic-level')),
+      ratio(of('remote'), of('leveldb')),
+      ratio(of('redis always'), of('bare Redis script, always')),
+      ratio(of('redis everysec'), of('bare Redis script, everysec')),
+    ]
+  })
+  return [...lines, '', ...ratios].join('\n')
+}
+
+export async function benchStorage(args: readonly string[]): Promise<number> {
+  let options: Options
+  try {
+    options = parseOptions(args)
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`)
+    return 64
+  }
+  try {
+    for (let number = 0; number < options.rounds; number += 1) await round(options)
+    if (options.logs > 0) await manyLogs(options.logs)
+  } finally {
+    for (const cleanup of cleanups.toReversed()) await cleanup()
+  }
+  if (options.json) console.log(JSON.stringify(Object.fromEntries(figures), null, 2))
+  else console.log(report(options))
+  return 0
+}
