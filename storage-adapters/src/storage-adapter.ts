@@ -82,8 +82,7 @@ export interface StorageAdapter {
 
   /**
    * Makes the shard, filled by a copy under this epoch, count as the one it was copied from: gives it that
-   * one's commit number, and the data that one's incarnation. NOT_OPEN unless it is open at the epoch;
-   * INVALID when the data is older than this adapter and is another's.
+   * one's commit number and incarnation. NOT_OPEN unless it is open at the epoch.
    */
   adopt?(request: AdoptRequest): Promise<void>
 

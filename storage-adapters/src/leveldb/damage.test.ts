@@ -18,7 +18,7 @@ import {
 } from '../conformance/fixtures.ts'
 import type { StorageAdapter } from '../storage-adapter.ts'
 import { openEngine } from './engine.ts'
-import { batchKey, logHeadKey, shardHeadKey, valueKey } from './keys.ts'
+import { batchKey, ledgerRange, logHeadKey, shardHeadKey, valueKey } from './keys.ts'
 import { openLevelDbStorage } from './leveldb-adapter.ts'
 
 let directory = ''
@@ -144,25 +144,67 @@ describe('damage', () => {
     ])
   })
 
-  test('synced writes that LevelDB skips in its damaged log are DATA_LOSS until accepted', async () => {
+  test('synced writes that LevelDB skips are DATA_LOSS for the shards that they touched', async () => {
     const before = await adapter.open({ shard, epoch: 1, owner })
+    const other = await openWriter(adapter, { shard: 8 })
+    await other.commit(put('early'))
     const writer = await openWriter(adapter)
     for (let at = 0; at < 400; at += 1) await writer.commit(put(`key-${at}`, 'x'.repeat(500)))
+    await other.commit(put('late'))
     await adapter.stop()
     const name = (await readdir(directory)).find((file) => file.endsWith('.log')) ?? ''
     const wal = await readFile(join(directory, name))
     await writeFile(join(directory, name), flipBit(wal, wal.length >> 1))
     adapter = await openLevelDbStorage(directory)
     await expectCode(adapter.open({ shard, epoch: 2, owner }), 'DATA_LOSS')
+    expect((await adapter.check?.(shard))?.problems[0]).toMatch(/synced writes are missing/)
+    const untouched = await openWriter(adapter, { shard: 8, epoch: 2 })
+    expect(untouched.commitNumber).toBe(2)
+    // The ring of writes would forget in the end; what it has shown is kept.
+    await untouched.commit(put('more'))
+    await adapter.stop()
+    adapter = await openLevelDbStorage(directory)
+    await expectCode(adapter.open({ shard, epoch: 2, owner }), 'DATA_LOSS')
+    expect(await keysOf(adapter, { shard: 8 })).toEqual(['early', 'late', 'more'])
     await adapter.stop()
     adapter = await openLevelDbStorage(directory, { acceptDataLoss: true })
     const after = await adapter.open({ shard, epoch: 2, owner })
     expect(after.incarnation).not.toBe(before.incarnation)
+    const { incarnation } = await adapter.open({ shard: 8, epoch: 3, owner })
+    expect(incarnation).toBe(before.incarnation)
     await adapter.stop()
     adapter = await openLevelDbStorage(directory)
     expect((await adapter.open({ shard, epoch: 2, owner })).incarnation).toBe(after.incarnation)
   })
+
+  test('a gap of writes that nothing explains is DATA_LOSS for every shard', async () => {
+    const before = await adapter.open({ shard, epoch: 1, owner })
+    for (let number = 0; number < 20; number += 1) {
+      await (await openWriter(adapter, { shard: number })).commit(put('a'))
+    }
+    const { length } = await damagedEntries()
+    expect(length).toBeGreaterThan(20)
+    adapter = await openLevelDbStorage(directory)
+    await expectCode(adapter.open({ shard, epoch: 2, owner }), 'DATA_LOSS')
+    await expectCode(adapter.open({ shard: 99, epoch: 2, owner }), 'DATA_LOSS')
+    await adapter.stop()
+    adapter = await openLevelDbStorage(directory, { acceptDataLoss: true })
+    const after = await adapter.open({ shard: 3, epoch: 2, owner })
+    expect(after.incarnation).not.toBe(before.incarnation)
+  })
 })
+
+/** Makes the newest entry of the ledger unreadable: what it stood for is not told by any other. */
+async function damagedEntries(): Promise<Buffer[]> {
+  await adapter.stop()
+  const engine = await openEngine(directory)
+  const { from, to } = ledgerRange
+  const keys = await engine.keys({ gte: from, lt: to }).all()
+  const last = keys.at(-1) as Buffer
+  await engine.put(last, flipBit((await engine.get(last)) as Buffer, 6))
+  await engine.close()
+  return keys
+}
 
 describe('directory', () => {
   test('openLevelDbStorage of a directory in use is UNAVAILABLE and says so', async () => {

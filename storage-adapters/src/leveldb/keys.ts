@@ -31,6 +31,11 @@ export function ledgerKey(slot: number): Buffer {
   return key
 }
 
+/** Of a key of the ledger. */
+export function slotOf(key: Buffer): number {
+  return key.readUInt32BE(1)
+}
+
 export const ledgerRange: KeyRange = { from: Buffer.of(ledgerTag), to: Buffer.of(ledgerTag + 1) }
 
 /** Everything but the identity and the ledger. */

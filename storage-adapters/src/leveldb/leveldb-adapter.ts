@@ -3,12 +3,10 @@
  * writer; reads take a snapshot of what is committed and check every stored byte. A failed write, which
  * leaves LevelDB's state unknown, ends the adapter: `onFatal`, then UNAVAILABLE for everything.
  */
-import { randomUUID } from 'node:crypto'
 import { statfs } from 'node:fs/promises'
 import type { Capabilities } from '../capabilities.ts'
 import { StorageError } from '../errors.ts'
 import { commitBytesMax } from '../limits.ts'
-import { sealValue, unsealValue } from '../sealed-values.ts'
 import type {
   AdoptRequest,
   CommitRequest,
@@ -37,12 +35,12 @@ import { checkStoredShard } from './check.ts'
 import { asStorageError, type Engine, openEngine } from './engine.ts'
 import { FreeSpace } from './free-space.ts'
 import { GroupWriter } from './group-writer.ts'
-import { identityKey } from './keys.ts'
+import { Identity } from './identity.ts'
 import { prepareCommit } from './prepare.ts'
 import { readLog, readLogs, readShards, readStats, readValue, scanValues } from './reads.ts'
 import { ShardWriter } from './shard-writer.ts'
-import { WriteGroup, type WriteOperation } from './write-group.ts'
-import { clearLedger, WriteLedger } from './write-ledger.ts'
+import { WriteGroup } from './write-group.ts'
+import type { WriteLedger } from './write-ledger.ts'
 
 export interface LevelDbStorageOptions {
   /** Called once, when a write has failed: the process should end and start again. */
@@ -53,7 +51,7 @@ export interface LevelDbStorageOptions {
   readonly measureFreeBytes?: () => Promise<number>
   /**
    * Goes on with what is left after writes were lost, as different data: with a new incarnation.
-   * Default: every `open` rejects with DATA_LOSS.
+   * Default: every `open` of a shard that lost some rejects with DATA_LOSS.
    */
   readonly acceptDataLoss?: boolean
 }
@@ -65,8 +63,7 @@ export async function openLevelDbStorage(
 ): Promise<StorageAdapter> {
   const engine = await openEngine(path)
   try {
-    const ledger = await WriteLedger.load(engine)
-    const opened = await identify(engine, ledger, options.acceptDataLoss ?? false)
+    const opened = await Identity.load(engine, options.acceptDataLoss ?? false)
     const space = new FreeSpace({
       reserveBytes: options.reserveBytes ?? 256 * 1024 * 1024,
       measure: options.measureFreeBytes ?? (() => measureFreeBytes(path)),
@@ -81,9 +78,7 @@ export async function openLevelDbStorage(
 }
 
 interface Parts {
-  incarnation: string
-  /** The database was made at this opening. */
-  readonly isNew: boolean
+  readonly identity: Identity
   readonly ledger: WriteLedger
   readonly space: FreeSpace
   readonly onFatal: ((error: StorageError) => void) | undefined
@@ -122,14 +117,14 @@ class LevelDbAdapter implements StorageAdapter {
   async open(request: OpenRequest): Promise<OpenResult> {
     this.#checkUsable()
     checkOpen(request)
-    const { ledger, incarnation } = this.#parts
-    if (ledger.damage) throw new StorageError('DATA_LOSS', ledger.damage)
+    const damage = this.#damageOf(request.shard)
+    if (damage !== undefined) throw new StorageError('DATA_LOSS', damage)
     let commitNumber = 0
     await this.#submit(request.shard, 0, (group, shard) => {
       shard.open(group, request)
       commitNumber = shard.head.commitNumber
     })
-    return { incarnation, commitNumber }
+    return { incarnation: this.#parts.identity.incarnationOf(request.shard), commitNumber }
   }
 
   async commit(request: CommitRequest): Promise<void> {
@@ -174,28 +169,22 @@ class LevelDbAdapter implements StorageAdapter {
   async stats(shard: number): Promise<ShardStats> {
     checkShard(shard)
     const stats = await this.#read('stats', () => readStats(this.#engine, shard))
-    return { ...stats, incarnation: stats.epoch === 0 ? '' : this.#parts.incarnation }
+    const { identity } = this.#parts
+    return { ...stats, incarnation: stats.epoch === 0 ? '' : identity.incarnationOf(shard) }
   }
 
   async check(shard: number): Promise<ShardCheck> {
     checkShard(shard)
     const found = await this.#read('check', () => checkStoredShard(this.#engine, shard))
-    const { damage } = this.#parts.ledger
+    const damage = this.#damageOf(shard)
     return damage === undefined ? found : { ...found, problems: [damage, ...found.problems] }
   }
 
   async adopt(request: AdoptRequest): Promise<void> {
     this.#checkUsable()
     checkShardEpoch(request.shard, request.epoch)
-    const { incarnation } = request
-    if (incarnation !== this.#parts.incarnation) {
-      if (!this.#parts.isNew) {
-        throw new StorageError('INVALID', 'This data is older than the copy, and is not that of it')
-      }
-      await create(this.#engine, [], incarnation)
-      this.#parts.incarnation = incarnation
-    }
     await this.#submit(request.shard, 0, (group, shard) => shard.adopt(group, request))
+    await this.#parts.identity.adopt(request.shard, request.incarnation)
   }
 
   async close(shard: number, epoch: number): Promise<void> {
@@ -213,6 +202,12 @@ class LevelDbAdapter implements StorageAdapter {
   stop(): Promise<void> {
     this.#stopping ??= this.#writer.idle().then(() => this.#engine.close())
     return this.#stopping
+  }
+
+  #damageOf(shard: number): string | undefined {
+    const { identity, ledger } = this.#parts
+    const damage = identity.damageOf(shard) ?? ledger.damageOf(shard)
+    return damage && `Shard ${shard}: ${damage}`
   }
 
   #checkUsable(): void {
@@ -253,7 +248,8 @@ class LevelDbAdapter implements StorageAdapter {
   async #write(group: WriteGroup): Promise<void> {
     for (const shard of group.shards) shard.writeHeads(group)
     if (group.operations.length === 0) return
-    group.operations.push(this.#parts.ledger.next())
+    const shards = Array.from(group.shards, ({ shard }) => shard)
+    group.operations.push(this.#parts.ledger.next(shards))
     // A chained batch: the binding's list form copies its options into each operation, ten times the cost.
     const batch = this.#engine.batch()
     for (const operation of group.operations) {
@@ -262,57 +258,6 @@ class LevelDbAdapter implements StorageAdapter {
     }
     await batch.write({ sync: true })
   }
-}
-
-interface Identity {
-  readonly format: number
-  readonly incarnation: string
-}
-
-const format = 1
-
-/** Reads who this data is, or writes it into an empty database. */
-async function identify(
-  engine: Engine,
-  ledger: WriteLedger,
-  acceptDataLoss: boolean,
-): Promise<Pick<Parts, 'incarnation' | 'isNew' | 'ledger'>> {
-  const stored = await engine.get(identityKey)
-  if (stored) {
-    const text = unsealValue(identityKey, stored).toString()
-    const identity = JSON.parse(text) as Identity
-    if (identity.format !== format) {
-      throw new StorageError('INVALID', `Storage format ${identity.format} is not known`)
-    }
-    if (!ledger.damage || !acceptDataLoss) {
-      return { incarnation: identity.incarnation, ledger, isNew: false }
-    }
-    return {
-      incarnation: await create(engine, await clearLedger(engine)),
-      ledger: new WriteLedger(0),
-      isNew: false,
-    }
-  }
-  const [other] = await engine.keys({ limit: 1 }).all()
-  if (other && !acceptDataLoss) {
-    throw new StorageError('DATA_LOSS', 'The database has data but has lost its identity')
-  }
-  return {
-    incarnation: await create(engine, await clearLedger(engine)),
-    ledger: new WriteLedger(0),
-    isNew: other === undefined,
-  }
-}
-
-async function create(
-  engine: Engine,
-  operations: readonly WriteOperation[],
-  incarnation: string = randomUUID(),
-): Promise<string> {
-  const identity: Identity = { format, incarnation }
-  const value = sealValue(identityKey, Buffer.from(JSON.stringify(identity)))
-  await engine.batch([...operations, { type: 'put', key: identityKey, value }], { sync: true })
-  return identity.incarnation
 }
 
 async function measureFreeBytes(path: string): Promise<number> {

@@ -44,14 +44,14 @@ const cachedLogsMax = 8192
 
 export class ShardWriter {
   readonly head: ShardHead
-  readonly #shard: number
+  readonly shard: number
   readonly #engine: Engine
   #isOpen = false
   readonly #logs = new Map<string, LogState>()
   readonly #changedLogs = new Map<string, LogState>()
 
   constructor(shard: number, engine: Engine, head: ShardHead) {
-    this.#shard = shard
+    this.shard = shard
     this.#engine = engine
     this.head = head
   }
@@ -108,20 +108,20 @@ export class ShardWriter {
   }
 
   adopt(group: WriteGroup, { epoch, commitNumber }: AdoptRequest): void {
-    admitOwner(this.head, this.#isOpen, { shard: this.#shard, epoch })
+    admitOwner(this.head, this.#isOpen, { shard: this.shard, epoch })
     this.head.commitNumber = commitNumber
     this.head.commitEpoch = epoch
     group.shards.add(this)
   }
 
   close(epoch: number): void {
-    admitOwner(this.head, true, { shard: this.#shard, epoch })
+    admitOwner(this.head, true, { shard: this.shard, epoch })
     this.#isOpen = false
   }
 
   async drop(group: WriteGroup, epoch: number): Promise<void> {
-    admitDrop(this.head, this.#shard, epoch)
-    const keys = await group.keysWithin(shardContentRange(this.#shard), [])
+    admitDrop(this.head, this.shard, epoch)
+    const keys = await group.keysWithin(shardContentRange(this.shard), [])
     for (const key of keys) group.operations.push({ type: 'del', key })
     group.shards.add(this)
     Object.assign(this.head, newShardHead(), { epoch, dropped: true })
@@ -132,11 +132,11 @@ export class ShardWriter {
 
   /** Adds the heads to the group, last of all: one write each however many commits changed them. */
   writeHeads(group: WriteGroup): void {
-    const key = shardHeadKey(this.#shard)
+    const key = shardHeadKey(this.shard)
     const value = sealValue(key, encodeShardHead(this.head))
     group.operations.push({ type: 'put', key, value })
     for (const [name, log] of this.#changedLogs) {
-      const logKey = logHeadKey(this.#shard, name)
+      const logKey = logHeadKey(this.shard, name)
       group.operations.push(
         log.exists
           ? { type: 'put', key: logKey, value: sealValue(logKey, encodeLogHead(log)) }
@@ -160,7 +160,7 @@ export class ShardWriter {
   }
 
   async #loadLog(name: string): Promise<LogState> {
-    const key = logHeadKey(this.#shard, name)
+    const key = logHeadKey(this.shard, name)
     const stored = await this.#engine.get(key)
     if (!stored) return { ...noLog }
     return { ...decodeLogHead(unsealValue(key, stored)), exists: true }
@@ -239,7 +239,7 @@ export class ShardWriter {
     if (operation.kind === 'delete-range') return
     const log = logs.get(operation.log)
     if (!log) return
-    const range = batchRange({ shard: this.#shard, log: operation.log }, 0, beforeOffset)
+    const range = batchRange({ shard: this.shard, log: operation.log }, 0, beforeOffset)
     for (const key of await group.keysWithin(range, staged)) {
       staged.push({ type: 'del', key })
       const { lastOffset, bytes } = describeBatchKey(key)

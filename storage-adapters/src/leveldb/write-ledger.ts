@@ -2,58 +2,91 @@
  * A ring of the numbers of the last writes, one entry per synced write. When LevelDB recovers after a
  * crash it silently skips the parts of its log that are damaged, synced or not; a missing number shows
  * it. Spans more writes than its log can hold, so that no skipped one goes unseen unless it was the last.
+ *
+ * Each entry also tells, for every shard written since the start, the last write that touched it before
+ * this one. What the first entry behind a gap says of the writes in the gap is all that they touched:
+ * those shards have lost something, the others have not.
  */
-import type { StorageError } from '../errors.ts'
-import { readCount, sealValue, unsealValue } from '../sealed-values.ts'
+import { StorageError } from '../errors.ts'
+import { readCount, sealValue, unsealValue, writeCount } from '../sealed-values.ts'
 import { type Engine, walk } from './engine.ts'
-import { ledgerKey, ledgerRange } from './keys.ts'
-import { encodeCount } from './stored-values.ts'
+import { ledgerKey, ledgerRange, slotOf } from './keys.ts'
 import type { WriteOperation } from './write-group.ts'
 
 /** The smallest write takes about 120 bytes of the two write buffers that can be in the log. */
 const slots = 2 ** 17
+/** With more shards an entry would outweigh what it is for; a gap then counts for all of them. */
+const shardsMax = 512
+const shardEntryBytes = 12
+
+interface Entry {
+  readonly number: number
+  /** Last write of each shard before this one; undefined: not told. */
+  readonly touched: ReadonlyMap<number, number> | undefined
+}
+
+export interface LedgerDamage {
+  /** For people. */
+  readonly text: string
+  /** The shards that have lost writes; undefined: it may be any. */
+  readonly shards: ReadonlySet<number> | undefined
+}
 
 export class WriteLedger {
-  /** What is missing, for people; undefined when nothing is. */
-  readonly damage: string | undefined
+  /** Undefined when nothing is missing. */
+  readonly damage: LedgerDamage | undefined
   #last: number
+  readonly #touched = new Map<number, number>()
 
-  constructor(last: number, damage?: string) {
+  constructor(last: number, damage?: LedgerDamage) {
     this.#last = last
     this.damage = damage
   }
 
   static async load(engine: Engine): Promise<WriteLedger> {
-    const found = new Set<number>()
-    let last = 0
-    let unreadable = 0
+    const entries = new Map<number, Entry>()
+    const unreadable: number[] = []
     for await (const page of walk(engine, ledgerRange)) {
       for (const [key, stored] of page) {
-        const number = readEntry(key, stored)
-        if (number === undefined) unreadable += 1
-        else {
-          found.add(number)
-          last = Math.max(last, number)
-        }
+        const entry = readEntry(key, stored)
+        if (entry === undefined) unreadable.push(slotOf(key))
+        else entries.set(entry.number, entry)
       }
     }
-    const missing: number[] = []
-    for (let number = Math.max(1, last - slots + 1); number <= last; number += 1) {
-      if (!found.has(number)) missing.push(number)
-    }
-    if (missing.length === 0 && unreadable === 0) return new WriteLedger(last)
-    const range = missing.length > 0 ? ` (${missing[0]} to ${missing.at(-1)})` : ''
-    return new WriteLedger(
-      last,
-      `${Math.max(missing.length, unreadable)} synced writes are missing or damaged${range}`,
-    )
+    const last = Array.from(entries.keys()).reduce((a, b) => Math.max(a, b), 0)
+    const damage = findDamage(entries, last, unreadable)
+    return new WriteLedger(last, damage)
   }
 
-  /** The entry for the next write. */
-  next(): WriteOperation {
-    this.#last += 1
-    const key = ledgerKey(this.#last % slots)
-    return { type: 'put', key, value: sealValue(key, encodeCount(this.#last)) }
+  /** Number of the last write. */
+  get last(): number {
+    return this.#last
+  }
+
+  /** What is missing of the shard, for people. */
+  damageOf(shard: number): string | undefined {
+    if (this.damage === undefined) return undefined
+    const { text, shards } = this.damage
+    return shards === undefined || shards.has(shard) ? text : undefined
+  }
+
+  /** The entry for the next write, which touches these shards. */
+  next(shards: Iterable<number>): WriteOperation {
+    const number = this.#last + 1
+    this.#last = number
+    const told = this.#touched.size <= shardsMax ? this.#touched : new Map<number, number>()
+    const payload = Buffer.allocUnsafe(8 + 1 + shardEntryBytes * told.size)
+    writeCount(payload, 0, number)
+    payload[8] = told === this.#touched ? 1 : 0
+    let at = 9
+    for (const [shard, write] of told) {
+      payload.writeUInt32BE(shard, at)
+      writeCount(payload, at + 4, write)
+      at += shardEntryBytes
+    }
+    for (const shard of shards) this.#touched.set(shard, number)
+    const key = ledgerKey(number % slots)
+    return { type: 'put', key, value: sealValue(key, payload) }
   }
 }
 
@@ -66,11 +99,65 @@ export async function clearLedger(engine: Engine): Promise<WriteOperation[]> {
   return operations
 }
 
-function readEntry(key: Buffer, stored: Buffer): number | undefined {
+function findDamage(
+  entries: ReadonlyMap<number, Entry>,
+  last: number,
+  unreadable: readonly number[],
+): LedgerDamage | undefined {
+  const shards = new Set<number>()
+  let isAny = false
+  let missing = 0
+  let [gapFrom, gapTo, first] = [0, 0, 0]
+  for (let number = Math.max(1, last - slots + 1); number <= last; number += 1) {
+    const entry = entries.get(number)
+    if (entry === undefined) {
+      missing += 1
+      if (gapFrom === 0) gapFrom = number
+      gapTo = number
+      first ||= number
+      continue
+    }
+    if (gapFrom !== 0) isAny ||= !explainGap(entry, { from: gapFrom, to: gapTo }, shards)
+    gapFrom = 0
+  }
+  // An entry that cannot be read is one of the numbers that are missing, or the newest of all.
+  const isNewestUnreadable = unreadable.includes((last + 1) % slots)
+  if (missing === 0 && !isNewestUnreadable) return undefined
+  const count = missing + (isNewestUnreadable ? 1 : 0)
+  const from = first === 0 ? last + 1 : first
+  return {
+    text: `${count} synced writes are missing or damaged (from number ${from} on)`,
+    shards: isAny || isNewestUnreadable ? undefined : shards,
+  }
+}
+
+/** Adds the shards that the gap has touched; false when the entry behind it does not tell. */
+function explainGap(
+  { touched }: Entry,
+  gap: { from: number; to: number },
+  shards: Set<number>,
+): boolean {
+  if (touched === undefined) return false
+  for (const [shard, write] of touched) {
+    if (write >= gap.from && write <= gap.to) shards.add(shard)
+  }
+  return true
+}
+
+function readEntry(key: Buffer, stored: Buffer): Entry | undefined {
+  let payload: Buffer
   try {
-    return readCount(unsealValue(key, stored), 0)
+    payload = unsealValue(key, stored)
   } catch (error) {
-    if ((error as StorageError).code !== 'DATA_LOSS') throw error
+    if (!(error instanceof StorageError) || error.code !== 'DATA_LOSS') throw error
     return undefined
   }
+  const number = readCount(payload, 0)
+  // Older versions told the number only.
+  if (payload[8] !== 1) return { number, touched: undefined }
+  const touched = new Map<number, number>()
+  for (let at = 9; at < payload.length; at += shardEntryBytes) {
+    touched.set(payload.readUInt32BE(at), readCount(payload, at + 4))
+  }
+  return { number, touched }
 }
