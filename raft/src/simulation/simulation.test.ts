@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { type SimulationMode, type SimulationReport, simulate } from './simulate.ts'
 
 /** In each mode. A number of seeds and not a time, so that a slow machine looks as closely as a fast one. */
-const SEEDS = 600
+const SEEDS = 500
 
 function runAll(mode: SimulationMode): readonly SimulationReport[] {
   return Array.from({ length: SEEDS }, (_, at) => simulate(at + 1, mode))
