@@ -213,7 +213,7 @@ export class ShardWriter {
     const from = baseOffset(batch)
     const until = nextOffset(batch)
     const before = Math.max(0, from - 1)
-    const range = batchRange({ shard: this.#shard, log: name }, before, until)
+    const range = batchRange({ shard: this.shard, log: name }, before, until)
     let begins = from === log?.startOffset
     let ends = false
     let bytes = 0
