@@ -22,7 +22,7 @@ export const lookMs = 700
 const changeMs = 5000
 
 /** A pool of its own: no failed attempt of an earlier call delays this one. */
-const channelOptions: ClientOptions = {
+export const channelOptions: ClientOptions = {
   'grpc.use_local_subchannel_pool': 1,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 200,
@@ -136,6 +136,14 @@ export function moveShard(
   return askLeader(addresses, (client, call, done) =>
     client.moveShard(request, call.metadata, call.options, done),
   )
+}
+
+/** A call at one node. Undefined when it does not answer in time, or refuses. */
+export function askNode<T>(
+  address: string,
+  invoke: Invoke<placement.PlacementClient, T>,
+): Promise<T | undefined> {
+  return look(askPlacement(address, changeMs, invoke))
 }
 
 /**

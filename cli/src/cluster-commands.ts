@@ -208,7 +208,7 @@ export function withCommon(command: Command): Command {
   return withOutput(withName(command))
 }
 
-function withTimeout(command: Command): Command {
+export function withTimeout(command: Command): Command {
   const seconds = integer(1, 3600)
   return withCommon(command).option(
     '--timeout <seconds>',

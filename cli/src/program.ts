@@ -17,6 +17,7 @@ import {
 } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
+import { addPlacementCommands } from './placement-commands.ts'
 import { addSecurityCommands } from './security-commands.ts'
 import { addStorageCommands } from './storage-commands.ts'
 import { addTopicCommands } from './topic-commands.ts'
@@ -142,6 +143,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addConfigCommands(program, wiring)
   addTopicCommands(program, wiring)
   addSecurityCommands(program, wiring)
+  addPlacementCommands(program, wiring)
   addRoleHelp(program)
   addStorageCommands(program, act)
   return program
@@ -163,7 +165,8 @@ function addRoleHelp(program: Command): void {
     ['storage', 'one storage node, for all brokers of a cluster'],
   ] as const
   for (const [name, description] of roles) {
-    const role = program.command(name).description(description)
+    const known = program.commands.find((command) => command.name() === name)
+    const role = known ?? program.command(name).description(description)
     role.command('start').description(`${description}; robust ${name} start --help tells its flags`)
   }
 }

@@ -28,7 +28,15 @@ describe('parsePlacementConfig', () => {
     expect([config.host, config.port]).toEqual(['[::1]', 2])
   })
 
+  it('reads how to join', () => {
+    const config = parse('--data d --node-id d --join h:1,i:2 --listen 0.0.0.0:3 --advertise j:3')
+    expect(config).toMatchObject({ members: [], join: ['h:1', 'i:2'], advertise: 'j:3' })
+  })
+
   it.each([
+    ['--data d --join h', '--join h'],
+    ['--data d --join h:1 --peers a=h:1', 'exclude'],
+    ['--data d --advertise h', '--advertise h'],
     ['--node-id a', '--data'],
     ['--data d --listen here', '--listen here'],
     ['--data d --listen h:70000', '--listen h:70000'],

@@ -17,6 +17,10 @@ export interface PlacementConfig {
   readonly port: number
   /** All members, this one included; empty: a cluster of one. */
   readonly members: readonly PlacementMemberAddress[]
+  /** `host:port` of nodes of a cluster that this one is to join. Without effect once it has a log. */
+  readonly join?: readonly string[]
+  /** `host:port` at which others reach it, where `members` do not say; else where it listens. */
+  readonly advertise?: string
   readonly dataDir: string
   /** Of a cluster that does not exist yet. */
   readonly shardCount: number
@@ -44,6 +48,9 @@ export const PLACEMENT_USAGE = `robust placement start --data DIR [options]
   --node-id ID             default: kept in the data folder, placement-1 the first time
   --listen HOST:PORT       (127.0.0.1:1228)
   --peers LIST             ID=HOST:PORT[,ID=HOST:PORT...], all members with this one (a cluster of one)
+  --join LIST              HOST:PORT[,...] of a cluster to join, instead of --peers; the node waits there
+                           until "robust placement add ID=HOST:PORT" makes it a member
+  --advertise HOST:PORT    where the others reach this node that joins (what --listen says)
   --cluster-id ID          default: kept in the data folder, robust the first time
   --shards N               shards of a new cluster, never changed later (64)
   --preset NAME            dev (heartbeat 500 ms, time-out 3 s) or production (2 s, 8 s) (dev)
@@ -57,12 +64,19 @@ export function parsePlacementConfig(args: readonly string[]): PlacementConfig {
   const values = parseFlags(args)
   if (values.data === undefined) throw new ConfigError('--data is missing')
   const { host, port } = parseAddress('--listen', values.listen ?? '127.0.0.1:1228')
+  const join = parseJoin(values.join ?? '')
+  if (join.length > 0 && values.peers !== undefined) {
+    throw new ConfigError('--join and --peers exclude each other: who joins learns of the others')
+  }
+  if (values.advertise !== undefined) parseAddress('--advertise', values.advertise)
   return {
     nodeId: name('--node-id', values['node-id']),
     clusterId: name('--cluster-id', values['cluster-id']),
     host,
     port,
     members: parsePeers(values.peers ?? ''),
+    ...(join.length > 0 && { join }),
+    ...(values.advertise !== undefined && { advertise: values.advertise }),
     dataDir: values.data,
     shardCount: parseShards(values.shards ?? '64'),
     preset: parsePreset(values.preset ?? 'dev'),
@@ -81,6 +95,8 @@ function parseFlags(args: readonly string[]) {
         'node-id': text,
         listen: text,
         peers: text,
+        join: text,
+        advertise: text,
         'cluster-id': text,
         shards: text,
         preset: text,
@@ -103,6 +119,12 @@ function parseAddress(flag: string, value: string): { host: string; port: number
     throw new ConfigError(`${flag} ${value} is not HOST:PORT`)
   }
   return { host, port: Number(port) }
+}
+
+function parseJoin(list: string): readonly string[] {
+  const addresses = list.split(',').filter((address) => address !== '')
+  for (const address of addresses) parseAddress('--join', address)
+  return addresses
 }
 
 function parsePeers(list: string): readonly PlacementMemberAddress[] {

@@ -1,6 +1,12 @@
-/** Which node of which cluster a data folder belongs to. A folder of another one is refused. */
+/**
+ * Which node of which cluster a data folder belongs to, and a name for the folder itself: a random one, made
+ * with its log. A folder of another node is refused here; whether a new folder may be used under an id is for
+ * the cluster to say (replication/admission.ts).
+ */
+import { randomUUID } from 'node:crypto'
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -15,41 +21,64 @@ export interface Identity {
   readonly nodeId: string
 }
 
+export interface DataFolder extends Identity {
+  /** Of the log in it: another one when that was lost. */
+  readonly folderId: string
+  /** There is no log in it: it was never used, or lost what was in it. */
+  readonly isNew: boolean
+}
+
+/** The data folder cannot be used by this node; the process must end. */
 export class IdentityError extends Error {
   override readonly name = 'IdentityError'
 }
 
 const FILE = 'identity.json'
+/** Made by the log store when it is opened first. */
+const LOG = 'raft'
 
 /**
  * What is kept wins over a default; what was asked for must be what is kept. Written when it is new.
  * @throws IdentityError
  */
-export function openIdentity(
+export function openDataFolder(
   directory: string,
   asked: Partial<Identity>,
   defaults: Identity,
-): Identity {
+): DataFolder {
   const path = join(directory, FILE)
-  const kept = readIdentity(path)
-  if (kept === undefined) {
-    const identity = {
-      clusterId: asked.clusterId ?? defaults.clusterId,
-      nodeId: asked.nodeId ?? defaults.nodeId,
-    }
+  const kept = readKept(path)
+  const isNew = !existsSync(join(directory, LOG))
+  if (kept !== undefined) refuseOther(directory, kept, asked)
+  const { clusterId, nodeId } = kept ?? { ...defaults, ...asked }
+  const folderId = isNew ? undefined : kept?.folderId
+  const folder = { clusterId, nodeId, folderId: folderId ?? randomUUID() }
+  if (folderId === undefined) {
     mkdirSync(directory, { recursive: true })
-    writeDurably(path, `${JSON.stringify(identity, undefined, 2)}\n`)
-    return identity
+    writeDurably(path, `${JSON.stringify(folder, undefined, 2)}\n`)
   }
+  return { ...folder, isNew }
+}
+
+/** Undefined when nothing is kept there yet. @throws IdentityError */
+export function keptIdentity(directory: string): Identity | undefined {
+  return readKept(join(directory, FILE))
+}
+
+function refuseOther(directory: string, kept: Identity, asked: Partial<Identity>): void {
   const { clusterId = kept.clusterId, nodeId = kept.nodeId } = asked
-  if (clusterId === kept.clusterId && nodeId === kept.nodeId) return kept
+  if (clusterId === kept.clusterId && nodeId === kept.nodeId) return
   throw new IdentityError(
     `${directory} belongs to node ${kept.nodeId} of cluster ${kept.clusterId}, ` +
       `not to node ${nodeId} of cluster ${clusterId}: name that node, or another --data folder`,
   )
 }
 
-function readIdentity(path: string): Identity | undefined {
+interface Kept extends Identity {
+  readonly folderId: string | undefined
+}
+
+function readKept(path: string): Kept | undefined {
   let text: string
   try {
     text = readFileSync(path, 'utf8')
@@ -58,11 +87,11 @@ function readIdentity(path: string): Identity | undefined {
     throw error
   }
   const parsed = parseJson(path, text)
-  const { clusterId, nodeId } = parsed as { clusterId?: unknown; nodeId?: unknown }
+  const { clusterId, nodeId, folderId } = parsed as Readonly<Record<string, unknown>>
   if (typeof clusterId !== 'string' || typeof nodeId !== 'string') {
     throw new IdentityError(`${path} names no node and cluster`)
   }
-  return { clusterId, nodeId }
+  return { clusterId, nodeId, folderId: typeof folderId === 'string' ? folderId : undefined }
 }
 
 function parseJson(path: string, text: string): object {

@@ -4,3 +4,9 @@ export { PLACEMENT_PRESETS, PLACEMENT_USAGE } from './config.ts'
 export type { Logger } from './logger.ts'
 export { placementMain } from './main.ts'
 export { createPlacement, type Placement, type PlacementOptions } from './placement.ts'
+export {
+  type BackupHead,
+  backupHead,
+  backupTail,
+  parseBackup,
+} from './replication/backup-file.ts'

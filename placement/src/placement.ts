@@ -1,6 +1,5 @@
 /** A Placement Center node, composed: options in, something to start and stop out. No decisions of its own. */
 import { randomUUID } from 'node:crypto'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import {
   createRaft,
@@ -12,17 +11,21 @@ import {
   type RaftMember,
   systemClock,
 } from 'raft-ts'
-import { ConfigError, type PlacementConfig } from './config.ts'
+import type { PlacementConfig } from './config.ts'
 import { Leadership } from './controllers/leadership.ts'
 import { createPlacementService } from './grpc/placement-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
 import { WatchService } from './grpc/watch-service.ts'
-import { type Identity, openIdentity } from './identity.ts'
+import type { DataFolder } from './identity.ts'
 import type { Logger } from './logger.ts'
+import { awaitAdmission } from './replication/admission.ts'
 import { GrpcTransport } from './replication/grpc-transport.ts'
+import { MemberKeeper } from './replication/member-keeper.ts'
+import { probeNode } from './replication/member-probe.ts'
 import { MetadataMachine } from './replication/metadata-machine.ts'
 import { asPlacementError, createProposer } from './replication/proposer.ts'
 import { settingsOf } from './settings.ts'
+import { admissionOf, freePort, membersOf, openFolder } from './starting.ts'
 
 export interface PlacementOptions {
   readonly config: PlacementConfig
@@ -33,7 +36,8 @@ export interface PlacementOptions {
 
 export interface Placement {
   /**
-   * Resolves when it listens and takes part in elections; a leader may not be known yet.
+   * Resolves when it listens and takes part in elections, or, with a new data folder, asks the others whether
+   * it may (an IdentityError is fatal then). A leader may not be known yet.
    * @throws ListenError, IdentityError, ConfigError, and what raft-ts' start throws.
    */
   start(): Promise<void>
@@ -48,18 +52,18 @@ export interface Placement {
 /** A leader that heard no majority for so long steps down, so it answers no heartbeat either. */
 const QUORUM_CONTACT_MAX_MS = DEFAULT_TIMINGS.electionMinMs
 
-const DEFAULT_IDENTITY: Identity = { clusterId: 'robust', nodeId: 'placement-1' }
-
 export function createPlacement(options: PlacementOptions): Placement {
-  const { config } = options
-  let running: { readonly node: RunningNode; readonly identity: Identity } | undefined
+  const { config, log } = options
+  const ending = new AbortController()
+  let running: { readonly node: RunningNode; readonly folder: DataFolder } | undefined
   let stopping: Promise<void> | undefined
   let starting: Promise<void> | undefined
   const start = async (): Promise<void> => {
-    const identity = openIdentity(config.dataDir, asked(config), DEFAULT_IDENTITY)
-    running = { node: await startNode(options, identity), identity }
+    const folder = await openFolder(config, { log, signal: ending.signal })
+    running = { node: await startNode(options, { folder, signal: ending.signal }), folder }
   }
   const stop = async (): Promise<void> => {
+    ending.abort(new Error('this node stops'))
     await starting?.catch(() => undefined)
     await running?.node.stop()
   }
@@ -76,7 +80,7 @@ export function createPlacement(options: PlacementOptions): Placement {
       return running?.node.port ?? config.port
     },
     get nodeId() {
-      return running?.identity.nodeId
+      return running?.folder.nodeId
     },
   }
 }
@@ -86,42 +90,57 @@ interface RunningNode {
   stop(): Promise<void>
 }
 
-function asked({ nodeId, clusterId }: PlacementConfig): Partial<Identity> {
-  return {
-    ...(nodeId === undefined ? {} : { nodeId }),
-    ...(clusterId === undefined ? {} : { clusterId }),
-  }
+interface Around {
+  readonly folder: DataFolder
+  readonly signal: AbortSignal
 }
 
-async function startNode(given: PlacementOptions, identity: Identity): Promise<RunningNode> {
+async function startNode(given: PlacementOptions, around: Around): Promise<RunningNode> {
+  const { folder, signal } = around
   // The address is told to others before anything listens on it, so a free port is chosen first.
   const port = given.config.port === 0 ? await freePort(given.config.host) : given.config.port
   const options = { ...given, config: { ...given.config, port } }
-  const { config } = options
-  const log = options.log(identity.nodeId)
-  const members = membersOf(config, identity.nodeId)
-  const parts = assemble(options, { identity, members, log })
-  const { raft, transport, leadership, watches, service } = parts
+  const { config, onFatal } = options
+  const log = options.log(folder.nodeId)
+  const members = membersOf(config, folder.nodeId)
+  const parts = assemble(options, { folder, members, log })
+  const { raft, transport, leadership, watches, keeper, service } = parts
+  const quit = (): void => {
+    keeper.stop()
+    leadership.stop()
+    watches.stop()
+  }
   const server = await startGrpcServer({
     host: config.host,
     port: config.port,
     placement: service,
     raft: transport.service,
   }).catch((error: unknown) => {
-    leadership.stop()
-    watches.stop()
+    quit()
     throw error
   })
   const stop = async (): Promise<void> => {
     server.setServing(false)
-    leadership.stop()
-    watches.stop()
+    quit()
     await raft.stop()
     await server.stop()
   }
-  const node = await begin({ server, raft, log, stop })
-  warnOfOtherMembers(raft.status().members, { members, log })
-  return node
+  const takePart = async (): Promise<void> => {
+    await begin({ server, raft, log, stop })
+    parts.admit()
+    warnOfOtherMembers(raft.status().members, { members, log })
+  }
+  const admission = admissionOf(config, { folder, members, log })
+  if (admission === undefined) {
+    await takePart()
+    return { port: server.port, stop }
+  }
+  // Others may be as new and ask the same of this one, so it listens meanwhile.
+  const admitted = awaitAdmission({ ...admission, signal }).then(takePart)
+  const settled = admitted.catch((error: unknown) => {
+    if (!signal.aborted) onFatal(error instanceof Error ? error : new Error(String(error)))
+  })
+  return { port: server.port, stop: () => settled.then(stop) }
 }
 
 async function begin(parts: {
@@ -129,7 +148,7 @@ async function begin(parts: {
   readonly raft: Raft
   readonly log: Logger
   readonly stop: () => Promise<void>
-}): Promise<RunningNode> {
+}): Promise<void> {
   const { server, raft, log, stop } = parts
   try {
     await raft.start()
@@ -139,7 +158,6 @@ async function begin(parts: {
   }
   server.setServing(true)
   log.info({ port: server.port, members: raft.status().members }, 'listening')
-  return { port: server.port, stop }
 }
 
 /** The log decides who votes; a member that is only in one of both lists is not reached. */
@@ -153,37 +171,15 @@ function warnOfOtherMembers(
   log.warn({ errId: 'PEERS_DIFFER', kept, given }, '--peers names other members than the log')
 }
 
-function freePort(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, host, () => {
-      const address = probe.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      probe.close(() => resolve(port))
-    })
-  })
-}
-
-/** A cluster of one needs no list. */
-function membersOf(config: PlacementConfig, nodeId: string): readonly RaftMember[] {
-  if (config.members.length === 0) {
-    return [{ id: nodeId, address: `${config.host}:${config.port}` }]
-  }
-  if (!config.members.some(({ id }) => id === nodeId)) {
-    const ids = config.members.map(({ id }) => id).join(', ')
-    throw new ConfigError(`--peers names ${ids}, but not this node, ${nodeId}`)
-  }
-  return config.members
-}
-
 interface Setting {
-  readonly identity: Identity
+  readonly folder: DataFolder
   readonly members: readonly RaftMember[]
   readonly log: Logger
 }
 
-function assemble({ config, onFatal }: PlacementOptions, { identity, members, log }: Setting) {
+function assemble({ config, onFatal }: PlacementOptions, { folder, members, log }: Setting) {
+  const { clusterId, nodeId, folderId } = folder
+  const identity = { clusterId, nodeId }
   const incarnation = randomUUID()
   const machine = new MetadataMachine()
   const transport = new GrpcTransport({ ...identity, incarnation, members, log })
@@ -191,6 +187,7 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     ...identity,
     incarnation,
     members,
+    join: (config.join ?? []).length > 0,
     stateMachine: machine,
     logStore: new LevelLogStore({ directory: join(config.dataDir, 'raft') }),
     snapshotStore: new FileSnapshotStore({ directory: join(config.dataDir, 'snapshots') }),
@@ -199,6 +196,9 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     random: Math.random,
     logger: asRaftLogger(log),
     onFatal,
+  })
+  raft.observe((event) => {
+    if (event.kind === 'configuration') transport.follow(event.members)
   })
   const settings = settingsOf(() => machine.state)
   const followLevel = (): void => {
@@ -212,7 +212,7 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     raft,
     machine,
     proposer,
-    clusterId: identity.clusterId,
+    clusterId,
     shardCount: config.shardCount,
     leaseTtlMs,
     heartbeatMs,
@@ -225,21 +225,30 @@ function assemble({ config, onFatal }: PlacementOptions, { identity, members, lo
     raft.readIndex().catch((error: unknown) => {
       throw asPlacementError(error)
     })
+  const common = { raft, machine, leadership, proposer, settings, nowMs, log, probe: probeNode }
+  const keeper = new MemberKeeper({ ...common, folderId })
+  let isAdmitted = false
   const watches: WatchService = new WatchService({ machine, leadership, readBarrier })
   const service = createPlacementService({
-    raft,
-    machine,
-    leadership,
-    proposer,
+    ...common,
     watches,
+    members: {
+      get folderId() {
+        return isAdmitted ? folderId : ''
+      },
+      get health() {
+        return keeper.health
+      },
+    },
     readBarrier,
     leaseTtlMs,
     heartbeatMs,
     quorumContactMaxMs: QUORUM_CONTACT_MAX_MS,
-    nowMs,
-    log,
   })
-  return { raft, transport, leadership, watches, service }
+  const admit = (): void => {
+    isAdmitted = true
+  }
+  return { raft, transport, leadership, watches, keeper, service, admit }
 }
 
 function asRaftLogger(log: Logger): RaftLogger {

@@ -111,6 +111,31 @@ export const SETTINGS = {
     unit: '% of its clients',
     description: 'that an overloaded broker gives up each time; 0: none',
   }),
+  'placement.autopilot-dead-ms': integer('placement', [3_000, 86_400_000, 600_000], {
+    unit: 'ms',
+    description: 'a Placement Center node that is silent for so long is dead',
+  }),
+  'placement.autopilot-promote': {
+    type: 'boolean',
+    default: true,
+    role: 'placement',
+    description: 'whether a Placement Center node that was added gets its vote by itself',
+  },
+  'placement.autopilot-remove': {
+    type: 'boolean',
+    default: false,
+    role: 'placement',
+    description:
+      'whether dead Placement Center nodes are removed by themselves, while a majority is healthy',
+  },
+  'placement.autopilot-stable-ms': integer('placement', [0, 3_600_000, 10_000], {
+    unit: 'ms',
+    description: 'how long such a node must be healthy without a break before it votes',
+  }),
+  'placement.autopilot-voters-min': integer('placement', [1, 99, 3], {
+    unit: 'nodes',
+    description: 'that go on voting at least when a dead one is removed',
+  }),
   'rebalance.band-percent': integer('placement', [5, 1_000, 50], {
     unit: '%',
     description: 'a broker is hot when its load is above the mean of all by more than this',

@@ -96,6 +96,12 @@ export interface Raft {
    * @throws LeadershipTransferFailedError, NotLeaderError, StoppedError
    */
   transferLeadership(to?: string, timeoutMs?: number): Promise<void>
+  /**
+   * Takes a snapshot of what is applied here, unless the newest one holds all of it. Resolves with the newest
+   * one when it is durable; index 0 when nothing was ever applied.
+   * @throws StoppedError
+   */
+  takeSnapshot(): Promise<{ readonly index: number; readonly bytes: number }>
   status(): RaftStatus
   /** status() and the times that operations took, for a monitoring system; see renderPrometheus. */
   metrics(): readonly RaftMetric[]

@@ -33,6 +33,7 @@ const MARGIN_MS = 500
 export class PlacementClient {
   readonly #options: PlacementClientOptions
   readonly #clients = new Map<string, placement.PlacementClient>()
+  /** Where to ask, the presumed leader first. */
   #addresses: string[]
   #nodeEpoch = 0
   #leaseTtlMs = 0
@@ -143,6 +144,7 @@ export class PlacementClient {
       client.register(registration, NO_METADATA, deadline(), done),
     )
     if (reply === undefined) return
+    this.#learn(reply.placementAddresses)
     this.#nodeEpoch = reply.nodeEpoch
     this.#leaseTtlMs = reply.leaseTtlMs
     this.#heartbeatMs = reply.heartbeatMs
@@ -172,6 +174,7 @@ export class PlacementClient {
         client.heartbeat(request, NO_METADATA, deadline(Math.max(this.#heartbeatMs, 400)), done),
       )
       this.#term = Math.max(this.#term, reply.placementTerm)
+      this.#learn(reply.placementAddresses)
       if (!reply.registered) {
         this.#renewedAtMs = Number.NEGATIVE_INFINITY
         await this.#register(() => this.#options.onReregistered())
@@ -228,6 +231,24 @@ export class PlacementClient {
         break
       default:
         break
+    }
+  }
+
+  /**
+   * Where the Placement Center's nodes are now. Those of the command line stay, as the last to be asked: they
+   * are what a person said, and may lead back when all others are gone.
+   */
+  #learn(members: readonly string[]): void {
+    if (members.length === 0) return
+    const wanted = new Set([...members, ...this.#options.addresses])
+    if (wanted.size === this.#addresses.length && this.#addresses.every((each) => wanted.has(each)))
+      return
+    const kept = this.#addresses.filter((address) => members.includes(address))
+    this.#addresses = [...new Set([...kept, ...wanted])]
+    for (const [address, client] of this.#clients) {
+      if (wanted.has(address)) continue
+      this.#clients.delete(address)
+      client.close()
     }
   }
 

@@ -1,6 +1,7 @@
 /**
  * Errors as gRPC statuses. A known leader goes along in the trailer `leader-address`, the version that stands
- * in the way of a change in `current-version`.
+ * in the way of a change in `current-version`. UNAVAILABLE says in `outcome` whether what was asked may have
+ * been done: `none` or `unknown`; without it, it came from the connection and is unknown.
  */
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { PlacementError, type PlacementErrorCode } from '../errors.ts'
@@ -21,6 +22,12 @@ const STATUS: Readonly<Record<PlacementErrorCode, status>> = {
 
 export const LEADER_ADDRESS_KEY = 'leader-address'
 export const CURRENT_VERSION_KEY = 'current-version'
+const OUTCOME_KEY = 'outcome'
+
+const OUTCOME: Partial<Record<PlacementErrorCode, string>> = {
+  NO_LEADER: 'none',
+  OUTCOME_UNKNOWN: 'unknown',
+}
 
 export type StatusError = Pick<ServiceError, 'code' | 'details' | 'metadata'>
 
@@ -32,5 +39,7 @@ export function toStatus(error: unknown): StatusError | undefined {
   if (error.currentVersion !== undefined) {
     metadata.set(CURRENT_VERSION_KEY, String(error.currentVersion))
   }
+  const outcome = OUTCOME[error.code]
+  if (outcome !== undefined) metadata.set(OUTCOME_KEY, outcome)
   return { code: STATUS[error.code], details: error.message, metadata }
 }

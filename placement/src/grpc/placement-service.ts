@@ -7,9 +7,12 @@ import type { Leadership } from '../controllers/leadership.ts'
 import { PlacementError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { nodeAt, revisionOf } from '../metadata/state.ts'
+import type { Probe } from '../replication/member-probe.ts'
 import type { MetadataMachine } from '../replication/metadata-machine.ts'
 import type { Proposer } from '../replication/proposer.ts'
+import { backup, takeSnapshot } from './backup-calls.ts'
 import { toStatus } from './error-status.ts'
+import { addMember, promoteMember, removeMember, transferLeadership } from './member-calls.ts'
 import { drain, moveShard, undrain } from './operator-calls.ts'
 import { checkName, checkRegistration, checkShards } from './requests.ts'
 import {
@@ -20,7 +23,7 @@ import {
   putResource,
   resourceHistory,
 } from './resource-calls.ts'
-import { describeStatus } from './status.ts'
+import { describeStatus, type MemberView, memberAddresses } from './status.ts'
 import type { WatchService } from './watch-service.ts'
 
 export interface PlacementServiceOptions {
@@ -29,6 +32,8 @@ export interface PlacementServiceOptions {
   readonly leadership: Leadership
   readonly proposer: Proposer
   readonly watches: WatchService
+  readonly members: MemberView
+  readonly probe: Probe
   /** Resolves when everything that was committed is applied here. */
   readonly readBarrier: () => Promise<unknown>
   readonly leaseTtlMs: number
@@ -64,6 +69,12 @@ export function createPlacementService(options: PlacementServiceOptions): wire.P
     getResource: answer((request) => getResource(options, request)),
     listResources: answer((request) => listResources(options, request)),
     resourceHistory: answer((request) => resourceHistory(options, request)),
+    addMember: answer((request) => addMember(options, request)),
+    promoteMember: answer((request) => promoteMember(options, request)),
+    removeMember: answer((request) => removeMember(options, request)),
+    transferLeadership: answer((request) => transferLeadership(options, request)),
+    takeSnapshot: answer(() => takeSnapshot(options)),
+    backup: (call) => void backup(options, call),
   }
 }
 
@@ -92,7 +103,9 @@ async function register(
   if (result.kind !== 'registered') throw new Error(`a registration ended as ${result.kind}`)
   const { nodeEpoch } = result
   session.liveness.contact(nodeId, nodeEpoch)
-  return { clusterId, nodeEpoch, leaseTtlMs, heartbeatMs, index: nodeEpoch }
+  const placementAddresses = memberAddresses(options.raft)
+  const told = { clusterId, nodeEpoch, leaseTtlMs, heartbeatMs, index: nodeEpoch }
+  return { ...told, placementAddresses }
 }
 
 async function deregister(
@@ -106,7 +119,7 @@ async function deregister(
 }
 
 async function heartbeat(
-  { leadership, machine, leaseTtlMs }: PlacementServiceOptions,
+  { raft, leadership, machine, leaseTtlMs }: PlacementServiceOptions,
   { nodeId, nodeEpoch, incarnation, report }: wire.HeartbeatRequest,
 ): Promise<wire.HeartbeatReply> {
   const session = leadership.requireQuorum()
@@ -118,6 +131,7 @@ async function heartbeat(
     metadataIndex: revisionOf(machine.state),
     placementTerm: session.authorityTerm,
     registered,
+    placementAddresses: memberAddresses(raft),
   }
 }
 

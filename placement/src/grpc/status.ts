@@ -1,6 +1,6 @@
 /** This member's view of the cluster, from what it has applied. */
 import type { placement as wire } from '@robust/proto'
-import type { Raft, RaftStatus } from 'raft-ts'
+import type { MemberHealth, Raft, RaftStatus } from 'raft-ts'
 import type { Leadership } from '../controllers/leadership.ts'
 import { RESOURCE_KINDS } from '../metadata/resources.ts'
 import type { MetadataMachine } from '../replication/metadata-machine.ts'
@@ -10,8 +10,21 @@ export interface StatusOptions {
   readonly raft: Raft
   readonly machine: MetadataMachine
   readonly leadership: Leadership
+  readonly members: MemberView
   readonly quorumContactMaxMs: number
   readonly nowMs: () => number
+}
+
+export interface MemberView {
+  /** Of this node's data; empty while it does not take part. */
+  readonly folderId: string
+  /** As the leader sees them; empty elsewhere. */
+  readonly health: readonly MemberHealth[]
+}
+
+/** Where the members are. */
+export function memberAddresses(raft: Raft): string[] {
+  return raft.status().members.map(({ address }) => address)
 }
 
 export function describeStatus(options: StatusOptions): wire.StatusReply {
@@ -28,7 +41,7 @@ export function describeStatus(options: StatusOptions): wire.StatusReply {
     commitIndex: status.commitIndex,
     appliedIndex: status.appliedIndex,
     hasQuorum: hasQuorum(status, quorumContactMaxMs),
-    members: status.members.map((member) => describeMember(status, member)),
+    members: status.members.map((member) => describeMember(status, member, options.members.health)),
     metadata: toWireMetadata(machine.state),
     reports: reports.map(({ node, receivedMs, report }) => ({
       nodeId: node.nodeId,
@@ -39,6 +52,10 @@ export function describeStatus(options: StatusOptions): wire.StatusReply {
     resources: Object.fromEntries(
       RESOURCE_KINDS.map((kind) => [kind, machine.state.resources.count(kind)]),
     ),
+    folderId: options.members.folderId,
+    memberFolders: Object.fromEntries(machine.state.folders),
+    snapshotIndex: status.snapshotIndex,
+    lastIndex: status.lastIndex,
   }
 }
 
@@ -51,7 +68,8 @@ function hasQuorum(status: RaftStatus, quorumContactMaxMs: number): boolean {
 
 function describeMember(
   status: RaftStatus,
-  { id, address }: RaftStatus['members'][number],
+  { id, address, role }: RaftStatus['members'][number],
+  health: readonly MemberHealth[],
 ): wire.PlacementMember {
   const peer = status.peers.find((candidate) => candidate.id === id)
   const isSelf = id === status.nodeId
@@ -61,5 +79,7 @@ function describeMember(
     leader: id === status.leaderId,
     matchIndex: peer?.matchIndex ?? (isSelf && status.role === 'leader' ? status.lastIndex : 0),
     lastContactMs: Math.round(peer?.lastContactMs ?? 0),
+    learner: role === 'learner',
+    healthy: health.find((member) => member.id === id)?.isHealthy,
   }
 }

@@ -11,6 +11,7 @@ import type {
   GrantShards,
   OpenShards,
   RecordEvent,
+  RecordMember,
   RegisterNode,
   ReleaseShards,
   RemoveNode,
@@ -45,6 +46,8 @@ export type ApplyResult =
   | { readonly kind: 'changed'; readonly version: number; readonly existed: boolean }
   /** A resource has another version than expected (0: does not exist); nothing was changed. */
   | { readonly kind: 'conflict'; readonly key: ResourceKey; readonly version: number }
+  /** The id is that of a Placement Center node with another data folder; nothing was changed. */
+  | { readonly kind: 'other-folder'; readonly folderId: string }
   /** The generation is another one; nothing was changed. */
   | { readonly kind: 'other-generation'; readonly generation: number }
 
@@ -116,6 +119,8 @@ function dispatch(place: Place, command: Command): Outcome {
       return applyResources(place, command)
     case 'begin-generation':
       return beginGeneration(place, command)
+    case 'record-member':
+      return recordMember(place, command)
     case 'record-event':
       return recordEvent(place, command)
     default:
@@ -306,6 +311,8 @@ function beginGeneration(place: Place, { previous, reason }: BeginGeneration): O
   state.generation += 1
   const nodesRemoved = [...state.nodes.keys()]
   state.nodes.clear()
+  // Its nodes are new ones, of a cluster that the old ones have no part in.
+  state.folders.clear()
   const shardsChanged = state.shards.map((shard) => free(shard))
   replaceShards(state, shardsChanged)
   const revision = revisionAt(state.generation, index)
@@ -323,6 +330,15 @@ function noteDrained(place: Place, nodes: Iterable<NodeEntry>): void {
     if (node.drain === undefined || shardsOf(place.state, node).length > 0) continue
     record(place, 'NodeDrained', { subject: node.nodeId, reason: 'it owns no shard any more' })
   }
+}
+
+function recordMember({ state }: Place, { memberId, folderId }: RecordMember): Outcome {
+  const known = state.folders.get(memberId)
+  if (known !== undefined && known !== folderId) {
+    return { result: { kind: 'other-folder', folderId: known } }
+  }
+  state.folders.set(memberId, folderId)
+  return { result: DONE }
 }
 
 function recordEvent(place: Place, { event }: RecordEvent): Outcome {

@@ -114,6 +114,16 @@ export interface BeginGeneration extends Timed {
   readonly reason: string
 }
 
+/**
+ * Which data folder a Placement Center node keeps its log in. Committed once for an id, for ever: the same id
+ * with another folder has lost its log, and could vote twice in a term.
+ */
+export interface RecordMember extends Timed {
+  readonly kind: 'record-member'
+  readonly memberId: string
+  readonly folderId: string
+}
+
 /** A decision that changes no metadata but belongs into the story. */
 export interface RecordEvent extends Timed {
   readonly kind: 'record-event'
@@ -135,6 +145,7 @@ export type Command =
   | SetDraining
   | ChangeResources
   | BeginGeneration
+  | RecordMember
   | RecordEvent
 
 const COMMAND_VERSION = 1
@@ -149,6 +160,7 @@ const KINDS: Readonly<Record<Command['kind'], true>> = {
   'set-draining': true,
   'change-resources': true,
   'begin-generation': true,
+  'record-member': true,
   'record-event': true,
 }
 

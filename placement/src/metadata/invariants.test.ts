@@ -74,6 +74,11 @@ const command = fc.oneof(
     by: fc.constantFrom('', 'ann'),
   }),
   fc.record({
+    kind: fc.constant('record-member' as const),
+    memberId: fc.constantFrom('placement-1', 'placement-2'),
+    folderId: fc.constantFrom('one', 'two'),
+  }),
+  fc.record({
     kind: fc.constant('begin-generation' as const),
     previous: fc.nat({ max: 2 }),
     reason,
@@ -87,7 +92,7 @@ function current(state: MetadataState, given: Command): Command {
   const nodeEpochOf = (id: string): number => state.nodes.get(id)?.nodeEpoch ?? 0
   const shardEpochOf = (number: number): number => state.shards[number]?.epoch ?? 0
   if (given.kind === 'register-node' || given.kind === 'bootstrap') return given
-  if (given.kind === 'record-event') return given
+  if (given.kind === 'record-event' || given.kind === 'record-member') return given
   if (given.kind === 'begin-generation') return { ...given, previous: state.generation }
   if (given.kind === 'change-resources') {
     const changes = given.changes.map((change) => ({

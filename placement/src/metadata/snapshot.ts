@@ -17,6 +17,7 @@ interface Head {
   readonly index: number
   readonly generation: number
   readonly nodes: readonly NodeEntry[]
+  readonly folders: readonly (readonly [string, string])[]
   readonly eventSequence: number
 }
 
@@ -36,6 +37,7 @@ export function snapshotChunks(state: MetadataState): Iterable<Uint8Array> {
     index: state.index,
     generation: state.generation,
     nodes: [...state.nodes.values()],
+    folders: [...state.folders],
     eventSequence: state.events.sequence,
   }
   const shards = [...state.shards]
@@ -80,6 +82,7 @@ function takeHead(state: MetadataState, head: Head): void {
   state.clusterId = head.clusterId
   state.index = head.index
   state.generation = head.generation
+  for (const [id, folder] of head.folders) state.folders.set(id, folder)
   for (const node of head.nodes) state.nodes.set(node.nodeId, { ...node, drain: node.drain })
 }
 

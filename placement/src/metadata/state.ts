@@ -35,6 +35,8 @@ export interface MetadataState {
   /** By shard number; empty until the cluster is made. */
   shards: ShardEntry[]
   readonly resources: ResourceTable
+  /** Data folder by id, of every Placement Center node that ever took part; removed ones stay. */
+  readonly folders: Map<string, string>
   readonly events: EventLog
   /** Log index of the newest command applied. */
   index: number
@@ -58,6 +60,7 @@ export function emptyState(): MetadataState {
     nodes: new Map(),
     shards: [],
     resources: new ResourceTable(),
+    folders: new Map(),
     events: new EventLog(),
     index: 0,
     generation: 0,

@@ -203,7 +203,7 @@ describe('GrpcTransport messages', () => {
 
   it.each([
     ['another cluster', { clusterId: 'other' }],
-    ['somebody who is no member', { from: 'x' }],
+    ['one that has its own id', { from: 'b' }],
     ['a message for another node', { to: 'a' }],
     ['another version', { protocolVersion: 99 }],
   ])('refuses %s', async (_, wrong) => {
@@ -219,6 +219,50 @@ describe('GrpcTransport messages', () => {
     stream.write({ envelope: { ...common, address: '', ...wrong }, messages: [{ term: 9, kind }] })
     expect((await refused).code).toBe(status.FAILED_PRECONDITION)
     expect(b.received).toEqual([])
+  })
+})
+
+describe('GrpcTransport and members that come and go', () => {
+  it('hears one that it was not told of, and answers at the address that it is given', async () => {
+    const { b, ports } = await pair()
+    const c = new Host('c')
+    cleanups.push(() => c.stop())
+    const toC = { id: 'c', address: `127.0.0.1:${await c.listen()}` }
+    await c.start([toC])
+    await untilReached(c, b, { id: 'b', address: `127.0.0.1:${ports[1]}` })
+    await untilReached(b, c, toC)
+  })
+
+  it('reaches a member at another address as soon as a message is for there', async () => {
+    const { a, b, toB, members } = await connected()
+    await b.stop()
+    const moved = { ...toB, address: `127.0.0.1:${await b.listen()}` }
+    await b.start([members[0] as RaftMember, moved])
+    await untilReached(a, b, moved)
+  })
+
+  it('does not take another member that listens at an address for the one that is meant', async () => {
+    const { a, b, toB } = await connected()
+    const { received, probes } = b
+    a.transport?.send({ id: 'd', address: toB.address }, [heartbeat('a', 'd', 5)])
+    await untilReached(a, b, toB)
+    expect(received).toEqual([])
+    expect(b.probes).toBeGreaterThan(probes)
+  })
+
+  it('connects to a member that it is told of before anything is sent', async () => {
+    const { a } = await connected()
+    const c = new Host('c')
+    cleanups.push(() => c.stop())
+    const toC = { id: 'c', address: `127.0.0.1:${await c.listen()}` }
+    let dialled = 0
+    const transport = {
+      service: { exchange: () => dialled++ },
+      stop: async () => undefined,
+    } as unknown as GrpcTransport
+    c.transport = transport
+    a.transport?.follow([toC])
+    await expect.poll(() => dialled).toBeGreaterThan(0)
   })
 })
 

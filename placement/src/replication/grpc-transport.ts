@@ -1,7 +1,8 @@
 /**
- * raft-ts' transport over gRPC: one bidirectional stream for each pair of members, dialled by the one whose
- * id sorts first and made again when it breaks; snapshots on streams of their own. Does not listen itself:
- * its service is added to the server of the process.
+ * raft-ts' transport over gRPC: each member sends on a stream that it dials itself, made again when it
+ * breaks; snapshots go on streams of their own. Members are reached by the address that a message is for, so
+ * that they may come and go; who listens there is proved by its id, never by its address. Does not listen
+ * itself: its service is added to the server of the process.
  */
 import { credentials, type ServerDuplexStream, status } from '@grpc/grpc-js'
 import { raft as wire } from '@robust/proto'
@@ -23,31 +24,37 @@ export interface GrpcTransportOptions {
   readonly clusterId: string
   readonly nodeId: string
   readonly incarnation: string
-  /** All members, this one included. */
+  /** Those known at the start, this one included. */
   readonly members: readonly RaftMember[]
   readonly log: Logger
 }
 
 interface Peer {
   readonly id: string
+  readonly address: string
   readonly client: wire.RaftTransportClient
   stream: PeerStream | undefined
   redial: NodeJS.Timeout | undefined
   /** Tries in a row that came to nothing. */
   failures: number
+  lastSentMs: number
 }
 
 const REDIAL_MS = 100
 const FAILURES_LOGGED = 5
 /** The entries of one append may be 512 KiB; more than a few of them are sent as frames of their own. */
 const FRAME_BYTES_MAX = 1024 * 1024
+/** One that is no member, and was sent nothing for so long, is forgotten. */
+const IDLE_MS = 30_000
 
 export class GrpcTransport implements Transport {
   readonly #options: GrpcTransportOptions
   readonly #peers = new Map<string, Peer>()
+  #members: ReadonlySet<string> = new Set()
   readonly #accepted = new Set<PeerStream>()
   readonly #snapshotCalls = new Set<{ cancel(): void }>()
   #receiver: TransportReceiver | undefined
+  #sweeper: NodeJS.Timeout | undefined
   #stopped = false
 
   constructor(options: GrpcTransportOptions) {
@@ -66,21 +73,21 @@ export class GrpcTransport implements Transport {
 
   async start(receiver: TransportReceiver): Promise<void> {
     this.#receiver = receiver
-    for (const { id, address } of this.#options.members) {
-      if (id === this.#options.nodeId) continue
-      const client = new wire.RaftTransportClient(
-        address,
-        credentials.createInsecure(),
-        CLIENT_OPTIONS,
-      )
-      const peer: Peer = { id, client, stream: undefined, redial: undefined, failures: 0 }
-      this.#peers.set(id, peer)
-      if (this.#options.nodeId < id) this.#dial(peer)
-    }
+    this.#sweeper = setInterval(() => this.#sweep(), IDLE_MS / 3).unref()
+    this.follow(this.#options.members)
+  }
+
+  /** The members now: connections to them are kept up, those to others only while they are used. */
+  follow(members: readonly RaftMember[]): void {
+    if (this.#receiver === undefined) return
+    const others = members.filter(({ id }) => id !== this.#options.nodeId)
+    this.#members = new Set(others.map(({ id }) => id))
+    // Where a known one is sent to is for the messages to say.
+    for (const member of others) if (!this.#peers.has(member.id)) this.#open(member)
   }
 
   send(to: RaftMember, messages: readonly RaftMessage[]): void {
-    const stream = this.#peers.get(to.id)?.stream
+    const stream = this.#peerFor(to)?.stream
     if (stream === undefined || stream.isClosed) return
     for (const batch of sliceByBytes(messages)) {
       stream.send({ envelope: this.#envelope(to.id), messages: batch.map(toWireMessage) })
@@ -92,8 +99,8 @@ export class GrpcTransport implements Transport {
     header: SnapshotHeader,
     chunks: AsyncIterable<Uint8Array>,
   ): Promise<RaftMessage> {
-    const peer = this.#peers.get(to.id)
-    if (peer === undefined || this.#stopped) throw new Error(`${to.id} cannot be reached`)
+    const peer = this.#peerFor(to)
+    if (peer === undefined) throw new Error(`${to.id} cannot be reached`)
     let running: { cancel(): void } | undefined
     const onCall = (call: { cancel(): void }): void => {
       running = call
@@ -109,14 +116,51 @@ export class GrpcTransport implements Transport {
   async stop(): Promise<void> {
     this.#stopped = true
     this.#receiver = undefined
+    clearInterval(this.#sweeper)
     for (const call of this.#snapshotCalls) call.cancel()
     for (const stream of [...this.#accepted]) stream.close()
-    for (const peer of this.#peers.values()) {
-      clearTimeout(peer.redial)
-      peer.stream?.close()
-      peer.client.close()
+    for (const peer of [...this.#peers.values()]) this.#drop(peer)
+  }
+
+  /** Undefined when this member does not run. */
+  #peerFor(member: RaftMember): Peer | undefined {
+    if (this.#receiver === undefined) return undefined
+    let peer = this.#peers.get(member.id)
+    if (peer !== undefined && peer.address !== member.address) {
+      this.#drop(peer)
+      peer = undefined
     }
-    this.#peers.clear()
+    peer ??= this.#open(member)
+    peer.lastSentMs = performance.now()
+    return peer
+  }
+
+  #open({ id, address }: RaftMember): Peer {
+    const client = new wire.RaftTransportClient(
+      address,
+      credentials.createInsecure(),
+      CLIENT_OPTIONS,
+    )
+    const lastSentMs = performance.now()
+    const common = { stream: undefined, redial: undefined, failures: 0 }
+    const peer: Peer = { id, address, client, ...common, lastSentMs }
+    this.#peers.set(id, peer)
+    this.#dial(peer)
+    return peer
+  }
+
+  #drop(peer: Peer): void {
+    if (this.#peers.get(peer.id) === peer) this.#peers.delete(peer.id)
+    clearTimeout(peer.redial)
+    peer.stream?.close()
+    peer.client.close()
+  }
+
+  #sweep(): void {
+    const nowMs = performance.now()
+    for (const peer of [...this.#peers.values()]) {
+      if (!this.#members.has(peer.id) && nowMs - peer.lastSentMs > IDLE_MS) this.#drop(peer)
+    }
   }
 
   #envelope(to: string): wire.Envelope {
@@ -127,14 +171,14 @@ export class GrpcTransport implements Transport {
   }
 
   #dial(peer: Peer): void {
-    if (this.#stopped) return
     const call = peer.client.exchange()
     const stream = new PeerStream(call, {
-      frame: (from, frame) => this.#frame(from, frame),
+      // It only tells that it listens.
+      frame: () => this.#reached(peer),
       closed: (closed, error) => {
         call.cancel()
         if (peer.stream === closed) peer.stream = undefined
-        if (this.#stopped) return
+        if (this.#stopped || this.#peers.get(peer.id) !== peer) return
         if (error !== undefined) this.#missed(peer, error)
         peer.redial = setTimeout(() => this.#dial(peer), REDIAL_MS)
       },
@@ -159,11 +203,7 @@ export class GrpcTransport implements Transport {
         this.#options.log.warn({ from: frame.envelope?.from, reason: refused }, 'a peer is refused')
         call.emit('error', asCallError(status.FAILED_PRECONDITION, refused))
       },
-      closed: (closed) => {
-        this.#accepted.delete(closed)
-        const peer = this.#peers.get(closed.peer ?? '')
-        if (peer?.stream === closed) peer.stream = undefined
-      },
+      closed: (closed) => void this.#accepted.delete(closed),
     })
     this.#accepted.add(stream)
     call.on('cancelled', () => stream.close())
@@ -172,20 +212,17 @@ export class GrpcTransport implements Transport {
   /** The other side says who it is. Returns why it is refused. */
   #greeted(stream: PeerStream, { envelope }: wire.RaftFrame): string | undefined {
     const refused = this.#refusal(envelope)
-    const peer = this.#peers.get(envelope?.from ?? '')
-    if (refused !== undefined || peer === undefined) return refused ?? 'not a member'
-    stream.peer = peer.id
-    const before = peer.stream
-    peer.stream = stream
-    before?.close()
-    stream.send({ envelope: this.#envelope(peer.id), messages: [] })
+    if (refused !== undefined || envelope === undefined) return refused
+    stream.peer = envelope.from
+    stream.send({ envelope: this.#envelope(envelope.from), messages: [] })
     return undefined
   }
 
+  /** Whether the sender is a member is for the core to judge: this one may not have heard of it yet. */
   #refusal(envelope: Omit<wire.Envelope, 'address'> | undefined): string | undefined {
     const { clusterId, nodeId } = this.#options
     if (envelope === undefined) return 'a frame has no envelope'
-    const { protocolVersion, to } = envelope
+    const { protocolVersion, from, to } = envelope
     if (envelope.clusterId !== clusterId) {
       return `this member is of cluster ${clusterId}, not of ${envelope.clusterId}`
     }
@@ -193,7 +230,7 @@ export class GrpcTransport implements Transport {
     if (protocolVersion !== PROTOCOL_VERSION) {
       return `this member speaks version ${PROTOCOL_VERSION}, not ${protocolVersion}`
     }
-    if (!this.#peers.has(envelope.from)) return `${envelope.from} is not a member`
+    if (from === '' || from === nodeId) return `a frame comes from ${from || 'nobody'}`
     return undefined
   }
 
@@ -204,8 +241,6 @@ export class GrpcTransport implements Transport {
       stream.close(new Error('a frame came under another name than its stream'))
       return
     }
-    const peer = this.#peers.get(envelope.from)
-    if (peer !== undefined) this.#reached(peer)
     for (const message of frame.messages) {
       const known = readMessage(envelope, message)
       if (known === undefined) {

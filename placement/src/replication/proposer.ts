@@ -2,6 +2,7 @@
 import {
   CommandTooLargeError,
   LeadershipLostError,
+  LeadershipTransferringError,
   NotLeaderError,
   OverloadedError,
   type Raft,
@@ -43,6 +44,9 @@ export function asPlacementError(error: unknown): unknown {
   if (error instanceof NotLeaderError) return notLeader(error.leaderAddress, error)
   if (error instanceof LeadershipLostError) {
     return new PlacementError('OUTCOME_UNKNOWN', error.message, { cause: error })
+  }
+  if (error instanceof LeadershipTransferringError) {
+    return new PlacementError('NO_LEADER', error.message, { cause: error })
   }
   if (error instanceof OverloadedError) {
     return new PlacementError('OVERLOADED', error.message, { cause: error })

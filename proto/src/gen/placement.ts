@@ -63,6 +63,7 @@ export interface RegisterReply {
   heartbeatMs: number;
   /** log index of the registration */
   index: number;
+  placementAddresses: string[];
 }
 
 export interface DeregisterRequest {
@@ -121,6 +122,8 @@ export interface HeartbeatReply {
   placementTerm: number;
   /** False: the node is not known (any more) at this epoch and must register again. */
   registered: boolean;
+  /** of all members now, where to go when those known are gone */
+  placementAddresses: string[];
 }
 
 export interface WatchRequest {
@@ -269,11 +272,24 @@ export interface StatusReply {
   memoryBytes: number;
   /** how many of each kind */
   resources: { [key: string]: number };
+  /** of this node's data; empty: it does not take part yet */
+  folderId: string;
+  /** By node id, of all that ever were members: an id with another folder is not let in. */
+  memberFolders: { [key: string]: string };
+  /** of this node's newest */
+  snapshotIndex: number;
+  /** of this node's log */
+  lastIndex: number;
 }
 
 export interface StatusReply_ResourcesEntry {
   key: string;
   value: number;
+}
+
+export interface StatusReply_MemberFoldersEntry {
+  key: string;
+  value: string;
 }
 
 export interface PlacementMember {
@@ -284,6 +300,10 @@ export interface PlacementMember {
   matchIndex: number;
   /** leader only */
   lastContactMs: number;
+  /** it takes the log, and neither votes nor counts */
+  learner: boolean;
+  /** leader only: heard of lately and not far behind */
+  healthy?: boolean | undefined;
 }
 
 export interface NodeReport {
@@ -444,6 +464,67 @@ export interface ResourceVersion {
   /** absent: it was deleted */
   value?: string | undefined;
   by: string;
+}
+
+export interface AddMemberRequest {
+  nodeId: string;
+  /** host:port, as the other members reach it */
+  address: string;
+}
+
+export interface MemberRequest {
+  nodeId: string;
+}
+
+export interface ChangeMemberReply {
+  done: boolean;
+  /** why it is not done, where asking again helps */
+  waitsFor: string;
+}
+
+export interface TransferLeadershipRequest {
+  /** empty: the voter that has the most of the log */
+  nodeId: string;
+}
+
+export interface TransferLeadershipReply {
+  leaderId: string;
+  tookMs: number;
+}
+
+export interface TakeSnapshotRequest {
+}
+
+export interface TakeSnapshotReply {
+  nodeId: string;
+  /** everything up to here is in it */
+  index: number;
+  bytes: number;
+}
+
+export interface BackupRequest {
+}
+
+export interface BackupPart {
+  kind:
+    | //
+    /** first */
+    { $case: "header"; value: BackupHeader }
+    | { $case: "chunk"; value: Uint8Array }
+    | //
+    /** of all chunks, in hexadecimal: last; without it the backup is not whole */
+    { $case: "sha256"; value: string }
+    | undefined;
+}
+
+export interface BackupHeader {
+  clusterId: string;
+  /** that made it */
+  nodeId: string;
+  index: number;
+  generation: number;
+  /** wall clock of that node */
+  timeMs: number;
 }
 
 function createBaseEndpoint(): Endpoint {
@@ -641,7 +722,7 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
 };
 
 function createBaseRegisterReply(): RegisterReply {
-  return { clusterId: "", nodeEpoch: 0, leaseTtlMs: 0, heartbeatMs: 0, index: 0 };
+  return { clusterId: "", nodeEpoch: 0, leaseTtlMs: 0, heartbeatMs: 0, index: 0, placementAddresses: [] };
 }
 
 export const RegisterReply: MessageFns<RegisterReply> = {
@@ -660,6 +741,9 @@ export const RegisterReply: MessageFns<RegisterReply> = {
     }
     if (message.index !== 0) {
       writer.uint32(40).uint64(message.index);
+    }
+    for (const v of message.placementAddresses) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -717,6 +801,14 @@ export const RegisterReply: MessageFns<RegisterReply> = {
             message.index = longToNumber(reader.uint64());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.placementAddresses.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -739,6 +831,7 @@ export const RegisterReply: MessageFns<RegisterReply> = {
     message.leaseTtlMs = object.leaseTtlMs ?? 0;
     message.heartbeatMs = object.heartbeatMs ?? 0;
     message.index = object.index ?? 0;
+    message.placementAddresses = object.placementAddresses?.map((e) => e) || [];
     return message;
   },
 };
@@ -1287,7 +1380,7 @@ export const HeartbeatRequest: MessageFns<HeartbeatRequest> = {
 };
 
 function createBaseHeartbeatReply(): HeartbeatReply {
-  return { leaseTtlMs: 0, metadataIndex: 0, placementTerm: 0, registered: false };
+  return { leaseTtlMs: 0, metadataIndex: 0, placementTerm: 0, registered: false, placementAddresses: [] };
 }
 
 export const HeartbeatReply: MessageFns<HeartbeatReply> = {
@@ -1303,6 +1396,9 @@ export const HeartbeatReply: MessageFns<HeartbeatReply> = {
     }
     if (message.registered !== false) {
       writer.uint32(32).bool(message.registered);
+    }
+    for (const v of message.placementAddresses) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -1352,6 +1448,14 @@ export const HeartbeatReply: MessageFns<HeartbeatReply> = {
             message.registered = reader.bool();
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.placementAddresses.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1373,6 +1477,7 @@ export const HeartbeatReply: MessageFns<HeartbeatReply> = {
     message.metadataIndex = object.metadataIndex ?? 0;
     message.placementTerm = object.placementTerm ?? 0;
     message.registered = object.registered ?? false;
+    message.placementAddresses = object.placementAddresses?.map((e) => e) || [];
     return message;
   },
 };
@@ -2767,6 +2872,10 @@ function createBaseStatusReply(): StatusReply {
     reports: [],
     memoryBytes: 0,
     resources: {},
+    folderId: "",
+    memberFolders: {},
+    snapshotIndex: 0,
+    lastIndex: 0,
   };
 }
 
@@ -2814,6 +2923,18 @@ export const StatusReply: MessageFns<StatusReply> = {
     globalThis.Object.entries(message.resources).forEach(([key, value]: [string, number]) => {
       StatusReply_ResourcesEntry.encode({ key: key as any, value }, writer.uint32(114).fork()).join();
     });
+    if (message.folderId !== "") {
+      writer.uint32(122).string(message.folderId);
+    }
+    globalThis.Object.entries(message.memberFolders).forEach(([key, value]: [string, string]) => {
+      StatusReply_MemberFoldersEntry.encode({ key: key as any, value }, writer.uint32(130).fork()).join();
+    });
+    if (message.snapshotIndex !== 0) {
+      writer.uint32(136).uint64(message.snapshotIndex);
+    }
+    if (message.lastIndex !== 0) {
+      writer.uint32(144).uint64(message.lastIndex);
+    }
     return writer;
   },
 
@@ -2945,6 +3066,41 @@ export const StatusReply: MessageFns<StatusReply> = {
             }
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.folderId = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            const entry16 = StatusReply_MemberFoldersEntry.decode(reader, reader.uint32());
+            if (entry16.value !== undefined) {
+              message.memberFolders[entry16.key] = entry16.value;
+            }
+            continue;
+          }
+          case 17: {
+            if (tag !== 136) {
+              break;
+            }
+
+            message.snapshotIndex = longToNumber(reader.uint64());
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.lastIndex = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2986,6 +3142,18 @@ export const StatusReply: MessageFns<StatusReply> = {
       },
       {},
     );
+    message.folderId = object.folderId ?? "";
+    message.memberFolders = (globalThis.Object.entries(object.memberFolders ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.snapshotIndex = object.snapshotIndex ?? 0;
+    message.lastIndex = object.lastIndex ?? 0;
     return message;
   },
 };
@@ -3057,8 +3225,75 @@ export const StatusReply_ResourcesEntry: MessageFns<StatusReply_ResourcesEntry> 
   },
 };
 
+function createBaseStatusReply_MemberFoldersEntry(): StatusReply_MemberFoldersEntry {
+  return { key: "", value: "" };
+}
+
+export const StatusReply_MemberFoldersEntry: MessageFns<StatusReply_MemberFoldersEntry> = {
+  encode(message: StatusReply_MemberFoldersEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StatusReply_MemberFoldersEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStatusReply_MemberFoldersEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StatusReply_MemberFoldersEntry>): StatusReply_MemberFoldersEntry {
+    return StatusReply_MemberFoldersEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StatusReply_MemberFoldersEntry>): StatusReply_MemberFoldersEntry {
+    const message = createBaseStatusReply_MemberFoldersEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
 function createBasePlacementMember(): PlacementMember {
-  return { nodeId: "", address: "", leader: false, matchIndex: 0, lastContactMs: 0 };
+  return { nodeId: "", address: "", leader: false, matchIndex: 0, lastContactMs: 0, learner: false };
 }
 
 export const PlacementMember: MessageFns<PlacementMember> = {
@@ -3077,6 +3312,12 @@ export const PlacementMember: MessageFns<PlacementMember> = {
     }
     if (message.lastContactMs !== 0) {
       writer.uint32(40).uint32(message.lastContactMs);
+    }
+    if (message.learner !== false) {
+      writer.uint32(48).bool(message.learner);
+    }
+    if (message.healthy !== undefined) {
+      writer.uint32(56).bool(message.healthy);
     }
     return writer;
   },
@@ -3134,6 +3375,22 @@ export const PlacementMember: MessageFns<PlacementMember> = {
             message.lastContactMs = reader.uint32();
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.learner = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.healthy = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3156,6 +3413,8 @@ export const PlacementMember: MessageFns<PlacementMember> = {
     message.leader = object.leader ?? false;
     message.matchIndex = object.matchIndex ?? 0;
     message.lastContactMs = object.lastContactMs ?? 0;
+    message.learner = object.learner ?? false;
+    message.healthy = object.healthy ?? undefined;
     return message;
   },
 };
@@ -4813,6 +5072,683 @@ export const ResourceVersion: MessageFns<ResourceVersion> = {
   },
 };
 
+function createBaseAddMemberRequest(): AddMemberRequest {
+  return { nodeId: "", address: "" };
+}
+
+export const AddMemberRequest: MessageFns<AddMemberRequest> = {
+  encode(message: AddMemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.address !== "") {
+      writer.uint32(18).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddMemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<AddMemberRequest>): AddMemberRequest {
+    return AddMemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<AddMemberRequest>): AddMemberRequest {
+    const message = createBaseAddMemberRequest();
+    message.nodeId = object.nodeId ?? "";
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseMemberRequest(): MemberRequest {
+  return { nodeId: "" };
+}
+
+export const MemberRequest: MessageFns<MemberRequest> = {
+  encode(message: MemberRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MemberRequest>): MemberRequest {
+    return MemberRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberRequest>): MemberRequest {
+    const message = createBaseMemberRequest();
+    message.nodeId = object.nodeId ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeMemberReply(): ChangeMemberReply {
+  return { done: false, waitsFor: "" };
+}
+
+export const ChangeMemberReply: MessageFns<ChangeMemberReply> = {
+  encode(message: ChangeMemberReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.done !== false) {
+      writer.uint32(8).bool(message.done);
+    }
+    if (message.waitsFor !== "") {
+      writer.uint32(18).string(message.waitsFor);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeMemberReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeMemberReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.done = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.waitsFor = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeMemberReply>): ChangeMemberReply {
+    return ChangeMemberReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeMemberReply>): ChangeMemberReply {
+    const message = createBaseChangeMemberReply();
+    message.done = object.done ?? false;
+    message.waitsFor = object.waitsFor ?? "";
+    return message;
+  },
+};
+
+function createBaseTransferLeadershipRequest(): TransferLeadershipRequest {
+  return { nodeId: "" };
+}
+
+export const TransferLeadershipRequest: MessageFns<TransferLeadershipRequest> = {
+  encode(message: TransferLeadershipRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferLeadershipRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferLeadershipRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransferLeadershipRequest>): TransferLeadershipRequest {
+    return TransferLeadershipRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferLeadershipRequest>): TransferLeadershipRequest {
+    const message = createBaseTransferLeadershipRequest();
+    message.nodeId = object.nodeId ?? "";
+    return message;
+  },
+};
+
+function createBaseTransferLeadershipReply(): TransferLeadershipReply {
+  return { leaderId: "", tookMs: 0 };
+}
+
+export const TransferLeadershipReply: MessageFns<TransferLeadershipReply> = {
+  encode(message: TransferLeadershipReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.leaderId !== "") {
+      writer.uint32(10).string(message.leaderId);
+    }
+    if (message.tookMs !== 0) {
+      writer.uint32(16).uint32(message.tookMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransferLeadershipReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransferLeadershipReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.leaderId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.tookMs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransferLeadershipReply>): TransferLeadershipReply {
+    return TransferLeadershipReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransferLeadershipReply>): TransferLeadershipReply {
+    const message = createBaseTransferLeadershipReply();
+    message.leaderId = object.leaderId ?? "";
+    message.tookMs = object.tookMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseTakeSnapshotRequest(): TakeSnapshotRequest {
+  return {};
+}
+
+export const TakeSnapshotRequest: MessageFns<TakeSnapshotRequest> = {
+  encode(_: TakeSnapshotRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TakeSnapshotRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTakeSnapshotRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TakeSnapshotRequest>): TakeSnapshotRequest {
+    return TakeSnapshotRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<TakeSnapshotRequest>): TakeSnapshotRequest {
+    const message = createBaseTakeSnapshotRequest();
+    return message;
+  },
+};
+
+function createBaseTakeSnapshotReply(): TakeSnapshotReply {
+  return { nodeId: "", index: 0, bytes: 0 };
+}
+
+export const TakeSnapshotReply: MessageFns<TakeSnapshotReply> = {
+  encode(message: TakeSnapshotReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    if (message.index !== 0) {
+      writer.uint32(16).uint64(message.index);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(24).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TakeSnapshotReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTakeSnapshotReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TakeSnapshotReply>): TakeSnapshotReply {
+    return TakeSnapshotReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TakeSnapshotReply>): TakeSnapshotReply {
+    const message = createBaseTakeSnapshotReply();
+    message.nodeId = object.nodeId ?? "";
+    message.index = object.index ?? 0;
+    message.bytes = object.bytes ?? 0;
+    return message;
+  },
+};
+
+function createBaseBackupRequest(): BackupRequest {
+  return {};
+}
+
+export const BackupRequest: MessageFns<BackupRequest> = {
+  encode(_: BackupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackupRequest>): BackupRequest {
+    return BackupRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<BackupRequest>): BackupRequest {
+    const message = createBaseBackupRequest();
+    return message;
+  },
+};
+
+function createBaseBackupPart(): BackupPart {
+  return { kind: undefined };
+}
+
+export const BackupPart: MessageFns<BackupPart> = {
+  encode(message: BackupPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.kind?.$case) {
+      case "header":
+        BackupHeader.encode(message.kind.value, writer.uint32(10).fork()).join();
+        break;
+      case "chunk":
+        writer.uint32(18).bytes(message.kind.value);
+        break;
+      case "sha256":
+        writer.uint32(26).string(message.kind.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = { $case: "header", value: BackupHeader.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.kind = { $case: "chunk", value: reader.bytes() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.kind = { $case: "sha256", value: reader.string() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackupPart>): BackupPart {
+    return BackupPart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BackupPart>): BackupPart {
+    const message = createBaseBackupPart();
+    switch (object.kind?.$case) {
+      case "header": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "header", value: BackupHeader.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "chunk": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "chunk", value: object.kind.value };
+        }
+        break;
+      }
+      case "sha256": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "sha256", value: object.kind.value };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseBackupHeader(): BackupHeader {
+  return { clusterId: "", nodeId: "", index: 0, generation: 0, timeMs: 0 };
+}
+
+export const BackupHeader: MessageFns<BackupHeader> = {
+  encode(message: BackupHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clusterId !== "") {
+      writer.uint32(10).string(message.clusterId);
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(18).string(message.nodeId);
+    }
+    if (message.index !== 0) {
+      writer.uint32(24).uint64(message.index);
+    }
+    if (message.generation !== 0) {
+      writer.uint32(32).uint64(message.generation);
+    }
+    if (message.timeMs !== 0) {
+      writer.uint32(40).uint64(message.timeMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BackupHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBackupHeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clusterId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.generation = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.timeMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BackupHeader>): BackupHeader {
+    return BackupHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BackupHeader>): BackupHeader {
+    const message = createBaseBackupHeader();
+    message.clusterId = object.clusterId ?? "";
+    message.nodeId = object.nodeId ?? "";
+    message.index = object.index ?? 0;
+    message.generation = object.generation ?? 0;
+    message.timeMs = object.timeMs ?? 0;
+    return message;
+  },
+};
+
 export type PlacementService = typeof PlacementService;
 export const PlacementService = {
   /** A node joins. Committed; answers with its node epoch (the log index of the registration). */
@@ -4996,6 +5932,72 @@ export const PlacementService = {
       Buffer.from(ResourceHistoryReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResourceHistoryReply => ResourceHistoryReply.decode(value),
   },
+  /**
+   * The Placement Center's own nodes, one change at a time. Each is answered when it is committed, or with
+   * what it waits for: ask again then.
+   *
+   * A node that was started to join becomes a learner. The leader asks it first who it is.
+   */
+  addMember: {
+    path: "/robust.placement.v1.Placement/AddMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AddMemberRequest): Buffer => Buffer.from(AddMemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AddMemberRequest => AddMemberRequest.decode(value),
+    responseSerialize: (value: ChangeMemberReply): Buffer => Buffer.from(ChangeMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeMemberReply => ChangeMemberReply.decode(value),
+  },
+  /** A learner that has caught up gets a vote. */
+  promoteMember: {
+    path: "/robust.placement.v1.Placement/PromoteMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MemberRequest): Buffer => Buffer.from(MemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MemberRequest => MemberRequest.decode(value),
+    responseSerialize: (value: ChangeMemberReply): Buffer => Buffer.from(ChangeMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeMemberReply => ChangeMemberReply.decode(value),
+  },
+  removeMember: {
+    path: "/robust.placement.v1.Placement/RemoveMember" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MemberRequest): Buffer => Buffer.from(MemberRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MemberRequest => MemberRequest.decode(value),
+    responseSerialize: (value: ChangeMemberReply): Buffer => Buffer.from(ChangeMemberReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChangeMemberReply => ChangeMemberReply.decode(value),
+  },
+  /** Answered when the other one is known to lead. */
+  transferLeadership: {
+    path: "/robust.placement.v1.Placement/TransferLeadership" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TransferLeadershipRequest): Buffer =>
+      Buffer.from(TransferLeadershipRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TransferLeadershipRequest => TransferLeadershipRequest.decode(value),
+    responseSerialize: (value: TransferLeadershipReply): Buffer =>
+      Buffer.from(TransferLeadershipReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TransferLeadershipReply => TransferLeadershipReply.decode(value),
+  },
+  /** Of the node that is asked, whoever leads: its log up to here is a file then. */
+  takeSnapshot: {
+    path: "/robust.placement.v1.Placement/TakeSnapshot" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: TakeSnapshotRequest): Buffer => Buffer.from(TakeSnapshotRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): TakeSnapshotRequest => TakeSnapshotRequest.decode(value),
+    responseSerialize: (value: TakeSnapshotReply): Buffer => Buffer.from(TakeSnapshotReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): TakeSnapshotReply => TakeSnapshotReply.decode(value),
+  },
+  /** All metadata, as of a moment after the call. */
+  backup: {
+    path: "/robust.placement.v1.Placement/Backup" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: BackupRequest): Buffer => Buffer.from(BackupRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): BackupRequest => BackupRequest.decode(value),
+    responseSerialize: (value: BackupPart): Buffer => Buffer.from(BackupPart.encode(value).finish()),
+    responseDeserialize: (value: Buffer): BackupPart => BackupPart.decode(value),
+  },
 } as const;
 
 export interface PlacementServer extends UntypedServiceImplementation {
@@ -5038,6 +6040,22 @@ export interface PlacementServer extends UntypedServiceImplementation {
   listResources: handleUnaryCall<ListResourcesRequest, ListResourcesReply>;
   /** The versions of a setting that are kept, oldest first. */
   resourceHistory: handleUnaryCall<ResourceHistoryRequest, ResourceHistoryReply>;
+  /**
+   * The Placement Center's own nodes, one change at a time. Each is answered when it is committed, or with
+   * what it waits for: ask again then.
+   *
+   * A node that was started to join becomes a learner. The leader asks it first who it is.
+   */
+  addMember: handleUnaryCall<AddMemberRequest, ChangeMemberReply>;
+  /** A learner that has caught up gets a vote. */
+  promoteMember: handleUnaryCall<MemberRequest, ChangeMemberReply>;
+  removeMember: handleUnaryCall<MemberRequest, ChangeMemberReply>;
+  /** Answered when the other one is known to lead. */
+  transferLeadership: handleUnaryCall<TransferLeadershipRequest, TransferLeadershipReply>;
+  /** Of the node that is asked, whoever leads: its log up to here is a file then. */
+  takeSnapshot: handleUnaryCall<TakeSnapshotRequest, TakeSnapshotReply>;
+  /** All metadata, as of a moment after the call. */
+  backup: handleServerStreamingCall<BackupRequest, BackupPart>;
 }
 
 export interface PlacementClient extends Client {
@@ -5302,6 +6320,97 @@ export interface PlacementClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ResourceHistoryReply) => void,
   ): ClientUnaryCall;
+  /**
+   * The Placement Center's own nodes, one change at a time. Each is answered when it is committed, or with
+   * what it waits for: ask again then.
+   *
+   * A node that was started to join becomes a learner. The leader asks it first who it is.
+   */
+  addMember(
+    request: AddMemberRequest,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  addMember(
+    request: AddMemberRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  addMember(
+    request: AddMemberRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  /** A learner that has caught up gets a vote. */
+  promoteMember(
+    request: MemberRequest,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: MemberRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  promoteMember(
+    request: MemberRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: MemberRequest,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: MemberRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  removeMember(
+    request: MemberRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChangeMemberReply) => void,
+  ): ClientUnaryCall;
+  /** Answered when the other one is known to lead. */
+  transferLeadership(
+    request: TransferLeadershipRequest,
+    callback: (error: ServiceError | null, response: TransferLeadershipReply) => void,
+  ): ClientUnaryCall;
+  transferLeadership(
+    request: TransferLeadershipRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: TransferLeadershipReply) => void,
+  ): ClientUnaryCall;
+  transferLeadership(
+    request: TransferLeadershipRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TransferLeadershipReply) => void,
+  ): ClientUnaryCall;
+  /** Of the node that is asked, whoever leads: its log up to here is a file then. */
+  takeSnapshot(
+    request: TakeSnapshotRequest,
+    callback: (error: ServiceError | null, response: TakeSnapshotReply) => void,
+  ): ClientUnaryCall;
+  takeSnapshot(
+    request: TakeSnapshotRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: TakeSnapshotReply) => void,
+  ): ClientUnaryCall;
+  takeSnapshot(
+    request: TakeSnapshotRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: TakeSnapshotReply) => void,
+  ): ClientUnaryCall;
+  /** All metadata, as of a moment after the call. */
+  backup(request: BackupRequest, options?: Partial<CallOptions>): ClientReadableStream<BackupPart>;
+  backup(
+    request: BackupRequest,
+    metadata?: Metadata1,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<BackupPart>;
 }
 
 export const PlacementClient = makeGenericClientConstructor(

@@ -1783,7 +1783,10 @@ export const RaftMember: MessageFns<RaftMember> = {
 
 export type RaftTransportService = typeof RaftTransportService;
 export const RaftTransportService = {
-  /** The first frame of each side says who it is and may carry no message. */
+  /**
+   * The first frame of each side says who it is and may carry no message; the side that was called sends
+   * nothing after it.
+   */
   exchange: {
     path: "/robust.raft.v1.RaftTransport/Exchange" as const,
     requestStream: true as const,
@@ -1806,14 +1809,20 @@ export const RaftTransportService = {
 } as const;
 
 export interface RaftTransportServer extends UntypedServiceImplementation {
-  /** The first frame of each side says who it is and may carry no message. */
+  /**
+   * The first frame of each side says who it is and may carry no message; the side that was called sends
+   * nothing after it.
+   */
   exchange: handleBidiStreamingCall<RaftFrame, RaftFrame>;
   /** The header, then the bytes in chunks; answered when the snapshot is durable there, or refused. */
   installSnapshot: handleClientStreamingCall<SnapshotPart, RaftFrame>;
 }
 
 export interface RaftTransportClient extends Client {
-  /** The first frame of each side says who it is and may carry no message. */
+  /**
+   * The first frame of each side says who it is and may carry no message; the side that was called sends
+   * nothing after it.
+   */
   exchange(): ClientDuplexStream<RaftFrame, RaftFrame>;
   exchange(options: Partial<CallOptions>): ClientDuplexStream<RaftFrame, RaftFrame>;
   exchange(metadata: Metadata1, options?: Partial<CallOptions>): ClientDuplexStream<RaftFrame, RaftFrame>;

@@ -255,6 +255,11 @@ class RaftDriver implements Raft {
     })
   }
 
+  async takeSnapshot(): Promise<{ readonly index: number; readonly bytes: number }> {
+    const { index, bytes } = (await this.#running.snapshots.takeNow()) ?? { index: 0, bytes: 0 }
+    return { index, bytes }
+  }
+
   observe(listener: (event: RaftEvent) => void): () => void {
     return this.#observers.observe(listener)
   }

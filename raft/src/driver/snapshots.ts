@@ -81,6 +81,28 @@ export class Snapshots {
     const { entries, bytes } = this.#appliedSince
     if (this.#taking !== undefined || this.#installing !== undefined || entries === 0) return
     if (entries < limits.snapshotEntries && bytes < limits.snapshotBytes) return
+    this.#begin()
+  }
+
+  /** One of everything that is applied now; the newest one if that is it. Undefined: nothing is applied. */
+  async takeNow(): Promise<SnapshotMeta | undefined> {
+    let isAsked = false
+    for (;;) {
+      // One that runs may be older than the call.
+      await this.#taking
+      await this.#installing?.done.catch(() => undefined)
+      const isThere = await this.#host.run(() => {
+        if (this.#taking !== undefined || this.#installing !== undefined) return false
+        if (isAsked || this.newestIndex >= this.#host.node.log.appliedIndex) return true
+        isAsked = true
+        this.#begin()
+        return false
+      })
+      if (isThere) return this.#newest
+    }
+  }
+
+  #begin(): void {
     const { node, options } = this.#host
     const index = node.log.appliedIndex
     const position = {
