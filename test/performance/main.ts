@@ -35,6 +35,11 @@ async function main(): Promise<number> {
     const { placementScale } = await import('./placement-scale.ts')
     return placementScale()
   }
+  if (process.argv[2] === 'placement') {
+    const { placementCompare } = await import('./placement-compare.ts')
+    stopOnSignal()
+    return placementCompare(process.argv.slice(3))
+  }
   if (process.argv[2] === 'log-tasks') {
     const { logTasks } = await import('./log-tasks.ts')
     return logTasks()

@@ -5,6 +5,8 @@ import { BROKER_NAMES, type BrokerName } from './brokers.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 
 export const USAGE = `usage: npm run bench -- placement-scale
+       npm run bench -- placement [--rounds N] [--seconds S] [--tries N]
+                                  [--only writes,failover,brokers]
        npm run bench -- mqtt [options]
 
   --rounds N          rounds; the figures are medians (default 5)
