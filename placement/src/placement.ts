@@ -52,6 +52,9 @@ export interface Placement {
 /** A leader that heard no majority for so long steps down, so it answers no heartbeat either. */
 const QUORUM_CONTACT_MAX_MS = DEFAULT_TIMINGS.electionMinMs
 
+/** Few members that hear of each other in milliseconds: a narrow range parts their elections well enough. */
+const ELECTION_MAX_MS = 1_500
+
 export function createPlacement(options: PlacementOptions): Placement {
   const { config, log } = options
   const ending = new AbortController()
@@ -194,6 +197,7 @@ function assemble({ config, onFatal }: PlacementOptions, { folder, members, log 
     transport,
     clock: systemClock,
     random: Math.random,
+    timings: { electionMaxMs: ELECTION_MAX_MS },
     logger: asRaftLogger(log),
     onFatal,
   })

@@ -31,15 +31,19 @@ interface Run {
 }
 
 /** Benchmarks that are programs of their own. */
-const OTHERS: Readonly<Record<string, () => Promise<number>>> = {
+const OTHERS: Readonly<Record<string, (args: readonly string[]) => Promise<number>>> = {
   'log-tasks': async () => (await import('./log-tasks.ts')).logTasks(),
+  placement: async (args) => {
+    stopOnSignal()
+    return (await import('./placement-compare.ts')).placementCompare(args)
+  },
   'placement-scale': async () => (await import('./placement-scale.ts')).placementScale(),
-  puts: async () => (await import('./puts.ts')).puts(),
+  storage: async (args) => (await import('./storage/main.ts')).benchStorage(args),
 }
 
 async function main(): Promise<number> {
   const other = OTHERS[process.argv[2] ?? '']
-  if (other !== undefined) return other()
+  if (other !== undefined) return other(process.argv.slice(3))
   const options = parseOptions(process.argv.slice(2))
   const run: Run = {
     options,
@@ -132,10 +136,7 @@ function stopOnSignal(): void {
 }
 
 try {
-  if (process.argv[2] === 'storage') {
-    const { benchStorage } = await import('./storage/main.ts')
-    process.exitCode = await benchStorage(process.argv.slice(3))
-  } else process.exitCode = await main()
+  process.exitCode = await main()
   if (process.stderr.isTTY) process.stderr.write('\r\x1b[K')
 } catch (error) {
   if (error instanceof UsageError) {

@@ -5,7 +5,10 @@ import { BROKER_NAMES, type BrokerName } from './brokers.ts'
 import { SCENARIOS, type Scenario } from './scenarios.ts'
 
 export const USAGE = `usage: npm run bench -- placement-scale
-       npm run bench -- puts
+       npm run bench -- storage
+       npm run bench -- log-tasks
+       npm run bench -- placement [--rounds N] [--seconds S] [--tries N]
+                                  [--only writes,failover,brokers]
        npm run bench -- mqtt [options]
 
   --rounds N          rounds; the figures are medians (default 5)
@@ -34,7 +37,9 @@ export class UsageError extends Error {}
 export function parseOptions(args: string[]): Options {
   const { values, positionals } = parse(args)
   if (positionals.length !== 1 || positionals[0] !== 'mqtt') {
-    throw new UsageError('name what to measure: mqtt, or storage')
+    throw new UsageError(
+      'name what to measure: mqtt, storage, log-tasks, placement or placement-scale',
+    )
   }
   const output = values.output ?? 'table'
   if (output !== 'table' && output !== 'json') throw new UsageError('-o takes table or json')

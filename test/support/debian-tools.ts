@@ -39,7 +39,7 @@ export function provideTools(machine: Machine, tools: readonly Tool[] = TOOLS): 
   const packages = missing.flatMap((tool) => tool.packages)
   const advice = `MISSING: ${commands.join(', ')}. Install: apt-get install ${packages.join(' ')}`
   if (machine.ci) throw new Error(advice)
-  machine.say(`${advice}; the tests that need it will fail.`)
+  machine.say(`${advice}; what needs it will fail.`)
   return commands
 }
 
@@ -60,7 +60,7 @@ function install(machine: Machine, tool: Tool): void {
   }
 }
 
-function thisMachine(): Machine {
+export function thisMachine(whose = 'end-to-end'): Machine {
   return {
     mayInstall: process.getuid?.() === 0 && existsSync('/etc/debian_version'),
     ci: process.env['CI'] === 'true',
@@ -69,7 +69,7 @@ function thisMachine(): Machine {
       const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
       execFileSync(command, args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
     },
-    say: (line) => process.stderr.write(`[end-to-end] ${line}\n`),
+    say: (line) => process.stderr.write(`[${whose}] ${line}\n`),
   }
 }
 

@@ -180,6 +180,7 @@ export class WatchService {
   #flush(): void {
     const pending = this.#pending
     this.#pending = []
+    if (this.#watchers.size === 0) return
     for (const { index, change } of mergeChanges(pending)) {
       this.#tellAll(index, { $case: 'change', value: change })
     }

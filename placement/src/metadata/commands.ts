@@ -165,10 +165,10 @@ const KINDS: Readonly<Record<Command['kind'], true>> = {
 }
 
 export function encodeCommand(command: Command): Uint8Array {
-  const body = new TextEncoder().encode(JSON.stringify(command))
-  const bytes = new Uint8Array(body.byteLength + 1)
+  const body = JSON.stringify(command)
+  const bytes = Buffer.allocUnsafe(Buffer.byteLength(body) + 1)
   bytes[0] = COMMAND_VERSION
-  bytes.set(body, 1)
+  bytes.write(body, 1)
   return bytes
 }
 
@@ -180,7 +180,8 @@ export function decodeCommand(bytes: Uint8Array): Command {
   if (bytes[0] !== COMMAND_VERSION) {
     throw new Error(`a command has version ${bytes[0]}, this program reads ${COMMAND_VERSION}`)
   }
-  const command = JSON.parse(new TextDecoder().decode(bytes.subarray(1))) as Command
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset + 1, bytes.byteLength - 1)
+  const command = JSON.parse(body.toString()) as Command
   if (!Object.hasOwn(KINDS, command.kind)) {
     throw new Error(`a command has the unknown kind ${String(command.kind)}`)
   }

@@ -45,9 +45,3 @@ export function decodeLogHead(payload: Buffer): LogHead {
     bytes: readCount(payload, 16),
   }
 }
-
-export function encodeCount(count: number): Buffer {
-  const payload = Buffer.allocUnsafe(8)
-  writeCount(payload, 0, count)
-  return payload
-}
