@@ -47,6 +47,8 @@ function stream(publisher: Client, topic: string) {
       acknowledged.push(`${i}`)
     }
   })()
+  // Seen by who awaits it in stop.
+  done.catch(() => undefined)
   return {
     acknowledged,
     stop: async () => {

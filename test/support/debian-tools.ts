@@ -9,13 +9,15 @@ import { delimiter, join } from 'node:path'
 interface Tool {
   readonly command: string
   readonly packages: readonly string[]
-  /** The service that the packages start by themselves; nobody asked for it. */
-  readonly service: string
+  /** The service that the packages start by themselves, if any; nobody asked for it. */
+  readonly service?: string
 }
 
 const TOOLS: readonly Tool[] = [
   { command: 'mosquitto_sub', packages: ['mosquitto-clients', 'mosquitto'], service: 'mosquitto' },
   { command: 'redis-server', packages: ['redis-server'], service: 'redis-server' },
+  { command: 'ip', packages: ['iproute2'] },
+  { command: 'nft', packages: ['nftables'] },
 ]
 
 /** What the machine offers; replaced in tests. */
@@ -53,10 +55,12 @@ function install(machine: Machine, tool: Tool): void {
     machine.say(`apt-get failed: ${error instanceof Error ? error.message : String(error)}`)
     return
   }
+  const { service } = tool
+  if (service === undefined) return
   try {
-    machine.run('service', [tool.service, 'stop'])
+    machine.run('service', [service, 'stop'])
   } catch {
-    machine.say(`${tool.service} was not running after its installation`)
+    machine.say(`${service} was not running after its installation`)
   }
 }
 
