@@ -53,7 +53,7 @@ function parseCompareOptions(args: readonly string[]): Options {
   const { rounds, seconds, tries, only } = parse(args)
   const parts = only === undefined ? PARTS : only.split(',').map(partOf)
   return {
-    rounds: whole(rounds ?? '4', '--rounds'),
+    rounds: whole(rounds ?? '3', '--rounds'),
     seconds: whole(seconds ?? '2', '--seconds'),
     tries: whole(tries ?? '20', '--tries'),
     parts,

@@ -89,10 +89,12 @@ const etcd: Store = {
 
 const STORES: Readonly<Record<StoreName, Store>> = { ours, etcd }
 
-/** All processes of this program that run. */
+/** What a run that fails leaves behind goes with it. */
 const running = new Set<ChildProcess>()
+const directories = new Set<string>()
 process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL')
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true })
 })
 
 export class ThreeMembers {
@@ -106,6 +108,7 @@ export class ThreeMembers {
     this.name = name
     this.#store = STORES[name]
     this.#directory = mkdtempSync(join(tmpdir(), `placement-bench-${name}-`))
+    directories.add(this.#directory)
     this.#members = [0, 1, 2].map((at) => ({
       id: `member-${at + 1}`,
       port: ports[2 * at] as number,
