@@ -177,6 +177,23 @@ describe('damage', () => {
     expect((await adapter.open({ shard, epoch: 2, owner })).incarnation).toBe(after.incarnation)
   })
 
+  test('an end of the log that is gone is DATA_LOSS for the shards that had it', async () => {
+    const early = await openWriter(adapter, { shard: 8 })
+    await early.commit(put('early'))
+    const writer = await openWriter(adapter)
+    for (let at = 0; at < 50; at += 1) await writer.commit(put(`key-${at}`, 'x'.repeat(500)))
+    await adapter.stop()
+    const name = (await readdir(directory)).find((file) => file.endsWith('.log')) ?? ''
+    const wal = await readFile(join(directory, name))
+    await writeFile(join(directory, name), wal.subarray(0, wal.length - 5000))
+    adapter = await openLevelDbStorage(directory)
+    await expectCode(adapter.open({ shard, epoch: 2, owner }), 'DATA_LOSS')
+    expect((await openWriter(adapter, { shard: 8, epoch: 2 })).commitNumber).toBe(1)
+    await adapter.stop()
+    adapter = await openLevelDbStorage(directory, { acceptDataLoss: true })
+    expect((await openWriter(adapter, { epoch: 2 })).commitNumber).toBeLessThan(50)
+  })
+
   test('a gap of writes that nothing explains is DATA_LOSS for every shard', async () => {
     const before = await adapter.open({ shard, epoch: 1, owner })
     for (let number = 0; number < 20; number += 1) {

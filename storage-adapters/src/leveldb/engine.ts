@@ -40,7 +40,7 @@ export async function openEngine(path: string): Promise<Engine> {
 export function asStorageError(error: unknown, what: string): StorageError {
   if (error instanceof StorageError) return error
   const reason = error instanceof Error ? error.message : String(error)
-  const code = codeOf(error) === 'LEVEL_CORRUPTION' ? 'DATA_LOSS' : 'UNAVAILABLE'
+  const code = isDamage(error, reason) ? 'DATA_LOSS' : 'UNAVAILABLE'
   return new StorageError(code, `${what}: ${reason}`, { cause: error })
 }
 
@@ -94,6 +94,27 @@ export async function* walkKeys(engine: Engine, range: KeyRange): AsyncGenerator
 }
 
 const pageEntries = 1000
+
+/**
+ * LevelDB calls a table that ends before what is looked for in it an invalid argument of its own read, and
+ * tells so by nothing but the text.
+ */
+function isDamage(error: unknown, reason: string): boolean {
+  const code = codeOf(error)
+  return (
+    code === 'LEVEL_CORRUPTION' ||
+    (code === 'LEVEL_IO_ERROR' && /\.(ldb|log|sst).*(Invalid argument|No such file)/.test(reason))
+  )
+}
+
+/** What can be saved of a damaged database, as one that can be opened; unreadable tables go to `lost/`. */
+export async function repairEngine(path: string): Promise<void> {
+  try {
+    await ClassicLevel.repair(path)
+  } catch (error) {
+    throw asStorageError(error, `Cannot repair ${path}`)
+  }
+}
 
 function codeOf(error: unknown): unknown {
   return error instanceof Error && 'code' in error ? error.code : undefined

@@ -7,7 +7,7 @@ import { StorageError } from '../errors.ts'
 import { sealValue, unsealValue } from '../sealed-values.ts'
 import type { Engine } from './engine.ts'
 import { identityKey } from './keys.ts'
-import { clearLedger, WriteLedger } from './write-ledger.ts'
+import { clearLedger, type LedgerEntry, WriteLedger } from './write-ledger.ts'
 
 interface Stored {
   readonly format: number
@@ -38,11 +38,11 @@ export class Identity {
    */
   static async load(
     engine: Engine,
-    acceptDataLoss: boolean,
+    { acceptDataLoss, watermark }: { acceptDataLoss: boolean; watermark: LedgerEntry | undefined },
   ): Promise<{ identity: Identity; ledger: WriteLedger }> {
-    const ledger = await WriteLedger.load(engine)
+    const ledger = await WriteLedger.load(engine, watermark)
     const bytes = await engine.get(identityKey)
-    if (bytes === undefined) return beginAnew(engine, acceptDataLoss)
+    if (bytes === undefined) return Identity.beginAnew(engine, acceptDataLoss)
     const stored = JSON.parse(unsealValue(identityKey, bytes).toString()) as Stored
     if (stored.format !== format) {
       throw new StorageError('INVALID', `Storage format ${stored.format} is not known`)
@@ -51,17 +51,27 @@ export class Identity {
     const { damage } = ledger
     const isAny = damage !== undefined && damage.shards === undefined
     if (isAny && !acceptDataLoss) return { identity, ledger }
-    if (isAny) return beginAnew(engine, true)
+    if (isAny) return Identity.beginAnew(engine, true)
     const found = Array.from(damage?.shards ?? [], (shard) => [shard, damage?.text ?? ''])
     await identity.#note(Object.fromEntries(found), acceptDataLoss)
     if (acceptDataLoss && damage) await engine.batch(await clearLedger(engine), { sync: true })
     return { identity, ledger: acceptDataLoss && damage ? new WriteLedger(ledger.last) : ledger }
   }
 
-  static async create(engine: Engine, isUnclaimed: boolean): Promise<Identity> {
-    const identity = new Identity(engine, { format, incarnation: randomUUID() }, isUnclaimed)
+  /** Everything that is there becomes other data; DATA_LOSS when something is, and that is not accepted. */
+  static async beginAnew(
+    engine: Engine,
+    acceptDataLoss: boolean,
+  ): Promise<{ identity: Identity; ledger: WriteLedger }> {
+    const [other] = await engine.keys({ limit: 1 }).all()
+    if (other && !acceptDataLoss) {
+      throw new StorageError('DATA_LOSS', 'The database has data but has lost its identity')
+    }
+    await engine.batch(await clearLedger(engine), { sync: true })
+    const stored = { format, incarnation: randomUUID() }
+    const identity = new Identity(engine, stored, other === undefined)
     await identity.#write()
-    return identity
+    return { identity, ledger: new WriteLedger(0) }
   }
 
   incarnationOf(shard: number): string {
@@ -103,17 +113,4 @@ export class Identity {
     const value = sealValue(identityKey, Buffer.from(JSON.stringify(this.#stored)))
     await this.#engine.put(identityKey, value, { sync: true })
   }
-}
-
-async function beginAnew(
-  engine: Engine,
-  acceptDataLoss: boolean,
-): Promise<{ identity: Identity; ledger: WriteLedger }> {
-  const [other] = await engine.keys({ limit: 1 }).all()
-  if (other && !acceptDataLoss) {
-    throw new StorageError('DATA_LOSS', 'The database has data but has lost its identity')
-  }
-  await engine.batch(await clearLedger(engine), { sync: true })
-  const identity = await Identity.create(engine, other === undefined)
-  return { identity, ledger: new WriteLedger(0) }
 }

@@ -32,13 +32,14 @@ import {
   commitBytes,
 } from '../validation.ts'
 import { checkStoredShard } from './check.ts'
-import { asStorageError, type Engine, openEngine } from './engine.ts'
+import { asStorageError, type Engine, openEngine, repairEngine } from './engine.ts'
 import { FreeSpace } from './free-space.ts'
 import { GroupWriter } from './group-writer.ts'
 import { Identity } from './identity.ts'
 import { prepareCommit } from './prepare.ts'
 import { readLog, readLogs, readShards, readStats, readValue, scanValues } from './reads.ts'
 import { ShardWriter } from './shard-writer.ts'
+import { Watermark } from './watermark.ts'
 import { WriteGroup } from './write-group.ts'
 import type { WriteLedger } from './write-ledger.ts'
 
@@ -61,19 +62,40 @@ export async function openLevelDbStorage(
   path: string,
   options: LevelDbStorageOptions = {},
 ): Promise<StorageAdapter> {
-  const engine = await openEngine(path)
+  const { engine, isRepaired } = await openOrRepair(path, options.acceptDataLoss ?? false)
+  const watermark = new Watermark(path)
   try {
-    const opened = await Identity.load(engine, options.acceptDataLoss ?? false)
+    const { acceptDataLoss = false } = options
+    const told = await watermark.read()
+    const opened = isRepaired
+      ? await Identity.beginAnew(engine, true)
+      : await Identity.load(engine, { acceptDataLoss, watermark: told })
+    if (acceptDataLoss) await watermark.remove()
     const space = new FreeSpace({
       reserveBytes: options.reserveBytes ?? 256 * 1024 * 1024,
       measure: options.measureFreeBytes ?? (() => measureFreeBytes(path)),
       now: () => performance.now(),
     })
     await space.refresh()
-    return new LevelDbAdapter(engine, { ...opened, space, onFatal: options.onFatal })
+    return new LevelDbAdapter(engine, { ...opened, space, watermark, onFatal: options.onFatal })
   } catch (error) {
     await engine.close()
     throw asStorageError(error, `Cannot open ${path}`)
+  }
+}
+
+/** A database that LevelDB itself cannot read is repaired only by someone who accepts what that costs. */
+async function openOrRepair(
+  path: string,
+  acceptDataLoss: boolean,
+): Promise<{ engine: Engine; isRepaired: boolean }> {
+  try {
+    return { engine: await openEngine(path), isRepaired: false }
+  } catch (error) {
+    const isDamaged = error instanceof StorageError && error.code === 'DATA_LOSS'
+    if (!isDamaged || !acceptDataLoss) throw error
+    await repairEngine(path)
+    return { engine: await openEngine(path), isRepaired: true }
   }
 }
 
@@ -81,6 +103,7 @@ interface Parts {
   readonly identity: Identity
   readonly ledger: WriteLedger
   readonly space: FreeSpace
+  readonly watermark: Watermark
   readonly onFatal: ((error: StorageError) => void) | undefined
 }
 
@@ -200,8 +223,16 @@ class LevelDbAdapter implements StorageAdapter {
   }
 
   stop(): Promise<void> {
-    this.#stopping ??= this.#writer.idle().then(() => this.#engine.close())
+    this.#stopping ??= this.#stop()
     return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    const { watermark, ledger } = this.#parts
+    await this.#writer.idle()
+    // What a failed write has left is not known.
+    if (!this.#writer.broken) await watermark.stop(ledger.encode())
+    await this.#engine.close()
   }
 
   #damageOf(shard: number): string | undefined {
@@ -257,6 +288,8 @@ class LevelDbAdapter implements StorageAdapter {
       else batch.del(operation.key)
     }
     await batch.write({ sync: true })
+    const { watermark, ledger } = this.#parts
+    watermark.note(ledger.encode())
   }
 }
 

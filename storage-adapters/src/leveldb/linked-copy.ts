@@ -25,7 +25,7 @@ export async function copyForReading(path: string): Promise<LinkedCopy> {
     for (const name of names) {
       const [from, to] = [join(path, name), join(copy, name)]
       if (/\.(ldb|sst)$/.test(name)) await linkOrCopy(from, to)
-      else if (/^(CURRENT|MANIFEST-\d+|\d+\.log)$/.test(name)) await copyFile(from, to)
+      else if (/^(CURRENT|WATERMARK|MANIFEST-\d+|\d+\.log)$/.test(name)) await copyFile(from, to)
     }
     return { path: copy, remove }
   } catch (error) {

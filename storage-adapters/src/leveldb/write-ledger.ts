@@ -19,7 +19,7 @@ const slots = 2 ** 17
 const shardsMax = 512
 const shardEntryBytes = 12
 
-interface Entry {
+export interface LedgerEntry {
   readonly number: number
   /** Last write of each shard before this one; undefined: not told. */
   readonly touched: ReadonlyMap<number, number> | undefined
@@ -43,8 +43,9 @@ export class WriteLedger {
     this.damage = damage
   }
 
-  static async load(engine: Engine): Promise<WriteLedger> {
-    const entries = new Map<number, Entry>()
+  /** `watermark`: what was told beside the database of its last write. */
+  static async load(engine: Engine, watermark?: LedgerEntry): Promise<WriteLedger> {
+    const entries = new Map<number, LedgerEntry>()
     const unreadable: number[] = []
     for await (const page of walk(engine, ledgerRange)) {
       for (const [key, stored] of page) {
@@ -54,8 +55,8 @@ export class WriteLedger {
       }
     }
     const last = Array.from(entries.keys()).reduce((a, b) => Math.max(a, b), 0)
-    const damage = findDamage(entries, last, unreadable)
-    return new WriteLedger(last, damage)
+    const tail = tailDamage(watermark, last)
+    return new WriteLedger(last, joinDamage(findDamage(entries, last, unreadable), tail))
   }
 
   /** Number of the last write. */
@@ -73,7 +74,19 @@ export class WriteLedger {
   /** The entry for the next write, which touches these shards. */
   next(shards: Iterable<number>): WriteOperation {
     const number = this.#last + 1
+    const payload = this.#encode(number)
     this.#last = number
+    for (const shard of shards) this.#touched.set(shard, number)
+    const key = ledgerKey(number % slots)
+    return { type: 'put', key, value: sealValue(key, payload) }
+  }
+
+  /** The last write and the last one of each shard: what a watermark tells. */
+  encode(): Buffer {
+    return this.#encode(this.#last)
+  }
+
+  #encode(number: number): Buffer {
     const told = this.#touched.size <= shardsMax ? this.#touched : new Map<number, number>()
     const payload = Buffer.allocUnsafe(8 + 1 + shardEntryBytes * told.size)
     writeCount(payload, 0, number)
@@ -84,9 +97,7 @@ export class WriteLedger {
       writeCount(payload, at + 4, write)
       at += shardEntryBytes
     }
-    for (const shard of shards) this.#touched.set(shard, number)
-    const key = ledgerKey(number % slots)
-    return { type: 'put', key, value: sealValue(key, payload) }
+    return payload
   }
 }
 
@@ -99,8 +110,31 @@ export async function clearLedger(engine: Engine): Promise<WriteOperation[]> {
   return operations
 }
 
+/** The tail that a watermark tells of and the database has not. */
+function tailDamage(watermark: LedgerEntry | undefined, last: number): LedgerDamage | undefined {
+  if (watermark === undefined || watermark.number <= last) return undefined
+  const { number, touched } = watermark
+  const later = Array.from(touched ?? []).filter(([, write]) => write > last)
+  return {
+    text: `the last ${number - last} synced writes are missing`,
+    shards: touched && new Set(later.map(([shard]) => shard)),
+  }
+}
+
+function joinDamage(
+  one: LedgerDamage | undefined,
+  other: LedgerDamage | undefined,
+): LedgerDamage | undefined {
+  if (one === undefined || other === undefined) return one ?? other
+  const isAny = one.shards === undefined || other.shards === undefined
+  return {
+    text: `${one.text}; ${other.text}`,
+    shards: isAny ? undefined : new Set([...(one.shards ?? []), ...(other.shards ?? [])]),
+  }
+}
+
 function findDamage(
-  entries: ReadonlyMap<number, Entry>,
+  entries: ReadonlyMap<number, LedgerEntry>,
   last: number,
   unreadable: readonly number[],
 ): LedgerDamage | undefined {
@@ -133,7 +167,7 @@ function findDamage(
 
 /** Adds the shards that the gap has touched; false when the entry behind it does not tell. */
 function explainGap(
-  { touched }: Entry,
+  { touched }: LedgerEntry,
   gap: { from: number; to: number },
   shards: Set<number>,
 ): boolean {
@@ -144,7 +178,7 @@ function explainGap(
   return true
 }
 
-function readEntry(key: Buffer, stored: Buffer): Entry | undefined {
+function readEntry(key: Buffer, stored: Buffer): LedgerEntry | undefined {
   let payload: Buffer
   try {
     payload = unsealValue(key, stored)
@@ -152,6 +186,10 @@ function readEntry(key: Buffer, stored: Buffer): Entry | undefined {
     if (!(error instanceof StorageError) || error.code !== 'DATA_LOSS') throw error
     return undefined
   }
+  return decodeLedgerEntry(payload)
+}
+
+export function decodeLedgerEntry(payload: Buffer): LedgerEntry {
   const number = readCount(payload, 0)
   // Older versions told the number only.
   if (payload[8] !== 1) return { number, touched: undefined }
