@@ -1,5 +1,6 @@
 /** The Placement Center's settings: flags, defaults, validation. Everything below receives plain values. */
 import { parseArgs } from 'node:util'
+import { GENERATION_MAX } from './metadata/revision.ts'
 
 export interface PlacementMemberAddress {
   readonly id: string
@@ -21,11 +22,20 @@ export interface PlacementConfig {
   readonly join?: readonly string[]
   /** `host:port` at which others reach it, where `members` do not say; else where it listens. */
   readonly advertise?: string
+  /** A new cluster of this one node begins with what is in it. */
+  readonly restore?: RestoreConfig
   readonly dataDir: string
   /** Of a cluster that does not exist yet. */
   readonly shardCount: number
   readonly preset: PlacementPreset
   readonly logLevel: string
+}
+
+export interface RestoreConfig {
+  /** Of `robust placement snapshot --out`. */
+  readonly file: string
+  /** Above that of every cluster that was ever restored from this one's backups. Undefined: the next. */
+  readonly generation: number | undefined
 }
 
 export interface PlacementPreset {
@@ -51,6 +61,9 @@ export const PLACEMENT_USAGE = `robust placement start --data DIR [options]
   --join LIST              HOST:PORT[,...] of a cluster to join, instead of --peers; the node waits there
                            until "robust placement add ID=HOST:PORT" makes it a member
   --advertise HOST:PORT    where the others reach this node that joins (what --listen says)
+  --restore FILE           begin a new cluster of this node with a backup (robust placement snapshot --out);
+                           the data folder must be empty
+  --restore-generation N   above the one of every earlier restore (1 more than the backup has)
   --cluster-id ID          default: kept in the data folder, robust the first time
   --shards N               shards of a new cluster, never changed later (64)
   --preset NAME            dev (heartbeat 500 ms, time-out 3 s) or production (2 s, 8 s) (dev)
@@ -68,6 +81,10 @@ export function parsePlacementConfig(args: readonly string[]): PlacementConfig {
   if (join.length > 0 && values.peers !== undefined) {
     throw new ConfigError('--join and --peers exclude each other: who joins learns of the others')
   }
+  const restore = parseRestore(values)
+  if (restore !== undefined && (values.peers !== undefined || join.length > 0)) {
+    throw new ConfigError('--restore begins with this node alone: others are added afterwards')
+  }
   if (values.advertise !== undefined) parseAddress('--advertise', values.advertise)
   return {
     nodeId: name('--node-id', values['node-id']),
@@ -76,6 +93,7 @@ export function parsePlacementConfig(args: readonly string[]): PlacementConfig {
     port,
     members: parsePeers(values.peers ?? ''),
     ...(join.length > 0 && { join }),
+    ...(restore !== undefined && { restore }),
     ...(values.advertise !== undefined && { advertise: values.advertise }),
     dataDir: values.data,
     shardCount: parseShards(values.shards ?? '64'),
@@ -97,6 +115,8 @@ function parseFlags(args: readonly string[]) {
         peers: text,
         join: text,
         advertise: text,
+        restore: text,
+        'restore-generation': text,
         'cluster-id': text,
         shards: text,
         preset: text,
@@ -119,6 +139,21 @@ function parseAddress(flag: string, value: string): { host: string; port: number
     throw new ConfigError(`${flag} ${value} is not HOST:PORT`)
   }
   return { host, port: Number(port) }
+}
+
+function parseRestore(values: ReturnType<typeof parseFlags>): RestoreConfig | undefined {
+  const { restore: file, 'restore-generation': asked } = values
+  if (file === undefined) {
+    if (asked !== undefined) throw new ConfigError('--restore-generation needs --restore')
+    return undefined
+  }
+  const generation = asked === undefined ? undefined : Number(asked)
+  const isValid = Number.isInteger(generation) && Number(generation) >= 1
+  if (asked !== undefined && (!isValid || Number(generation) > GENERATION_MAX)) {
+    const range = `a whole number from 1 to ${GENERATION_MAX}`
+    throw new ConfigError(`--restore-generation ${asked} is not ${range}`)
+  }
+  return { file, generation }
 }
 
 function parseJoin(list: string): readonly string[] {

@@ -48,7 +48,7 @@ export function openDataFolder(
 ): DataFolder {
   const path = join(directory, FILE)
   const kept = readKept(path)
-  const isNew = !existsSync(join(directory, LOG))
+  const isNew = !hasLog(directory)
   if (kept !== undefined) refuseOther(directory, kept, asked)
   const { clusterId, nodeId } = kept ?? { ...defaults, ...asked }
   const folderId = isNew ? undefined : kept?.folderId
@@ -58,6 +58,11 @@ export function openDataFolder(
     writeDurably(path, `${JSON.stringify(folder, undefined, 2)}\n`)
   }
   return { ...folder, isNew }
+}
+
+/** Whether a log was begun there. */
+export function hasLog(directory: string): boolean {
+  return existsSync(join(directory, LOG))
 }
 
 /** Undefined when nothing is kept there yet. @throws IdentityError */

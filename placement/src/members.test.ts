@@ -1,6 +1,6 @@
 // Placement Center nodes that come, go and come back, in this process, over loopback gRPC and LevelDB.
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ClientUnaryCall, Metadata, type ServiceError, status } from '@grpc/grpc-js'
@@ -10,6 +10,7 @@ import type { PlacementConfig } from './config.ts'
 import { IdentityError } from './identity.ts'
 import { decodeSnapshot } from './metadata/snapshot.ts'
 import { createPlacement, type Placement } from './placement.ts'
+import { backupHead, backupTail } from './replication/backup-file.ts'
 import { ask, type Done, freePorts, openClient, QUIET } from './testing/loopback.ts'
 
 const SLOW = { timeout: 20_000, interval: 20 }
@@ -156,6 +157,24 @@ class Nodes {
     await this.call(leader, (client, { metadata, options }, done) =>
       client.putResource({ ...request, by: 'test' }, metadata, options, done),
     )
+  }
+
+  /** The file that it is in. */
+  async backup(): Promise<string> {
+    const client = openClient(this.address(await this.leader()))
+    const parts: Uint8Array[] = []
+    try {
+      for await (const { kind } of client.backup({}) as AsyncIterable<wire.BackupPart>) {
+        if (kind?.$case === 'header') parts.push(backupHead(kind.value))
+        else if (kind?.$case === 'chunk') parts.push(kind.value)
+        else if (kind?.$case === 'sha256') parts.push(backupTail(kind.value))
+      }
+    } finally {
+      client.close()
+    }
+    const file = join(this.#directory, 'backup')
+    writeFileSync(file, Buffer.concat(parts))
+    return file
   }
 
   /** `a`, `b*` for a learner, as the leader has it. */
@@ -343,5 +362,36 @@ describe('a backup', () => {
       for await (const _ of client.backup({}));
     }
     await expect(read()).rejects.toMatchObject({ code: status.FAILED_PRECONDITION })
+  })
+
+  it('begins a new cluster, in which no number is given out again', async () => {
+    const nodes = await three()
+    await nodes.set('log.level', 'error')
+    const before = await nodes.status(await nodes.leader())
+    const file = await nodes.backup()
+    for (const id of ['a', 'b', 'c']) await nodes.stop(id)
+    await nodes.start('r', { restore: { file, generation: undefined } })
+    expect(await nodes.leader()).toBe('r')
+    const after = await nodes.status('r')
+    expect(after.clusterId).toBe('robust-restored-1')
+    expect(after.resources['setting']).toBe(1)
+    expect(after.commitIndex).toBeGreaterThan(before.appliedIndex)
+    // From here on it is a cluster like any other: it comes back, and grows.
+    await nodes.stop('r')
+    await nodes.start('r', {})
+    await nodes.start('s', { join: [nodes.address('r')] })
+    await nodes.change('add', 's')
+    await nodes.change('promote', 's')
+    expect(await nodes.members()).toEqual(['r', 's'])
+    await expect.poll(async () => (await nodes.status('s')).resources['setting'], SLOW).toBe(1)
+    await nodes.stop('s')
+    const restore = { file, generation: undefined }
+    await expect(nodes.start('s', { restore })).rejects.toThrow(IdentityError)
+    await expect(nodes.start('t', { restore, clusterId: 'robust' })).rejects.toThrow(
+      'is that of the backup',
+    )
+    await expect(
+      nodes.start('t', { restore: { file: `${file}.none`, generation: undefined } }),
+    ).rejects.toThrow('ENOENT')
   })
 })

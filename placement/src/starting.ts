@@ -6,6 +6,7 @@ import { type DataFolder, type Identity, keptIdentity, openDataFolder } from './
 import type { Logger } from './logger.ts'
 import { type AdmissionOptions, findClusterId } from './replication/admission.ts'
 import { probeNode } from './replication/member-probe.ts'
+import { restoreFolder } from './replication/restore.ts'
 
 const DEFAULT_IDENTITY: Identity = { clusterId: 'robust', nodeId: 'placement-1' }
 
@@ -17,10 +18,15 @@ export async function openFolder(
   config: PlacementConfig,
   around: { readonly log: (nodeId: string) => Logger; readonly signal: AbortSignal },
 ): Promise<DataFolder> {
-  const { dataDir, nodeId, clusterId, join = [] } = config
+  const { dataDir, nodeId, clusterId, join = [], restore } = config
   const asked = {
     ...(nodeId === undefined ? {} : { nodeId }),
     ...(clusterId === undefined ? {} : { clusterId }),
+  }
+  if (restore !== undefined) {
+    const id = nodeId ?? DEFAULT_IDENTITY.nodeId
+    const address = config.advertise ?? `${config.host}:${config.port}`
+    return restoreFolder({ ...restore, dataDir, nodeId: id, clusterId, address })
   }
   const isKept = keptIdentity(dataDir) !== undefined
   if (isKept || join.length === 0) return openDataFolder(dataDir, asked, DEFAULT_IDENTITY)

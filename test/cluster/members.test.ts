@@ -179,4 +179,23 @@ describe('the nodes of a Placement Center', () => {
     expect(refused.code).toBe(73)
     expect(refused.stderr).toContain('error[CANNOT_WRITE]')
   })
+
+  test('all are lost, and a backup begins a new cluster that brokers join by themselves', async () => {
+    const file = made.folder('backup')
+    const { index } = JSON.parse(await made.placement(7, 'snapshot', '--out', file, '-o', 'json'))
+    expect(index).toBeGreaterThan(0)
+    for (const [name, server] of made.servers) {
+      if (name.startsWith('placement-')) await server.kill()
+    }
+    // Where broker-1 was told to look when it began.
+    made.restorePlacement(8, 1, file)
+    await expect.poll(async () => (await made.view(1))?.health).toBe('healthy')
+    const client = await connect(made.mqttPort(1), { clientId: 'sleeper', ...DURABLE })
+    open.push(client)
+    expect(client.connack.sessionPresent).toBe(true)
+    await client.mqtt.publishAsync('load', 'after the restore', { qos: 1 })
+    await expect.poll(client.texts).toContain('after the restore')
+    const joined = (await events(1)).filter(({ kind }) => kind === 'NodeRegistered')
+    expect(joined.at(-1)?.subject).toBe('broker-1')
+  })
 })

@@ -64,9 +64,18 @@ export class HandMade {
     return this.#placement(number, ['--join', join_, ...more])
   }
 
-  #placement(number: number, more: readonly string[]): Server {
+  /** A new cluster of one, at the address of another number. */
+  restorePlacement(number: number, at: number, file: string): Server {
+    const more = ['--restore', file]
+    return this.#placement(number, more, this.placementAddress(at))
+  }
+
+  #placement(
+    number: number,
+    more: readonly string[],
+    listen = this.placementAddress(number),
+  ): Server {
     const name = `placement-${number}`
-    const listen = this.placementAddress(number)
     const own = ['--node-id', name, '--listen', listen, '--data', this.folder(name)]
     return this.#start(name, ['placement', 'start', ...own, ...this.#flags, ...more])
   }

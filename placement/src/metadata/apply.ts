@@ -303,12 +303,14 @@ function setDraining(place: Place, command: SetDraining): Outcome {
   return { result: DONE, nodesChanged: [changed] }
 }
 
-function beginGeneration(place: Place, { previous, reason }: BeginGeneration): Outcome {
+function beginGeneration(place: Place, command: BeginGeneration): Outcome {
   const { state, index } = place
-  if (state.generation !== previous) {
+  const { previous, reason, generation = previous + 1, clusterId = state.clusterId } = command
+  if (state.generation !== previous || generation <= previous) {
     return { result: { kind: 'other-generation', generation: state.generation } }
   }
-  state.generation += 1
+  state.generation = generation
+  state.clusterId = clusterId
   const nodesRemoved = [...state.nodes.keys()]
   state.nodes.clear()
   // Its nodes are new ones, of a cluster that the old ones have no part in.

@@ -111,6 +111,10 @@ export interface BeginGeneration extends Timed {
   readonly kind: 'begin-generation'
   /** That the backup was of. */
   readonly previous: number
+  /** The new one; left out, the next. */
+  readonly generation?: number
+  /** Another one from now on, so that nodes of before are strangers; left out, it stays. */
+  readonly clusterId?: string
   readonly reason: string
 }
 
