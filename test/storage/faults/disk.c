@@ -14,6 +14,7 @@
  * synced, as ext4 does.
  */
 #define _GNU_SOURCE
+#define __NO_INLINE__ 1
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -104,6 +105,16 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
 }
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off64_t at) {
   return refused(fd) ? -1 : REAL(pwritev64)(fd, parts, count, at);
+}
+
+/* LevelDB writes by streams, whose own writes cannot be caught. */
+#undef fwrite_unlocked
+#undef fflush_unlocked
+size_t fwrite_unlocked(const void *bytes, size_t size, size_t count, FILE *stream) {
+  return refused(fileno(stream)) ? 0 : REAL(fwrite_unlocked)(bytes, size, count, stream);
+}
+int fflush_unlocked(FILE *stream) {
+  return stream != NULL && refused(fileno(stream)) ? EOF : REAL(fflush_unlocked)(stream);
 }
 
 int rename(const char *from, const char *to) {
