@@ -163,7 +163,9 @@ describe('MQTT transports', () => {
         // Cut in the middle of the header, and between header and packet.
         for (const part of [bytes.subarray(0, 5), bytes.subarray(5)]) socket.write(part)
       })
-    expect(await answered('PROXY TCP4 203.0.113.9 10.0.0.1 4711 1883\r\n')).toBe('20020000')
+    // Who has no name is let in from this machine only.
+    expect(await answered('PROXY TCP4 127.0.0.9 10.0.0.1 4711 1883\r\n')).toBe('20020000')
+    expect(await answered('PROXY TCP4 203.0.113.9 10.0.0.1 4711 1883\r\n')).toBe('20020005')
     expect(await answered('')).toBe('')
     const bad = await rawSocket(port('mqtt', 2))
     bad.write('PROXY TCP4 203.0.113.9 10.0.0.1 4711 1883\r\n')
