@@ -95,7 +95,7 @@ describe('robust cluster up and down', () => {
 
   test('up names the owner of a busy port and starts nothing', async () => {
     const home = temporaryHome()
-    const offset = (await freePort()) - 1883
+    const offset = randomOffset()
     await occupy(1883 + offset)
     const { code, stderr } = await runRobust(home, [
       'cluster',

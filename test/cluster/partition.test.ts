@@ -78,6 +78,11 @@ describe.skipIf(obstacle !== undefined)('a Placement Center on three machines', 
       const args = ['broker', 'start', '--host', host, ...flags, ...own, ...cluster]
       startServer(args, net.on('brokers'))
     }
+    // Clients come from another machine here, and without a name.
+    await eventually(async () => {
+      const set = ['config', 'set', 'security.anonymous', 'always']
+      return (await robust(...set, '--placement', address('pc1'))).code === 0
+    })
     for (const number of [0, 1]) {
       await eventually(() =>
         client(1883 + number).then(
