@@ -198,7 +198,8 @@ describe('cluster', () => {
     await eventually('the replica leads', () => isPrimary(replica), 60_000)
     const other = await open(group.url.replace(/\/\/[^,]*,/, '//'))
     for (const number of owners.keys()) {
-      expect((await readAll(other, 'log', { shard: number })).length).toBe(5)
+      const read = () => readAll(other, 'log', { shard: number })
+      expect((await untilKnown(read)).length).toBe(5)
     }
     const third = await startRedis({
       settings: [...durable, '--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'],
