@@ -181,6 +181,11 @@ describe('the nodes of a Placement Center', () => {
   })
 
   test('all are lost, and a backup begins a new cluster that brokers join by themselves', async () => {
+    const registrations = async (at: number) =>
+      (await events(at)).filter(
+        ({ kind, subject }) => kind === 'NodeRegistered' && subject === 'broker-1',
+      ).length
+    const before = await registrations(7)
     const file = made.folder('backup')
     const { index } = JSON.parse(await made.placement(7, 'snapshot', '--out', file, '-o', 'json'))
     expect(index).toBeGreaterThan(0)
@@ -195,7 +200,6 @@ describe('the nodes of a Placement Center', () => {
     expect(client.connack.sessionPresent).toBe(true)
     await client.mqtt.publishAsync('load', 'after the restore', { qos: 1 })
     await expect.poll(client.texts).toContain('after the restore')
-    const joined = (await events(1)).filter(({ kind }) => kind === 'NodeRegistered')
-    expect(joined.at(-1)?.subject).toBe('broker-1')
+    expect(await registrations(1)).toBeGreaterThan(before)
   })
 })
