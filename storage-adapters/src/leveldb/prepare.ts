@@ -32,7 +32,7 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
       const { log, batch } = operation
       const next = nextOffset(batch)
       const key = batchKey({ shard, log }, next - 1, batch.length)
-      const write = { type: 'put', key, value: sealBatch(key, batch) } as const
+      const write = { type: 'put', key, value: sealBatch(key, batch), isBatch: true } as const
       return { kind: 'append', log, nextOffset: next, bytes: batch.length, write }
     }
     case 'put': {

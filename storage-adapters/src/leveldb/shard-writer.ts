@@ -120,8 +120,7 @@ export class ShardWriter {
 
   async drop(group: WriteGroup, epoch: number): Promise<void> {
     admitDrop(this.head, this.shard, epoch)
-    const keys = await group.keysWithin(shardContentRange(this.shard), [])
-    for (const key of keys) group.operations.push({ type: 'del', key })
+    group.add(await group.deletionsWithin(shardContentRange(this.shard), []))
     group.shards.add(this)
     Object.assign(this.head, newShardHead(), { epoch, dropped: true })
     this.#isOpen = false
@@ -208,10 +207,14 @@ export class ShardWriter {
     if (operation.kind === 'delete-range') return
     const log = logs.get(operation.log)
     if (!log) return
-    const range = batchRange({ shard: this.shard, log: operation.log }, 0, beforeOffset)
-    for (const key of await group.keysWithin(range, staged)) {
-      staged.push({ type: 'del', key })
-      const { lastOffset, bytes } = describeBatchKey(key)
+    const range = batchRange(
+      { shard: this.shard, log: operation.log },
+      log.startOffset,
+      beforeOffset,
+    )
+    for (const deletion of await group.deletionsWithin(range, staged)) {
+      staged.push(deletion)
+      const { lastOffset, bytes } = describeBatchKey(deletion.key)
       log.startOffset = Math.max(log.startOffset, lastOffset + 1)
       log.bytes -= bytes
     }
