@@ -11,15 +11,22 @@ import { encodePlace } from './stored-values.ts'
 import type { WriteGroup, WriteOperation } from './write-group.ts'
 import type { WriteLedger } from './write-ledger.ts'
 
-/** Where the second sync has paid for itself, as measured; see docs/benchmarks.md. */
-const segmentBytesMin = 128 * 1024
+/**
+ * What goes to a segment file: batches of that size, when a group has that many bytes of them. Smaller ones
+ * are read faster from the database, and few bytes do not pay for a second sync; see docs/benchmarks.md.
+ */
+export interface SegmentLimits {
+  readonly batchBytesMin: number
+  readonly groupBytesMin: number
+}
+
+const defaultLimits: SegmentLimits = { batchBytesMin: 8 * 1024, groupBytesMin: 128 * 1024 }
 
 export interface GroupStoreParts {
   readonly engine: Engine
   readonly segments: Segments
   readonly ledger: WriteLedger
-  /** Bytes of batches in a group from which on they go to a segment file. */
-  readonly segmentBytesMin?: number | undefined
+  readonly segmentLimits?: SegmentLimits | undefined
 }
 
 /** Rejects with what the engine or the file system says; what is stored then is not known. */
@@ -56,18 +63,19 @@ export async function storeGroup(parts: GroupStoreParts, group: WriteGroup): Pro
 type Places = Map<WriteOperation, Place>
 
 async function storeBatches(
-  { segments, segmentBytesMin: bytesMin = segmentBytesMin }: GroupStoreParts,
+  { segments, segmentLimits = defaultLimits }: GroupStoreParts,
   group: WriteGroup,
 ): Promise<Places> {
   const batches: (WriteOperation & { type: 'put' })[] = []
   let bytes = 0
   for (const operation of group.operations) {
     if (operation.type !== 'put' || operation.isBatch !== true) continue
+    if (operation.value.length < segmentLimits.batchBytesMin) continue
     batches.push(operation)
     bytes += operation.value.length
   }
   const places: Places = new Map()
-  if (bytes < bytesMin) return places
+  if (batches.length === 0 || bytes < segmentLimits.groupBytesMin) return places
   const frames: Frame[] = batches.map(({ key, value }) => ({ key, value }))
   for (const [at, place] of (await segments.append(frames)).entries()) {
     places.set(batches[at] as WriteOperation, place)

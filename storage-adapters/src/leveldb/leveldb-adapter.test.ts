@@ -14,7 +14,7 @@ afterEach(async () => {
 /** As it is, and with every batch in a segment file. */
 for (const [name, options] of [
   ['leveldb', {}],
-  ['leveldb with segment files', { segmentBytesMin: 1 }],
+  ['leveldb with segment files', { segmentLimits: { batchBytesMin: 1, groupBytesMin: 1 } }],
 ] as const) {
   describeStorageAdapter(name, {
     create: async () => {

@@ -36,7 +36,7 @@ import { checkStoredShard } from './check.ts'
 import { Compaction } from './compaction.ts'
 import { asStorageError, type Engine, openEngine, repairEngine } from './engine.ts'
 import { FreeSpace } from './free-space.ts'
-import { type GroupStoreParts, storeGroup } from './group-store.ts'
+import { type GroupStoreParts, type SegmentLimits, storeGroup } from './group-store.ts'
 import { GroupWriter } from './group-writer.ts'
 import { Identity } from './identity.ts'
 import { prepareCommit } from './prepare.ts'
@@ -58,8 +58,8 @@ export interface LevelDbStorageOptions {
    * Default: every `open` of a shard that lost some rejects with DATA_LOSS.
    */
   readonly acceptDataLoss?: boolean
-  /** Bytes of batches in one write from which on they go to a segment file; default 128 KiB. */
-  readonly segmentBytesMin?: number
+  /** What goes to segment files; default: batches of 8 KiB, 128 KiB of them in one write. */
+  readonly segmentLimits?: SegmentLimits
 }
 
 /** Creates the directory if there is none. Rejects with UNAVAILABLE when another process has it. */
@@ -84,8 +84,8 @@ export async function openLevelDbStorage(
       now: () => performance.now(),
     })
     await space.refresh()
-    const { onFatal, segmentBytesMin } = options
-    const parts = { engine, ...opened, segments, space, watermark, onFatal, segmentBytesMin }
+    const { onFatal, segmentLimits } = options
+    const parts = { engine, ...opened, segments, space, watermark, onFatal, segmentLimits }
     return new LevelDbAdapter(engine, parts)
   } catch (error) {
     await engine.close()

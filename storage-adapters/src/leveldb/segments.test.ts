@@ -18,7 +18,8 @@ import { openLevelDbStorage } from './leveldb-adapter.ts'
 let directory = ''
 let adapter: StorageAdapter
 
-const open = () => openLevelDbStorage(directory, { segmentBytesMin: 1 })
+const open = () =>
+  openLevelDbStorage(directory, { segmentLimits: { batchBytesMin: 1, groupBytesMin: 1 } })
 const folder = () => join(directory, 'segments')
 
 beforeEach(async () => {
@@ -59,6 +60,7 @@ describe('segment files', () => {
     expect(await readdir(folder())).toEqual([])
     await writer.commit(append('log', 1, megabyte), append('log', 2, 'beside it'))
     expect((await readdir(folder())).length).toBe(1)
+    expect(await segmentBytes()).toBeLessThan(1_000_400)
     await writer.commit(append('log', 3, 'small again'))
     await reopen()
     expectBytes(await readAll(adapter, 'log'), [

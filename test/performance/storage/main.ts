@@ -98,12 +98,12 @@ async function round(options: Options): Promise<void> {
 /** Batches in segment files, as it is, and in the database only; MiB/s of batches, and what reaches the disk. */
 async function ingest(options: Options): Promise<void> {
   for (const records of [16, 64, 256]) {
-    for (const [name, segmentBytesMin] of [
-      ['with segment files', undefined],
+    for (const [name, least] of [
+      ['with segment files', 1],
       ['in the database only', Number.POSITIVE_INFINITY],
     ] as const) {
       const folder = newFolder()
-      const more = segmentBytesMin === undefined ? {} : { segmentBytesMin }
+      const more = { segmentLimits: { batchBytesMin: least, groupBytesMin: least } }
       const adapter = await openLevelDbStorage(folder, more)
       const writtenBefore = diskBytesWritten()
       const { seconds } = options
