@@ -29,6 +29,16 @@ export class ShardProblems {
     }
   }
 
+  async attemptLater<T>(where: string, read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await read()
+    } catch (error) {
+      return this.attempt<T>(where, () => {
+        throw error
+      })
+    }
+  }
+
   result(): ShardCheck {
     const more = this.#more > 0 ? [`and ${this.#more} more`] : []
     const { logs, batches, keys, bytes } = this

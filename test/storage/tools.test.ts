@@ -145,11 +145,10 @@ describe('verify', () => {
     expect(inUse).toMatchObject({ code: 69, stderr: expect.stringContaining('in use by process') })
     await level.stop()
     const state = () =>
-      readdirSync(path).map((name) => [
-        name,
-        statSync(join(path, name)).mtimeMs,
-        readFileSync(join(path, name)).toString('base64'),
-      ])
+      readdirSync(path, { recursive: true, withFileTypes: true })
+        .filter((entry) => entry.isFile())
+        .map((entry) => join(entry.parentPath, entry.name))
+        .map((file) => [file, statSync(file).mtimeMs, readFileSync(file).toString('base64')])
     const before = state()
     expect((await storage('verify', `leveldb:${path}`)).code).toBe(0)
     expect((await storage('stats', `leveldb:${path}`)).stdout).toMatch(/ 7 +7 +16 +3 +1203 /)

@@ -3,7 +3,8 @@ import { baseOffset } from '../record-batch/record-batch.ts'
 import { unsealBatch, unsealValue } from '../sealed-values.ts'
 import { quoted, ShardProblems } from '../shard-problems.ts'
 import type { ShardCheck } from '../storage-adapter.ts'
-import { type Engine, walk } from './engine.ts'
+import { type BatchStore, loadBatch, withSegments } from './batch-store.ts'
+import { walk } from './engine.ts'
 import { describeBatchKey, describeKey, shardRange } from './keys.ts'
 import { decodeLogHead, decodeShardHead, type LogHead } from './stored-values.ts'
 
@@ -15,7 +16,8 @@ interface Seen {
   bytes: number
 }
 
-export async function checkStoredShard(engine: Engine, shard: number): Promise<ShardCheck> {
+export async function checkStoredShard(store: BatchStore, shard: number): Promise<ShardCheck> {
+  const { engine } = store
   const problems = new ShardProblems()
   const logs = new Map<string, Seen>()
   let entries = 0
@@ -26,7 +28,7 @@ export async function checkStoredShard(engine: Engine, shard: number): Promise<S
       entries += page.length
       for (const [key, stored] of page) {
         hasHead ||= describeKey(key)?.kind === 'head'
-        checkEntry({ key, stored, logs, problems })
+        await checkEntry(store, { key, stored, logs, problems })
       }
     }
   } finally {
@@ -51,7 +53,10 @@ interface Entry {
   readonly problems: ShardProblems
 }
 
-function checkEntry({ key, stored, logs, problems }: Entry): void {
+async function checkEntry(
+  store: BatchStore,
+  { key, stored, logs, problems }: Entry,
+): Promise<void> {
   const described = describeKey(key)
   if (described === undefined) {
     problems.add(`a key that is none of ours: ${key.toString('hex')}`)
@@ -70,7 +75,7 @@ function checkEntry({ key, stored, logs, problems }: Entry): void {
       return
     }
     case 'batch':
-      checkBatchEntry({ key, stored, logs, problems }, name)
+      await checkBatchEntry(store, { key, stored, logs, problems }, name)
       return
     case 'value': {
       const value = problems.attempt(`key ${quoted(name)}`, () => unsealValue(key, stored))
@@ -83,7 +88,11 @@ function checkEntry({ key, stored, logs, problems }: Entry): void {
   }
 }
 
-function checkBatchEntry({ key, stored, logs, problems }: Entry, name: string): void {
+async function checkBatchEntry(
+  store: BatchStore,
+  { key, stored, logs, problems }: Entry,
+  name: string,
+): Promise<void> {
   const { lastOffset, bytes } = describeBatchKey(key)
   const log = logs.get(name)
   const where = `log ${quoted(name)}`
@@ -91,7 +100,9 @@ function checkBatchEntry({ key, stored, logs, problems }: Entry, name: string): 
     problems.add(`${where}: a batch up to offset ${lastOffset}, but no head`)
     return
   }
-  const batch = problems.attempt(where, () => unsealBatch(key, stored, lastOffset))
+  const batch = await problems.attemptLater(where, async () =>
+    unsealBatch(key, await withSegments(() => loadBatch(store, key, stored)), lastOffset),
+  )
   if (log.head !== undefined && batch !== undefined && baseOffset(batch) !== log.next) {
     problems.add(`${where}: a batch begins at offset ${baseOffset(batch)}, not ${log.next}`)
   }

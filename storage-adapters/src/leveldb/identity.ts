@@ -78,6 +78,11 @@ export class Identity {
     return this.#stored.renewed?.[shard] ?? this.#stored.incarnation
   }
 
+  /** No loss is known that was not accepted. */
+  get isWhole(): boolean {
+    return Object.keys(this.#stored.damaged ?? {}).length === 0
+  }
+
   damageOf(shard: number): string | undefined {
     return this.#stored.damaged?.[shard]
   }

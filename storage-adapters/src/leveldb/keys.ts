@@ -8,11 +8,13 @@
  *     02 shard:4 01 log                                    head of a log
  *     02 shard:4 02 length:4 log last-offset:8 bytes:4     record batch
  *     02 shard:4 03 key                                    value
+ *     03 segment:4                                         how much of a segment file is wanted
  */
 
 export const identityKey = Buffer.from('\u0000identity')
 const ledgerTag = 1
 const shardTag = 2
+const segmentTag = 3
 const shardPrefixBytes = 6
 const batchSuffixBytes = 12
 
@@ -29,6 +31,22 @@ export function ledgerKey(slot: number): Buffer {
   key[0] = ledgerTag
   key.writeUInt32BE(slot, 1)
   return key
+}
+
+export const segmentRange: KeyRange = {
+  from: Buffer.of(segmentTag),
+  to: Buffer.of(segmentTag + 1),
+}
+
+export function segmentKey(segment: number): Buffer {
+  const key = Buffer.allocUnsafe(5)
+  key[0] = segmentTag
+  key.writeUInt32BE(segment, 1)
+  return key
+}
+
+export function segmentOf(key: Buffer): number {
+  return key.readUInt32BE(1)
 }
 
 /** Of a key of the ledger. */
@@ -126,6 +144,11 @@ export function describeBatchKey(key: Buffer): { lastOffset: number; bytes: numb
   const at = key.length - batchSuffixBytes
   const lastOffset = key.readUInt32BE(at) * 0x1_0000_0000 + key.readUInt32BE(at + 4)
   return { lastOffset, bytes: key.readUInt32BE(at + 8) }
+}
+
+/** Of the value behind the key of a batch, in the database or in a segment file. */
+export function sealedBatchBytes(key: Buffer): number {
+  return key.readUInt32BE(key.length - 4) + 4
 }
 
 /** The log's name, or the key's, at the end of a key of a log head or a value. */

@@ -11,11 +11,17 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true })
 })
 
-describeStorageAdapter('leveldb', {
-  create: async () => {
-    directory = await mkdtemp(join(tmpdir(), 'robust-leveldb-'))
-    return openLevelDbStorage(directory)
-  },
-  reopen: () => openLevelDbStorage(directory),
-  durable: true,
-})
+/** As it is, and with every batch in a segment file. */
+for (const [name, options] of [
+  ['leveldb', {}],
+  ['leveldb with segment files', { segmentLimits: { batchBytesMin: 1, groupBytesMin: 1 } }],
+] as const) {
+  describeStorageAdapter(name, {
+    create: async () => {
+      directory = await mkdtemp(join(tmpdir(), 'robust-leveldb-'))
+      return openLevelDbStorage(directory, options)
+    },
+    reopen: () => openLevelDbStorage(directory, options),
+    durable: true,
+  })
+}

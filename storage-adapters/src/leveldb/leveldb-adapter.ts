@@ -31,17 +31,20 @@ import {
   checkShardEpoch,
   commitBytes,
 } from '../validation.ts'
+import type { BatchStore } from './batch-store.ts'
 import { checkStoredShard } from './check.ts'
+import { Compaction } from './compaction.ts'
 import { asStorageError, type Engine, openEngine, repairEngine } from './engine.ts'
 import { FreeSpace } from './free-space.ts'
+import { type GroupStoreParts, type SegmentLimits, storeGroup } from './group-store.ts'
 import { GroupWriter } from './group-writer.ts'
 import { Identity } from './identity.ts'
 import { prepareCommit } from './prepare.ts'
 import { readLog, readLogs, readShards, readStats, readValue, scanValues } from './reads.ts'
+import { Segments } from './segments.ts'
 import { ShardWriter } from './shard-writer.ts'
 import { Watermark } from './watermark.ts'
 import { WriteGroup } from './write-group.ts'
-import type { WriteLedger } from './write-ledger.ts'
 
 export interface LevelDbStorageOptions {
   /** Called once, when a write has failed: the process should end and start again. */
@@ -55,6 +58,8 @@ export interface LevelDbStorageOptions {
    * Default: every `open` of a shard that lost some rejects with DATA_LOSS.
    */
   readonly acceptDataLoss?: boolean
+  /** What goes to segment files; default: batches of 8 KiB, 128 KiB of them in one write. */
+  readonly segmentLimits?: SegmentLimits
 }
 
 /** Creates the directory if there is none. Rejects with UNAVAILABLE when another process has it. */
@@ -71,13 +76,17 @@ export async function openLevelDbStorage(
       ? await Identity.beginAnew(engine, true)
       : await Identity.load(engine, { acceptDataLoss, watermark: told })
     if (acceptDataLoss) await watermark.remove()
+    const isWhole = !isRepaired && opened.identity.isWhole && opened.ledger.damage === undefined
+    const segments = await Segments.load(path, engine, isWhole)
     const space = new FreeSpace({
       reserveBytes: options.reserveBytes ?? 256 * 1024 * 1024,
       measure: options.measureFreeBytes ?? (() => measureFreeBytes(path)),
       now: () => performance.now(),
     })
     await space.refresh()
-    return new LevelDbAdapter(engine, { ...opened, space, watermark, onFatal: options.onFatal })
+    const { onFatal, segmentLimits } = options
+    const parts = { engine, ...opened, segments, space, watermark, onFatal, segmentLimits }
+    return new LevelDbAdapter(engine, parts)
   } catch (error) {
     await engine.close()
     throw asStorageError(error, `Cannot open ${path}`)
@@ -99,9 +108,8 @@ async function openOrRepair(
   }
 }
 
-interface Parts {
+interface Parts extends GroupStoreParts {
   readonly identity: Identity
-  readonly ledger: WriteLedger
   readonly space: FreeSpace
   readonly watermark: Watermark
   readonly onFatal: ((error: StorageError) => void) | undefined
@@ -121,6 +129,7 @@ class LevelDbAdapter implements StorageAdapter {
   readonly #parts: Parts
   readonly #writer: GroupWriter
   readonly #shards = new Map<number, ShardWriter>()
+  readonly #compaction: Compaction
   #stopping: Promise<void> | undefined
 
   constructor(engine: Engine, parts: Parts) {
@@ -131,6 +140,16 @@ class LevelDbAdapter implements StorageAdapter {
       write: (group) => this.#write(group),
       onBroken: (error) => parts.onFatal?.(error),
     })
+    this.#compaction = new Compaction({
+      engine,
+      segments: parts.segments,
+      writer: this.#writer,
+      shardWriter: (shard) => this.#shardWriter(shard),
+    })
+  }
+
+  get #store(): BatchStore {
+    return { engine: this.#engine, segments: this.#parts.segments }
   }
 
   get pressure(): number {
@@ -166,7 +185,7 @@ class LevelDbAdapter implements StorageAdapter {
 
   async read(request: ReadRequest): Promise<ReadResult> {
     checkRead(request)
-    return this.#read('read', () => readLog(this.#engine, request))
+    return this.#read('read', () => readLog(this.#store, request))
   }
 
   async get(shard: number, key: string): Promise<Uint8Array | undefined> {
@@ -198,7 +217,7 @@ class LevelDbAdapter implements StorageAdapter {
 
   async check(shard: number): Promise<ShardCheck> {
     checkShard(shard)
-    const found = await this.#read('check', () => checkStoredShard(this.#engine, shard))
+    const found = await this.#read('check', () => checkStoredShard(this.#store, shard))
     const damage = this.#damageOf(shard)
     return damage === undefined ? found : { ...found, problems: [damage, ...found.problems] }
   }
@@ -228,10 +247,12 @@ class LevelDbAdapter implements StorageAdapter {
   }
 
   async #stop(): Promise<void> {
-    const { watermark, ledger } = this.#parts
+    const { watermark, ledger, segments } = this.#parts
+    await this.#compaction.stop()
     await this.#writer.idle()
     // What a failed write has left is not known.
     if (!this.#writer.broken) await watermark.stop(ledger.encode())
+    await segments.stop()
     await this.#engine.close()
   }
 
@@ -254,14 +275,16 @@ class LevelDbAdapter implements StorageAdapter {
   ): Promise<void> {
     return this.#writer.submit(bytes, async (group) => {
       try {
-        await change(group, this.#shards.get(shard) ?? (await this.#loadShard(shard)))
+        await change(group, await this.#shardWriter(shard))
       } catch (error) {
         throw asStorageError(error, `Shard ${shard}`)
       }
     })
   }
 
-  async #loadShard(number: number): Promise<ShardWriter> {
+  async #shardWriter(number: number): Promise<ShardWriter> {
+    const known = this.#shards.get(number)
+    if (known !== undefined) return known
     const shard = await ShardWriter.load(number, this.#engine)
     this.#shards.set(number, shard)
     return shard
@@ -277,19 +300,10 @@ class LevelDbAdapter implements StorageAdapter {
   }
 
   async #write(group: WriteGroup): Promise<void> {
-    for (const shard of group.shards) shard.writeHeads(group)
-    if (group.operations.length === 0) return
-    const shards = Array.from(group.shards, ({ shard }) => shard)
-    group.operations.push(this.#parts.ledger.next(shards))
-    // A chained batch: the binding's list form copies its options into each operation, ten times the cost.
-    const batch = this.#engine.batch()
-    for (const operation of group.operations) {
-      if (operation.type === 'put') batch.put(operation.key, operation.value)
-      else batch.del(operation.key)
-    }
-    await batch.write({ sync: true })
     const { watermark, ledger } = this.#parts
+    await storeGroup(this.#parts, group)
     watermark.note(ledger.encode())
+    this.#compaction.start()
   }
 }
 

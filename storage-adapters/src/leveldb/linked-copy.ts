@@ -2,10 +2,11 @@
  * A LevelDB directory for reading only. Opening one writes into it (a new log, a new manifest), so that what
  * is opened is a copy: tables, which never change, are linked; the few other files are copied.
  */
-import { copyFile, link, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { copyFile, link, mkdir, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { StorageError } from '../errors.ts'
+import { segmentsName } from './segments.ts'
 
 export interface LinkedCopy {
   readonly path: string
@@ -25,6 +26,7 @@ export async function copyForReading(path: string): Promise<LinkedCopy> {
     for (const name of names) {
       const [from, to] = [join(path, name), join(copy, name)]
       if (/\.(ldb|sst)$/.test(name)) await linkOrCopy(from, to)
+      else if (name === segmentsName) await copySegments(from, to)
       else if (/^(CURRENT|WATERMARK|MANIFEST-\d+|\d+\.log)$/.test(name)) await copyFile(from, to)
     }
     return { path: copy, remove }
@@ -32,6 +34,11 @@ export async function copyForReading(path: string): Promise<LinkedCopy> {
     await remove()
     throw error
   }
+}
+
+async function copySegments(from: string, to: string): Promise<void> {
+  await mkdir(to)
+  for (const name of await readdir(from)) await linkOrCopy(join(from, name), join(to, name))
 }
 
 /** Beside the database, where files can be linked; elsewhere when that cannot be written. */

@@ -62,5 +62,5 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
 function batchWrite(shard: number, place: { log: string; batch: Uint8Array }): WriteOperation {
   const { log, batch } = place
   const key = batchKey({ shard, log }, nextOffset(batch) - 1, batch.length)
-  return { type: 'put', key, value: sealBatch(key, batch) }
+  return { type: 'put', key, value: sealBatch(key, batch), isBatch: true }
 }

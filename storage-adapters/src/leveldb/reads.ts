@@ -14,6 +14,7 @@ import type {
   ScanRequest,
   ShardStats,
 } from '../storage-adapter.ts'
+import { type BatchStore, loadBatch, withSegments } from './batch-store.ts'
 import { type Engine, type Snapshot, walk } from './engine.ts'
 import {
   allShardsRange,
@@ -28,16 +29,21 @@ import {
   valueKey,
   valueRange,
 } from './keys.ts'
-import { decodeLogHead, decodeShardHead, type LogHead } from './stored-values.ts'
+import { decodeLogHead, decodeShardHead, isPlace, type LogHead } from './stored-values.ts'
 
-export async function readLog(engine: Engine, request: ReadRequest): Promise<ReadResult> {
+export function readLog(store: BatchStore, request: ReadRequest): Promise<ReadResult> {
+  return withSegments(() => readLogOnce(store, request))
+}
+
+async function readLogOnce(store: BatchStore, request: ReadRequest): Promise<ReadResult> {
+  const { engine } = store
   const snapshot = engine.snapshot()
   try {
     const key = logHeadKey(request.shard, request.log)
     const stored = await engine.get(key, { snapshot })
     if (!stored) return { batches: [], startOffset: 0, endOffset: 0 }
     const head = decodeLogHead(unsealValue(key, stored))
-    const batches = await readBatches(engine, request, { snapshot, head })
+    const batches = await readBatches(store, request, { snapshot, head })
     return { batches, startOffset: head.startOffset, endOffset: head.endOffset }
   } finally {
     await snapshot.close()
@@ -45,7 +51,7 @@ export async function readLog(engine: Engine, request: ReadRequest): Promise<Rea
 }
 
 async function readBatches(
-  engine: Engine,
+  store: BatchStore,
   request: ReadRequest,
   at: { snapshot: Snapshot; head: LogHead },
 ): Promise<Uint8Array[]> {
@@ -53,15 +59,18 @@ async function readBatches(
   const fromOffset = Math.max(request.fromOffset, startOffset)
   const batches: Uint8Array[] = []
   if (fromOffset >= endOffset) return batches
-  const pages = walk(engine, batchRange(request, fromOffset), {
+  const pages = walk(store.engine, batchRange(request, fromOffset), {
     snapshot: at.snapshot,
     pageBytes: Math.min(Math.max(request.bytesMax, 1), pageBytesMax),
   })
   let bytes = 0
   let expected: number | undefined
   for await (const page of pages) {
-    for (const [key, stored] of page) {
-      const batch = unsealBatch(key, stored, describeBatchKey(key).lastOffset)
+    const wanted = withinBytes(page, request.bytesMax - bytes)
+    const loaded = await loadAll(store, wanted)
+    for (const [at, sealed] of loaded.entries()) {
+      const key = wanted[at]?.[0] as Buffer
+      const batch = unsealBatch(key, sealed, describeBatchKey(key).lastOffset)
       if (batches.length > 0 && bytes + batch.length > request.bytesMax) return batches
       expected =
         expected === undefined ? checkFirst(batch, fromOffset) : checkJoins(batch, expected)
@@ -69,6 +78,7 @@ async function readBatches(
       bytes += batch.length
       if (bytes >= request.bytesMax) return batches
     }
+    if (wanted.length < page.length) return batches
   }
   if (expected !== endOffset) {
     throw new StorageError(
@@ -77,6 +87,35 @@ async function readBatches(
     )
   }
   return batches
+}
+
+/** Entries up to the one that does not fit, and one at least; their keys tell how large they are. */
+function withinBytes(page: [Buffer, Buffer][], bytesMax: number): [Buffer, Buffer][] {
+  let bytes = 0
+  let count = 0
+  for (const [key] of page) {
+    bytes += describeBatchKey(key).bytes
+    if (count > 0 && bytes > bytesMax) break
+    count += 1
+  }
+  return count === page.length ? page : page.slice(0, count)
+}
+
+/** In order; those in segment files side by side, up to so many bytes. */
+async function loadAll(store: BatchStore, entries: [Buffer, Buffer][]): Promise<Buffer[]> {
+  const loaded: Buffer[] = []
+  let piece: (Buffer | Promise<Buffer>)[] = []
+  let bytes = 0
+  for (const [key, stored] of entries) {
+    piece.push(isPlace(stored) ? loadBatch(store, key, stored) : stored)
+    bytes += describeBatchKey(key).bytes
+    if (bytes < pageBytesMax) continue
+    loaded.push(...(await Promise.all(piece)))
+    piece = []
+    bytes = 0
+  }
+  loaded.push(...(await Promise.all(piece)))
+  return loaded
 }
 
 /** The first batch holds the wanted offset: its key has shown that it does not end before. */

@@ -121,8 +121,7 @@ export class ShardWriter {
 
   async drop(group: WriteGroup, epoch: number): Promise<void> {
     admitDrop(this.head, this.shard, epoch)
-    const keys = await group.keysWithin(shardContentRange(this.shard), [])
-    for (const key of keys) group.operations.push({ type: 'del', key })
+    group.add(await group.deletionsWithin(shardContentRange(this.shard), []))
     group.shards.add(this)
     Object.assign(this.head, newShardHead(), { epoch, dropped: true })
     this.#isOpen = false
@@ -218,15 +217,15 @@ export class ShardWriter {
     let ends = false
     let bytes = 0
     const removed: WriteOperation[] = []
-    for (const key of await group.keysWithin(range, stage.staged)) {
-      const stored = describeBatchKey(key)
+    for (const deletion of await group.deletionsWithin(range, stage.staged)) {
+      const stored = describeBatchKey(deletion.key)
       if (stored.lastOffset < from) {
         begins = true
         continue
       }
       ends ||= stored.lastOffset === until - 1
       bytes += stored.bytes
-      removed.push({ type: 'del', key })
+      removed.push(deletion)
     }
     if (!log || !begins || !ends) throw noSuchBatches(name, batch)
     stage.staged.push(...removed, write)
@@ -239,10 +238,14 @@ export class ShardWriter {
     if (operation.kind === 'delete-range') return
     const log = logs.get(operation.log)
     if (!log) return
-    const range = batchRange({ shard: this.shard, log: operation.log }, 0, beforeOffset)
-    for (const key of await group.keysWithin(range, staged)) {
-      staged.push({ type: 'del', key })
-      const { lastOffset, bytes } = describeBatchKey(key)
+    const range = batchRange(
+      { shard: this.shard, log: operation.log },
+      log.startOffset,
+      beforeOffset,
+    )
+    for (const deletion of await group.deletionsWithin(range, staged)) {
+      staged.push(deletion)
+      const { lastOffset, bytes } = describeBatchKey(deletion.key)
       log.startOffset = Math.max(log.startOffset, lastOffset + 1)
       log.bytes -= bytes
     }

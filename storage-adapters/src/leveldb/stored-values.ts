@@ -1,6 +1,7 @@
 /** What this adapter stores behind its keys, as bytes; the checksums are those of sealed-values.ts. */
 import type { ShardHead } from '../fencing.ts'
-import { readCount, writeCount } from '../sealed-values.ts'
+import { readCount, sealValue, unsealValue, writeCount } from '../sealed-values.ts'
+import type { Place } from './segment-file.ts'
 
 /** The durable facts about a log. */
 export interface LogHead {
@@ -44,4 +45,43 @@ export function decodeLogHead(payload: Buffer): LogHead {
     endOffset: readCount(payload, 8),
     bytes: readCount(payload, 16),
   }
+}
+
+/** Of a segment file: bytes of values that are wanted, and bytes in all. */
+export interface SegmentCount {
+  readonly wantedBytes: number
+  readonly bytes: number
+}
+
+export function encodeSegmentCount({ wantedBytes, bytes }: SegmentCount): Buffer {
+  const payload = Buffer.allocUnsafe(16)
+  writeCount(payload, 0, wantedBytes)
+  writeCount(payload, 8, bytes)
+  return payload
+}
+
+export function decodeSegmentCount(payload: Buffer): SegmentCount {
+  return { wantedBytes: readCount(payload, 0), bytes: readCount(payload, 8) }
+}
+
+const placeBytes = 12
+const crcBytes = 4
+
+/** What stands behind a batch's key in place of the batch. */
+export function encodePlace(key: Buffer, { segment, position }: Place): Buffer {
+  const payload = Buffer.allocUnsafe(placeBytes)
+  payload.writeUInt32BE(segment, 0)
+  writeCount(payload, 4, position)
+  return sealValue(key, payload)
+}
+
+/** Whether it is a place: a batch is longer, with its header alone. */
+export function isPlace(stored: Buffer): boolean {
+  return stored.length === crcBytes + placeBytes
+}
+
+/** Throws DATA_LOSS. */
+export function decodePlace(key: Buffer, stored: Buffer): Place {
+  const payload = unsealValue(key, stored, 'The place of a batch')
+  return { segment: payload.readUInt32BE(0), position: readCount(payload, 4) }
 }

@@ -2,13 +2,29 @@
  * What one synced write will carry, in order. A commit is staged beside the group and joins it as a whole
  * or not at all. Range deletions see what the group already holds, which the database does not yet.
  */
-import { type Engine, walkKeys } from './engine.ts'
-import type { KeyRange } from './keys.ts'
+import { StorageError } from '../errors.ts'
+import { type Engine, walk, walkKeys } from './engine.ts'
+import { describeKey, type KeyRange } from './keys.ts'
+import type { Place } from './segment-file.ts'
 import type { ShardWriter } from './shard-writer.ts'
+import { decodePlace, isPlace } from './stored-values.ts'
 
 export type WriteOperation =
-  | { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
-  | { readonly type: 'del'; readonly key: Buffer }
+  | {
+      readonly type: 'put'
+      readonly key: Buffer
+      readonly value: Buffer
+      /** It may go to a segment file. */
+      readonly isBatch?: true
+      /** Where it was before. */
+      readonly from?: Place
+    }
+  | {
+      readonly type: 'del'
+      readonly key: Buffer
+      /** The stored value, when it is a place in a segment file. */
+      readonly from?: Place
+    }
 
 export class WriteGroup {
   readonly operations: WriteOperation[] = []
@@ -20,8 +36,35 @@ export class WriteGroup {
     this.#engine = engine
   }
 
-  add(operations: readonly WriteOperation[]): void {
+  add(operations: Iterable<WriteOperation>): void {
     for (const operation of operations) this.operations.push(operation)
+  }
+
+  /**
+   * Deletes what is in the range once the group and `staged` are written; in no order. Batches that are
+   * in segment files are released.
+   */
+  async deletionsWithin(
+    range: KeyRange,
+    staged: readonly WriteOperation[],
+  ): Promise<Iterable<WriteOperation>> {
+    const deletions = new Map<string, WriteOperation>()
+    for await (const page of walk(this.#engine, range)) {
+      for (const [key, stored] of page) {
+        // A value can be as short as a place; only batches are places.
+        const isBatch = describeKey(key)?.kind === 'batch' && isPlace(stored)
+        const from = isBatch ? placeOrNothing(key, stored) : undefined
+        deletions.set(key.toString('latin1'), { type: 'del', key, ...(from && { from }) })
+      }
+    }
+    for (const operations of [this.operations, staged]) {
+      for (const { type, key } of operations) {
+        if (key.compare(range.from) < 0 || key.compare(range.to) >= 0) continue
+        if (type === 'put') deletions.set(key.toString('latin1'), { type: 'del', key })
+        else deletions.delete(key.toString('latin1'))
+      }
+    }
+    return deletions.values()
   }
 
   /** Keys in the range as they will be once the group and `staged` are written; in no order. */
@@ -38,5 +81,15 @@ export class WriteGroup {
       }
     }
     return keys.values()
+  }
+}
+
+/** A place that is damaged names no file; its bytes are never released. */
+function placeOrNothing(key: Buffer, stored: Buffer): Place | undefined {
+  try {
+    return decodePlace(key, stored)
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'DATA_LOSS') throw error
+    return undefined
   }
 }

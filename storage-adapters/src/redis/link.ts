@@ -5,7 +5,7 @@
  */
 import { Cluster, Command, type Redis } from 'ioredis'
 import { StorageError } from '../errors.ts'
-import type { Client } from './client.ts'
+import { type Client, primariesOf } from './client.ts'
 import type { RedisTarget } from './redis-url.ts'
 import { asStorageError, isNoScript, isNotRun } from './replies.ts'
 import type { Script } from './scripts.ts'
@@ -29,6 +29,7 @@ export class Link {
   readonly #target: RedisTarget
   /** By node, in WAIT mode: what goes with the next WAIT. */
   readonly #collecting = new Map<Redis, Write[]>()
+  #isGathering = false
 
   constructor(client: Client, target: RedisTarget) {
     this.client = client
@@ -65,6 +66,7 @@ export class Link {
 
   /** Sent by its digest; the whole text where that is not known, in place, so that nothing overtakes. */
   async #evaluate(to: Client, { script, keys, args }: ScriptCall): Promise<unknown> {
+    this.#gather()
     const rest = [keys.length, ...keys, ...args]
     try {
       return await send(to, newCommand('evalsha', [script.sha, ...rest]))
@@ -87,6 +89,18 @@ export class Link {
       if (performance.now() > until) throw new Error('no node serves the shard')
       await this.#refreshSlots()
     }
+  }
+
+  /** What is sent in one turn of the event loop goes to each server in one write. */
+  #gather(): void {
+    if (this.#isGathering) return
+    this.#isGathering = true
+    const streams = primariesOf(this.client).map(({ stream }) => stream)
+    for (const stream of streams) stream?.cork()
+    setImmediate(() => {
+      this.#isGathering = false
+      for (const stream of streams) stream?.uncork()
+    })
   }
 
   #nodeOf(key: string): Redis | undefined {

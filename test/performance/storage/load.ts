@@ -1,6 +1,6 @@
 /**
  * What is measured on a storage: appends that wait for their commit, reading back, and opening with many
- * logs. Records have 256 B of value; a producer has one shard and one commit on its way.
+ * logs. Records have 256 B of value; a producer has one shard, and so many commits on their way.
  */
 import { encodeRecordBatch, type StorageAdapter, setBaseOffset } from '@robust/storage-adapters'
 
@@ -28,8 +28,9 @@ export interface AppendResult {
 /** Appends for so many seconds; a record counts when its commit is acknowledged. */
 export async function append(
   adapter: StorageAdapter,
-  { records, seconds, epoch }: { records: number; seconds: number; epoch: number },
+  options: { records: number; seconds: number; epoch: number; window?: number },
 ): Promise<AppendResult> {
+  const { records, seconds, epoch, window = 1 } = options
   const batch = template(records)
   const log = `log-${records}`
   const until = performance.now() + seconds * 1000
@@ -40,16 +41,22 @@ export async function append(
     Array.from({ length: PRODUCERS }, async (_, shard) => {
       let { commitNumber } = await adapter.open({ shard, epoch, owner })
       const { endOffset } = await adapter.read({ shard, log, fromOffset: 1e15, bytesMax: 1 })
-      for (let offset = endOffset; performance.now() < until; offset += records) {
-        const stamped = Uint8Array.from(batch)
+      let offset = endOffset
+      const commitOne = async (): Promise<void> => {
+        const stamped = new Uint8Array(batch)
         setBaseOffset(stamped, offset)
         const operation = { kind: 'append', log, expectedOffset: offset, batch: stamped } as const
+        offset += records
         commitNumber += 1
         const sentAt = performance.now()
         await adapter.commit({ shard, epoch, commitNumber, operations: [operation] })
         latencies.push(performance.now() - sentAt)
         acknowledged += records
       }
+      const inFlight = Array.from({ length: window }, async () => {
+        while (performance.now() < until) await commitOne()
+      })
+      await Promise.all(inFlight)
     }),
   )
   const elapsed = (performance.now() - startedAt) / 1000

@@ -2,15 +2,15 @@
  * `npm run bench -- storage`: the adapters against the bare engines, in one run on one machine, interleaved
  * rounds, medians and ratios.
  */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
+import { openLevelDbStorage, openStorage, type StorageAdapter } from '@robust/storage-adapters'
 import { durable, startRedis } from '../../support/redis-servers.ts'
 import { startStorageNode } from '../../support/storage-nodes.ts'
 import { median } from '../report.ts'
-import { append, fillLogs, openAll, readBack } from './load.ts'
+import { append, fillLogs, openAll, readBack, template } from './load.ts'
 import { bareLevelDb, bareRedis } from './peers.ts'
 
 const USAGE = `usage: npm run bench -- storage [options]
@@ -19,6 +19,7 @@ const USAGE = `usage: npm run bench -- storage [options]
   --seconds S    counted seconds of each append (default 3)
   --records a,b  records of 256 B in a batch (default 1,16)
   --logs N       logs to open with (default 100000; 0 leaves it out)
+  --only PART    adapters, or ingest: batches in segment files and in the database
   -o json        figures as JSON`
 
 interface Options {
@@ -27,6 +28,7 @@ interface Options {
   readonly records: readonly number[]
   readonly logs: number
   readonly json: boolean
+  readonly only: string | undefined
 }
 
 const logger = { info: () => undefined, warn: () => undefined, error: () => undefined }
@@ -93,6 +95,42 @@ async function round(options: Options): Promise<void> {
   }
 }
 
+/** Batches in segment files, as it is, and in the database only; MiB/s of batches, and what reaches the disk. */
+async function ingest(options: Options): Promise<void> {
+  for (const records of [16, 64, 256]) {
+    for (const [name, least] of [
+      ['with segment files', 1],
+      ['in the database only', Number.POSITIVE_INFINITY],
+    ] as const) {
+      const folder = newFolder()
+      const more = { segmentLimits: { batchBytesMin: least, groupBytesMin: least } }
+      const adapter = await openLevelDbStorage(folder, more)
+      const writtenBefore = diskBytesWritten()
+      const { seconds } = options
+      const result = await append(adapter, { records, seconds, epoch: 1 })
+      const bytes = result.recordsPerSecond * (template(records).length / records)
+      const size = `batches of ${(template(records).length / 1024).toFixed(0)} KiB`
+      note(`ingest ${name}, ${size}, MiB/s`, bytes / 1024 ** 2)
+      await adapter.stop()
+      const written = (diskBytesWritten() - writtenBefore) / seconds
+      note(`ingest ${name}, ${size}, bytes to disk per byte`, written / bytes)
+      const again = await openLevelDbStorage(folder, more)
+      note(`reading back ${name}, ${size}, MiB/s`, await readBack(again, records))
+      await again.stop()
+      rmSync(folder, { recursive: true, force: true })
+    }
+  }
+}
+
+/** Of this process; 0 where the system does not tell. */
+function diskBytesWritten(): number {
+  try {
+    return Number(/^write_bytes: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1])
+  } catch {
+    return 0
+  }
+}
+
 async function manyLogs(count: number): Promise<void> {
   const level = `leveldb:${newFolder()}`
   const server = await startRedis({ settings: ['--appendonly', 'yes'] })
@@ -127,6 +165,7 @@ function parseOptions(args: readonly string[]): Options {
       records: { type: 'string', default: '1,16' },
       logs: { type: 'string', default: '100000' },
       output: { type: 'string', short: 'o', default: 'table' },
+      only: { type: 'string' },
     },
   })
   return {
@@ -135,6 +174,7 @@ function parseOptions(args: readonly string[]): Options {
     records: values.records.split(',').map(Number),
     logs: Number(values.logs),
     json: values.output === 'json',
+    only: values.only,
   }
 }
 
@@ -158,7 +198,8 @@ function report(options: Options): string {
       ratio(of('redis everysec'), of('bare Redis script, everysec')),
     ]
   })
-  return [...lines, '', ...ratios].join('\n')
+  const known = ratios.filter((line) => !line.includes('NaN'))
+  return [...lines, '', ...known].join('\n')
 }
 
 export async function benchStorage(args: readonly string[]): Promise<number> {
@@ -170,8 +211,11 @@ export async function benchStorage(args: readonly string[]): Promise<number> {
     return 64
   }
   try {
-    for (let number = 0; number < options.rounds; number += 1) await round(options)
-    if (options.logs > 0) await manyLogs(options.logs)
+    for (let number = 0; number < options.rounds; number += 1) {
+      if (!options.only || options.only === 'ingest') await ingest(options)
+      if (!options.only || options.only === 'adapters') await round(options)
+    }
+    if (options.logs > 0 && options.only !== 'ingest') await manyLogs(options.logs)
   } finally {
     for (const cleanup of cleanups.toReversed()) await cleanup()
   }

@@ -1,0 +1,174 @@
+import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import {
+  append,
+  batchAt,
+  expectBytes,
+  expectCode,
+  openWriter,
+  put,
+  readAll,
+  shard,
+} from '../conformance/fixtures.ts'
+import type { StorageAdapter } from '../storage-adapter.ts'
+import { openLevelDbStorage } from './leveldb-adapter.ts'
+
+let directory = ''
+let adapter: StorageAdapter
+
+const open = () =>
+  openLevelDbStorage(directory, { segmentLimits: { batchBytesMin: 1, groupBytesMin: 1 } })
+const folder = () => join(directory, 'segments')
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'robust-segments-'))
+  adapter = await open()
+})
+
+afterEach(async () => {
+  await adapter.stop()
+  await rm(directory, { recursive: true, force: true })
+})
+
+async function reopen(): Promise<void> {
+  await adapter.stop()
+  adapter = await open()
+}
+
+async function segmentBytes(): Promise<number> {
+  let bytes = 0
+  for (const name of await readdir(folder())) {
+    // A file may go between the two.
+    bytes += await stat(join(folder(), name)).then(
+      ({ size }) => size,
+      () => 0,
+    )
+  }
+  return bytes
+}
+
+const megabyte = Buffer.alloc(1_000_000, 'm')
+
+describe('segment files', () => {
+  test('hold large groups; small ones stay in the database', async () => {
+    await adapter.stop()
+    adapter = await openLevelDbStorage(directory)
+    const writer = await openWriter(adapter)
+    await writer.commit(append('log', 0, 'small'))
+    expect(await readdir(folder())).toEqual([])
+    await writer.commit(append('log', 1, megabyte), append('log', 2, 'beside it'))
+    expect((await readdir(folder())).length).toBe(1)
+    expect(await segmentBytes()).toBeLessThan(1_000_400)
+    await writer.commit(append('log', 3, 'small again'))
+    await reopen()
+    expectBytes(await readAll(adapter, 'log'), [
+      batchAt(0, 'small'),
+      batchAt(1, megabyte),
+      batchAt(2, 'beside it'),
+      batchAt(3, 'small again'),
+    ])
+    expect((await adapter.check?.(shard))?.problems).toEqual([])
+  })
+
+  test('go when nothing of them is wanted, and those of which little is are copied', async () => {
+    const writer = await openWriter(adapter)
+    for (let at = 0; at < 150; at += 1) {
+      await writer.commit(append('log', at, megabyte), append('kept', at, `${at}`))
+    }
+    expect(await segmentBytes()).toBeGreaterThan(150e6)
+    await writer.commit({ kind: 'trim', log: 'log', beforeOffset: 150 })
+    await expect.poll(segmentBytes, { timeout: 20_000 }).toBeLessThan(70e6)
+    await reopen()
+    const kept = Array.from({ length: 150 }, (_, at) => batchAt(at, `${at}`))
+    expectBytes(await readAll(adapter, 'kept'), kept)
+    expect((await adapter.check?.(shard))?.problems).toEqual([])
+  }, 60_000)
+
+  test('are read beside trims, copies and deletions', async () => {
+    const writer = await openWriter(adapter)
+    let isDone = false
+    const reading = (async () => {
+      while (!isDone) {
+        for (const log of ['log', 'kept']) {
+          const request = { shard, log, fromOffset: 0, bytesMax: 5e6 }
+          const { batches, startOffset } = await adapter.read(request)
+          if (batches[0])
+            expect(Buffer.from(batches[0]).readBigInt64BE(0)).toBe(BigInt(startOffset))
+        }
+      }
+    })()
+    for (let at = 0; at < 300; at += 1) {
+      const trim = { kind: 'trim', log: 'log', beforeOffset: Math.max(0, at - 3) } as const
+      await writer.commit(append('log', at, megabyte), append('kept', at, `${at}`), trim)
+    }
+    isDone = true
+    await reading
+    expect((await readAll(adapter, 'kept')).length).toBe(300)
+    await expect.poll(segmentBytes, { timeout: 20_000 }).toBeLessThan(140e6)
+  }, 60_000)
+
+  test('dropped logs, dropped shards and logs that begin anew release what they had', async () => {
+    const writer = await openWriter(adapter)
+    const other = await openWriter(adapter, { shard: 8 })
+    for (let at = 0; at < 70; at += 1) {
+      await writer.commit(append('log', at, megabyte))
+      await other.commit(append('log', at, megabyte))
+    }
+    const dropped = { kind: 'drop-log', log: 'log' } as const
+    await writer.commit(dropped, append('log', 0, 'a'), dropped, append('log', 0, 'b'))
+    expectBytes(await readAll(adapter, 'log'), [batchAt(0, 'b')])
+    await adapter.drop(8, 2)
+    await expect.poll(segmentBytes, { timeout: 20_000 }).toBeLessThan(70e6)
+    await reopen()
+    expectBytes(await readAll(adapter, 'log'), [batchAt(0, 'b')])
+  }, 60_000)
+
+  test('that are flipped, cut or gone are DATA_LOSS for the batches in them only', async () => {
+    const writer = await openWriter(adapter)
+    await writer.commit(append('log', 0, 'a'), append('log', 1, 'b'), put('key'))
+    await reopen()
+    const again = await openWriter(adapter, { epoch: 2 })
+    await again.commit(append('log', 2, 'c'))
+    await adapter.stop()
+    const [first = '', second = ''] = (await readdir(folder())).sort()
+    const bytes = await readFile(join(folder(), first))
+    const flipped = Buffer.from(bytes)
+    flipped[bytes.length - 3] = (flipped[bytes.length - 3] ?? 0) ^ 1
+    for (const [at, damage] of [
+      () => writeFile(join(folder(), first), flipped),
+      () => truncate(join(folder(), first), bytes.length - 10),
+      () => rm(join(folder(), first)),
+    ].entries()) {
+      await damage()
+      adapter = await open()
+      await expectCode(readAll(adapter, 'log'), 'DATA_LOSS')
+      await expectCode(readAll(adapter, 'log', { fromOffset: 1 }), 'DATA_LOSS')
+      expectBytes(await readAll(adapter, 'log', { fromOffset: 2 }), [batchAt(2, 'c')])
+      const problems = (await adapter.check?.(shard))?.problems ?? []
+      expect(problems.length).toBeGreaterThan(0)
+      expect(problems.every((line) => line.includes('"log"'))).toBe(true)
+      await (await openWriter(adapter, { shard: 80 + at })).commit(append('log', 0, 'x'))
+      await adapter.stop()
+      await writeFile(join(folder(), first), bytes)
+    }
+    adapter = await open()
+    expect((await readAll(adapter, 'log')).length).toBe(3)
+    expect(await readdir(folder())).toContain(second)
+  })
+
+  test('that no write knows of are removed at the start, and none when writes are missing', async () => {
+    await (await openWriter(adapter)).commit(append('log', 0, 'a'))
+    await adapter.stop()
+    await writeFile(join(folder(), '0000000099.seg'), 'left by a crash')
+    adapter = await open()
+    expect(await readdir(folder())).not.toContain('0000000099.seg')
+    await adapter.stop()
+    const name = (await readdir(directory)).find((file) => file.endsWith('.log')) ?? ''
+    await truncate(join(directory, name), 0)
+    const before = await readdir(folder())
+    adapter = await open()
+    expect(await readdir(folder())).toEqual(before)
+  })
+})
