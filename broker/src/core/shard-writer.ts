@@ -48,6 +48,8 @@ interface Staged {
   readonly cut: Set<string>
   bytes: number
   count: number
+  /** What is added when nothing else will be, by who adds it. */
+  late: Map<object, () => readonly Operation[]>
   done: ((outcome: CommitOutcome) => void)[]
 }
 
@@ -64,6 +66,7 @@ export class ShardWriter {
   #running = false
   #scheduled = false
   #lost = false
+  #together = false
   /** Since the shard was opened here: commits, records and keys in them, and their bytes. */
   commits = 0
   operations = 0
@@ -173,6 +176,31 @@ export class ShardWriter {
     this.#ends.delete(log)
   }
 
+  /** Whatever `change` stages, and adds late, is in one commit. It must not wait for anything. */
+  transact(change: () => void): void {
+    if (this.#together) {
+      change()
+      return
+    }
+    this.#stage(0)
+    this.#together = true
+    try {
+      change()
+    } finally {
+      this.#together = false
+    }
+  }
+
+  /**
+   * Adds operations to the commit that collects now, made when it is closed: what changes many times is
+   * stored once, as it is then. `by` adds once to a commit. Within `transact` only: else the commit may be
+   * closed in the middle of a change.
+   */
+  late(by: object, make: () => readonly Operation[]): void {
+    if (!this.#together) throw new Error('late operations belong to a transaction')
+    this.#stage(0).late.set(by, make)
+  }
+
   /** Runs `done` when everything staged so far is durable, or the shard is lost. */
   onCommit(done: (outcome: CommitOutcome) => void): void {
     if (this.#lost) {
@@ -207,7 +235,9 @@ export class ShardWriter {
     const full =
       staged !== undefined &&
       (staged.count >= COMMIT_OPERATIONS_MAX || staged.bytes + bytes > COMMIT_BYTES_MAX)
-    if (staged === undefined || inFlight || full || clashes?.(staged) === true) {
+    const mustSplit = full && !this.#together
+    if (staged === undefined || inFlight || mustSplit || clashes?.(staged) === true) {
+      if (staged !== undefined && !inFlight) seal(staged)
       staged = newStaged()
       if (!this.#lost) this.#queue.push(staged)
     }
@@ -242,6 +272,7 @@ export class ShardWriter {
   }
 
   async #commit(staged: Staged): Promise<boolean> {
+    seal(staged)
     const operations = staged.operations.concat(encodeAppends(staged, this.#leaderEpoch))
     const request: CommitRequest = {
       shard: this.shard,
@@ -310,8 +341,14 @@ function newStaged(): Staged {
     cut: new Set(),
     bytes: 0,
     count: 0,
+    late: new Map(),
     done: [],
   }
+}
+
+function seal(staged: Staged): void {
+  for (const make of staged.late.values()) staged.operations.push(...make())
+  staged.late.clear()
 }
 
 function appendsOf(staged: Staged, log: string): StagedBatch[] {
