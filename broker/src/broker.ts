@@ -10,6 +10,7 @@ import { BrokerSettings } from './cluster/settings.ts'
 import { ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import { followTopics } from './cluster/topic-directory.ts'
+import { watchStorage } from './cluster/watch-storage.ts'
 import type { BrokerConfig } from './config.ts'
 import { answer, HostedShards } from './core/hosted-shard.ts'
 import { TAIL_CACHE_BYTES, TASK_BYTES_PER_SECOND } from './core/logs/log-limits.ts'
@@ -20,6 +21,7 @@ import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
+import type { StoragePressure } from './core/storage-pressure.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
 import { createAdminService } from './grpc/admin-service.ts'
@@ -141,6 +143,7 @@ function assemble(parts: Parts): Node {
         }),
       })
       metadata.observe(changed)
+      cluster.pressure.start()
       await cluster.register()
       await mesh.synced()
       const endpoints = await Promise.all(protocols.map((protocol) => protocol.start()))
@@ -150,6 +153,7 @@ function assemble(parts: Parts): Node {
     stop: async () => {
       grpc?.setServing(false)
       mover.stop()
+      cluster.pressure.stop()
       await Promise.all(protocols.map((protocol) => protocol.stop()))
       mesh.sayLeaving()
       // Without a Placement Center nobody takes the shards back: they move by time-out then.
@@ -206,8 +210,8 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const topics = new Topics(() => router.topicsChanged())
   const router: Router = new Router(metadata, topics)
   followTopics(metadata.resources, topics)
-  const frontage = frontageOf(metadata)
-  const { protocols, admission, mover } = frontage
+  const frontage = frontageOf(metadata, watchStorage(storage, log))
+  const { protocols, admission, mover, pressure } = frontage
   const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
   const placement = new PlacementClient({
     addresses: config.placement,
@@ -228,10 +232,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
       shards.reconcile()
     },
     onRenewed: () => messaging.renewed(),
-    onTrouble: seldom((address, error) => {
-      const fields = { errId: 'PLACEMENT_UNREACHABLE', address, reason: error.message }
-      log.warn(fields, `Placement Center node ${address} does not answer, retrying`)
-    }),
+    onTrouble: troubleTeller(log),
   })
   const mesh: PeerMesh = new PeerMesh({
     clusterId: () => metadata.clusterId,
@@ -258,6 +259,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     peers: mesh,
     clock: systemClock,
     router,
+    pressure,
     nodeEpoch: () => placement.nodeEpoch,
     mayAcknowledge: () => placement.mayAcknowledge,
   })
@@ -265,6 +267,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     metadata,
     placement,
     storage,
+    pressure,
     hosted,
     clock: systemClock,
     incarnation,
@@ -285,9 +288,10 @@ interface Frontage {
   readonly settings: BrokerSettings
   readonly admission: Admission
   readonly mover: ClientMover
+  readonly pressure: StoragePressure
 }
 
-function frontageOf(metadata: MetadataCache): Frontage {
+function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontage {
   const protocols: ProtocolServer[] = []
   const settings = new BrokerSettings(metadata.resources)
   const admission = new Admission({
@@ -299,7 +303,7 @@ function frontageOf(metadata: MetadataCache): Frontage {
     }),
     serverOf: (node, protocol) => metadata.serverOf(node, protocol),
   })
-  return { protocols, settings, admission, mover: new ClientMover(systemClock) }
+  return { protocols, settings, admission, mover: new ClientMover(systemClock), pressure }
 }
 
 function loadOf({ protocols, admission, mover }: Frontage, hosted: HostedShards, router: Router) {
@@ -327,15 +331,14 @@ function logResourcesOf(topics: Topics): LogResources {
 const TROUBLE_REPEAT_MS = 10_000
 
 /** The first trouble with each address, and then one every ten seconds. */
-function seldom(
-  tell: (address: string, error: Error) => void,
-): (address: string, error: Error) => void {
+function troubleTeller(log: BrokerLog): (address: string, error: Error) => void {
   const toldAtMs = new Map<string, number>()
   return (address, error) => {
     const now = performance.now()
     if (now - (toldAtMs.get(address) ?? Number.NEGATIVE_INFINITY) < TROUBLE_REPEAT_MS) return
     toldAtMs.set(address, now)
-    tell(address, error)
+    const fields = { errId: 'PLACEMENT_UNREACHABLE', address, reason: error.message }
+    log.warn(fields, `Placement Center node ${address} does not answer, retrying`)
   }
 }
 

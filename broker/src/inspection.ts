@@ -8,6 +8,7 @@ import type { ShardHost } from './cluster/shard-host.ts'
 import type { BrokerConfig } from './config.ts'
 import type { HostedShards } from './core/hosted-shard.ts'
 import type { Messaging } from './core/messaging.ts'
+import type { StoragePressure } from './core/storage-pressure.ts'
 import type { ShardCounters } from './observability/runtime-report.ts'
 import type { Admission } from './protocols/shared/admission.ts'
 import type { ClientMover } from './protocols/shared/client-mover.ts'
@@ -22,6 +23,7 @@ interface Inspected {
   readonly settings: BrokerSettings
   readonly admission: Admission
   readonly mover: ClientMover
+  readonly pressure: StoragePressure
 }
 
 interface Known {
@@ -38,6 +40,7 @@ export function inspect(inspected: Inspected, known: Known): control.InspectRepl
     ...protocolCounters,
     refused: admission.refused,
     moved: mover.moved,
+    storagePressurePercent: Math.round(inspected.pressure.level * 100),
   }
   return {
     nodeId: known.nodeId,

@@ -1,6 +1,6 @@
 /**
- * The contracts between processes: generated messages and services, what every gRPC server offers, and the
- * settings that can be changed at run time.
+ * The contracts between processes: generated messages and services, links for what is sent all the time, what
+ * every gRPC server offers, and the settings that can be changed at run time.
  */
 export * as admin from './gen/admin.ts'
 export * as broker from './gen/broker.ts'
@@ -9,6 +9,16 @@ export * as health from './gen/health.ts'
 export * as placement from './gen/placement.ts'
 export * as raft from './gen/raft.ts'
 export * as storage from './gen/storage.ts'
+export { type DialOptions, dialLink } from './link/dial-link.ts'
+export { SERVICE_KIND_MIN } from './link/frames.ts'
+export {
+  LinkBrokenError,
+  type LinkHello,
+  type LinkIdentity,
+  LinkRefusedError,
+} from './link/hello.ts'
+export type { Link, LinkEvents } from './link/link.ts'
+export { type LinkService, listenOnSharedPort, type SharedPort } from './link/shared-port.ts'
 export {
   isSettingName,
   parseSettingText,

@@ -27,11 +27,19 @@ export function checkLogEnds(
     const { log, expectedOffset, batch } = operation
     const end = ends.get(log) ?? logOf(log) ?? 0
     if (expectedOffset !== end) {
-      throw new StorageError('GAP', `Log ${log} ends at ${end}, append expects ${expectedOffset}`)
+      throw unexpectedOffset(log, { end, offset: expectedOffset })
     }
     ends.set(log, nextOffset(batch))
     exists.set(log, true)
   }
+}
+
+/** What an append that does not follow the end of its log is refused with. */
+export function unexpectedOffset(
+  log: string,
+  { end, offset }: { readonly end: number; readonly offset: number },
+): StorageError {
+  return new StorageError('GAP', `Log ${log} ends at ${end}, append expects ${offset}`)
 }
 
 /** What a replacement of batches that are not there, or do not end where it does, is refused with. */

@@ -17,6 +17,8 @@ import {
 } from './record-batch/record-batch.ts'
 
 const crcBytes = 4
+const payloadRange = { from: crcBytes }
+const preambleRange = { from: 0, to: batchPreambleBytes }
 
 export function sealValue(key: Uint8Array, payload: Uint8Array): Buffer {
   return seal(payload, crc32c(payload, crc32c(key)))
@@ -24,22 +26,21 @@ export function sealValue(key: Uint8Array, payload: Uint8Array): Buffer {
 
 /** The payload as a view. Throws DATA_LOSS, naming `what` it was. */
 export function unsealValue(key: Uint8Array, stored: Buffer, what = 'A stored value'): Buffer {
-  const payload = stored.subarray(crcBytes)
-  if (stored.length < crcBytes || stored.readUInt32BE(0) !== crc32c(payload, crc32c(key))) {
+  const isWhole = stored.length >= crcBytes
+  if (!isWhole || stored.readUInt32BE(0) !== crc32c(stored, crc32c(key), payloadRange)) {
     const name = Buffer.from(key).toString('hex')
     throw new StorageError('DATA_LOSS', `${what} fails its checksum (key ${name})`)
   }
-  return payload
+  return stored.subarray(crcBytes)
 }
 
 export function sealBatch(key: Uint8Array, batch: Uint8Array): Buffer {
-  return seal(batch, crc32c(batch.subarray(0, batchPreambleBytes), crc32c(key)))
+  return seal(batch, crc32c(batch, crc32c(key), preambleRange))
 }
 
 /** The batch as a view, intact and ending at `lastOffset`. Throws DATA_LOSS. */
 export function unsealBatch(key: Uint8Array, stored: Buffer, lastOffset: number): Buffer {
   const batch = stored.subarray(crcBytes)
-  const preamble = batch.subarray(0, batchPreambleBytes)
   try {
     checkBatch(batch)
   } catch (error) {
@@ -49,7 +50,7 @@ export function unsealBatch(key: Uint8Array, stored: Buffer, lastOffset: number)
     })
   }
   if (
-    stored.readUInt32BE(0) !== crc32c(preamble, crc32c(key)) ||
+    stored.readUInt32BE(0) !== crc32c(batch, crc32c(key), preambleRange) ||
     nextOffset(batch) !== lastOffset + 1
   ) {
     throw new StorageError('DATA_LOSS', `The batch up to offset ${lastOffset} fails its checksum`)

@@ -16,7 +16,7 @@ export interface StorageAdapter {
 
   /**
    * How near the storage is to refusing what adds with FULL: 0, or absent, is room enough, 1 is full. Cheap
-   * to read, at most a second or two old. From 0.75 on publishers should be slowed, from 0.9 on held.
+   * to read, at most a second or two old. From 0.75 on publishers should be slowed, near 1 refused.
    */
   readonly pressure?: number
 

@@ -16,17 +16,18 @@ export function checkOpen(request: OpenRequest): void {
   checkName(request.owner, 'owner')
 }
 
-/** Every operation is well formed, every batch intact, and all together within `bytesMax`. */
-export function checkCommit(request: CommitRequest, bytesMax: number): void {
-  checkCommitShape(request, bytesMax)
+/** Every operation is well formed, every batch intact, and all together within `bytesMax`. Its size. */
+export function checkCommit(request: CommitRequest, bytesMax: number): number {
+  const bytes = checkCommitShape(request, bytesMax)
   for (const operation of request.operations) {
     if (operation.kind === 'append') checkAppend(operation.batch, operation.expectedOffset)
     else if (operation.kind === 'replace') checkIntact(operation.batch, 'Replace')
   }
+  return bytes
 }
 
 /** The same without looking into the batches. */
-export function checkCommitShape(request: CommitRequest, bytesMax: number): void {
+export function checkCommitShape(request: CommitRequest, bytesMax: number): number {
   checkShard(request.shard)
   checkEpoch(request.epoch)
   checkCount(request.commitNumber, 'commit number')
@@ -36,13 +37,14 @@ export function checkCommitShape(request: CommitRequest, bytesMax: number): void
   }
   for (const operation of request.operations) checkOperation(operation)
   checkReplacements(request.operations)
+  return size
 }
 
 /** What is replaced is found before anything is applied, so the log's batches must not change in between. */
 function checkReplacements(operations: readonly Operation[]): void {
+  if (!operations.some(({ kind }) => kind === 'replace')) return
   const replaced = new Set<string>()
   for (const operation of operations) if (operation.kind === 'replace') replaced.add(operation.log)
-  if (replaced.size === 0) return
   for (const operation of operations) {
     const changes = operation.kind === 'trim' || operation.kind === 'drop-log'
     if (changes && replaced.has(operation.log)) {
@@ -86,7 +88,7 @@ export function checkShard(shard: number): void {
 
 /** A name is any string that UTF-8 can hold, empty or with control characters included. */
 export function checkName(name: string, what: string, bytesMax = nameBytesMax): void {
-  if (typeof name !== 'string' || loneSurrogate.test(name)) {
+  if (typeof name !== 'string' || !isWellFormed(name)) {
     throw new StorageError('INVALID', `The ${what} is not well-formed text`)
   }
   // Three bytes per UTF-16 unit is the most that UTF-8 takes.
@@ -96,6 +98,15 @@ export function checkName(name: string, what: string, bytesMax = nameBytesMax): 
 }
 
 const loneSurrogate = /\p{Surrogate}/u
+
+/** Most names have no surrogates at all, which is seen at a fifth of the cost. */
+function isWellFormed(name: string): boolean {
+  if (name.length > 64) return !loneSurrogate.test(name)
+  for (let at = 0; at < name.length; at += 1) {
+    if (name.charCodeAt(at) >= 0xd800) return !loneSurrogate.test(name)
+  }
+  return true
+}
 
 function operationBytes(operation: Operation): number {
   switch (operation.kind) {

@@ -13,7 +13,8 @@ import type { Connections } from '../core/ports/connections.ts'
 import { RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
-import { type LostReason, ShardWriter } from '../core/shard-writer.ts'
+import { type LostReason, ShardWriter, type StorageState } from '../core/shard-writer.ts'
+import type { StoragePressure } from '../core/storage-pressure.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import type { PlacementClient } from './placement-client.ts'
 
@@ -28,6 +29,7 @@ export interface ShardHostOptions {
   readonly metadata: MetadataCache
   readonly placement: PlacementClient
   readonly storage: StorageAdapter
+  readonly pressure: StoragePressure
   readonly hosted: HostedShards
   readonly clock: Clock
   readonly incarnation: string
@@ -198,7 +200,7 @@ export class ShardHost {
       storage,
       clock,
       onLost: (reason, error) => this.#lost(slot, reason, error),
-      onStorage: (available, error) => this.#storageChanged(available, error),
+      onStorage: (state, error) => this.#storageChanged(shard, state, error),
     })
     await writer.open()
     const sessions = new SessionShard({
@@ -285,6 +287,7 @@ export class ShardHost {
   #forget(slot: Slot): void {
     const { hosted } = slot
     slot.hosted = undefined
+    this.#options.pressure.accepted(slot.shard)
     if (hosted === undefined) return
     this.#options.hosted.remove(slot.shard)
     hosted.sessions.stop()
@@ -304,6 +307,7 @@ export class ShardHost {
       hosted.logs.stop()
       await hosted.writer.drained()
       hosted.writer.abandon()
+      this.#options.pressure.accepted(shard)
       await this.#options.storage.close(shard, epoch).catch((err: unknown) => {
         this.#options.log.error(
           { err, shard, errId: 'SHARD_CLOSE_FAILED' },
@@ -320,7 +324,11 @@ export class ShardHost {
     return !this.#stopped && this.#slots.get(slot.shard) === slot
   }
 
-  #storageChanged(available: boolean, error?: Error): void {
+  #storageChanged(shard: number, state: StorageState, error?: Error): void {
+    const { pressure } = this.#options
+    if (state === 'full') pressure.refused(shard)
+    else if (state === 'accepting') pressure.accepted(shard)
+    const available = state !== 'unavailable'
     if (available === this.#storageAvailable) return
     this.#storageAvailable = available
     const { log } = this.#options

@@ -30,7 +30,7 @@ export interface ForwardOptions {
 /** One published message and how many places have not confirmed it. */
 interface Pending {
   readonly message: Message
-  readonly receipt: Receipt | undefined
+  receipt: Receipt | undefined
   remaining: number
 }
 
@@ -53,6 +53,8 @@ export class Forwarder {
   readonly #options: ForwarderOptions
   readonly #lanes = new Map<string, Lane>()
   readonly #held = new Map<number, Held[]>()
+  /** At-least-once messages that are not confirmed and can be refused. */
+  readonly #refusable = new Set<Pending>()
   #retry: Timer | undefined
   /** At-most-once messages that were dropped since a peer was not reachable. */
   dropped = 0
@@ -80,6 +82,7 @@ export class Forwarder {
       return
     }
     const pending: Pending = { message: ownCopy(message), receipt, remaining: 1 }
+    if (receipt?.refusable === true && message.guarantee === 1) this.#refusable.add(pending)
     const byNode = new Map<string, Place[]>(peers.map((peer) => [peer, []]))
     for (const shard of shards) this.#place({ kind: 'sessions', shard }, pending, byNode)
     for (const { shard, log } of logs) this.#place({ kind: 'log', shard, log }, pending, byNode)
@@ -90,7 +93,19 @@ export class Forwarder {
     if (retainedShard >= 0) {
       this.#dispatch({ pending, place: { kind: 'retained', shard: retainedShard } })
     }
-    confirm(pending)
+    this.#confirm(pending)
+  }
+
+  /**
+   * Storage is full: publishers are told so instead of waiting. What they sent stays here and may still be
+   * kept when there is room, as with any message whose acknowledgement was lost; not so exactly-once ones, which wait.
+   */
+  refuseWaiting(): void {
+    for (const pending of this.#refusable) {
+      pending.receipt?.settle('refused')
+      pending.receipt = undefined
+    }
+    this.#refusable.clear()
   }
 
   /** Owners or members have changed, or a stream is up again. */
@@ -142,7 +157,7 @@ export class Forwarder {
     }
     pending.remaining++
     const stored = appendTo(hosted.get(shard), { message: pending.message, place }, (outcome) => {
-      if (outcome === 'committed') confirm(pending)
+      if (outcome === 'committed') this.#confirm(pending)
       else this.#hold(entry)
     })
     if (stored) return
@@ -217,7 +232,7 @@ export class Forwarder {
       entry.pending.remaining++
       this.#hold({ pending: entry.pending, place })
     }
-    confirm(entry.pending)
+    this.#confirm(entry.pending)
   }
 
   /** The broker is gone, and its live subscribers with it; shards have or will have other owners. */
@@ -228,12 +243,14 @@ export class Forwarder {
     lane.unsent.length = 0
     for (const { pending, places } of entries) {
       for (const place of places) this.#dispatch({ pending, place })
-      confirm(pending)
+      this.#confirm(pending)
     }
   }
-}
 
-function confirm(pending: Pending): void {
-  pending.remaining--
-  if (pending.remaining === 0) pending.receipt?.settle('accepted')
+  #confirm(pending: Pending): void {
+    pending.remaining--
+    if (pending.remaining > 0) return
+    this.#refusable.delete(pending)
+    pending.receipt?.settle('accepted')
+  }
 }

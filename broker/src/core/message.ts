@@ -44,6 +44,12 @@ export interface Subscriber {
 /** Told once when a published message has reached the state that its guarantee promises. */
 export interface Receipt {
   settle(outcome: PublishOutcome): void
+  /** The publisher can be told no. Who cannot be waits until there is room. */
+  readonly refusable?: boolean
+  /** Nobody waits: `settle` need not be called. */
+  readonly isSilent?: boolean
+  /** Storage is short of room: the publisher should be read slower for so long. Called before `publish` returns. */
+  slow?(ms: number): void
 }
 
 export type PublishOutcome = 'accepted' | 'refused'

@@ -20,10 +20,11 @@ import type { Delivery, SessionAddress } from './ports/connections.ts'
 import { isNewer, sameAttachment } from './ports/connections.ts'
 import type { Directory } from './ports/directory.ts'
 import type { Peers, PublishItem, PublishReply } from './ports/peers.ts'
-import type { LiveTarget, Router } from './router.ts'
+import type { LiveTarget, Route, Router } from './router.ts'
 import { type Answered, ShardClient } from './shard-client.ts'
 import { shardOf } from './shard-hash.ts'
 import type { RetainedPosition } from './shard-requests.ts'
+import type { StoragePressure } from './storage-pressure.ts'
 
 export interface MessagingOptions {
   readonly directory: Directory
@@ -31,6 +32,7 @@ export interface MessagingOptions {
   readonly peers: Peers
   readonly clock: Clock
   readonly router: Router
+  readonly pressure: StoragePressure
   /** The epoch of this broker's registration. */
   readonly nodeEpoch: () => number
   /** Whether what this broker knows of subscribers is certainly enough to acknowledge by. */
@@ -47,6 +49,8 @@ export class Messaging {
   readonly #epochs = new Map<number, number>()
   /** Runs in order once this broker may acknowledge again. */
   #withheld: (() => void)[] = []
+  /** Messages that were not kept since storage is full. */
+  #refused = 0
   /** Resolves when this broker knows the filters of all others, under its present registration. */
   #synced: Promise<void> = Promise.resolve()
 
@@ -55,17 +59,27 @@ export class Messaging {
     this.#router = options.router
     this.#forwarder = new Forwarder(options)
     this.#client = new ShardClient(options)
+    options.pressure.whenFull(() => this.#forwarder.refuseWaiting())
   }
 
   /**
    * Hands the message to everyone who may have it. True: what its guarantee promises holds already, and the
-   * receipt stays silent; else the receipt is settled later.
+   * receipt stays silent; else the receipt is settled later. It may be refused only while storage is full.
    */
   publish(message: Message, receipt: Receipt | undefined): boolean {
     const route = this.#router.route(message.address)
-    deliverLive(message, route.targets)
     const { peers, shards, logs } = route
     const kept = logs.length > 0 || (message.guarantee > 0 && shards.length > 0)
+    let delayMs = 0
+    if (kept || (message.retain && message.payload.byteLength > 0)) {
+      const { pressure } = this.#options
+      delayMs = pressure.delayMs
+      if (delayMs > 0) {
+        receipt?.slow?.(delayMs)
+        if (pressure.isFull && this.#refuse(message, route, receipt)) return false
+      }
+    }
+    deliverLive(message, route.targets)
     const alone = peers.length === 0 && !kept
     if (alone && !message.retain) {
       if (message.guarantee === 0 || this.#options.mayAcknowledge()) return true
@@ -74,11 +88,34 @@ export class Messaging {
     }
     const { shardCount } = this.#options.directory
     const retainedShard = message.retain ? shardOf('retained', message.address, shardCount) : -1
-    const gated = receipt && {
-      settle: (outcome: PublishOutcome) => this.#whenAllowed(() => receipt.settle(outcome)),
-    }
+    const gated = receipt && receipt.isSilent !== true ? this.#gated(receipt, delayMs) : undefined
     this.#forwarder.forward(message, route, { receipt: gated, retainedShard })
     return false
+  }
+
+  /** There is no room. False: whoever published it has to wait. */
+  #refuse(message: Message, route: Route, receipt: Receipt | undefined): boolean {
+    if (message.guarantee > 0) {
+      if (receipt?.refusable !== true) return false
+      this.#refused++
+      receipt.settle('refused')
+      return true
+    }
+    // At most once: the live subscribers get it, and it is kept nowhere.
+    this.#refused++
+    deliverLive(message, route.targets)
+    const live = { ...route, logs: [] }
+    this.#forwarder.forward(message, live, { receipt: undefined, retainedShard: -1 })
+    return true
+  }
+
+  #gated(receipt: Receipt, delayMs: number): Receipt {
+    const settle = (outcome: PublishOutcome): void => {
+      const tell = (): void => this.#whenAllowed(() => receipt.settle(outcome))
+      if (delayMs > 0 && outcome === 'accepted') this.#options.clock.after(delayMs, tell)
+      else tell()
+    }
+    return { refusable: receipt.refusable === true, settle }
   }
 
   /** Resolves when the guarantee of the message holds. */
@@ -277,12 +314,13 @@ export class Messaging {
     this.#options.hosted.get(shard)?.sessions.acknowledge(to, offsets)
   }
 
-  get counts(): { sessions: number; subscriptions: number; held: number; dropped: number } {
+  get counts(): Record<'sessions' | 'subscriptions' | 'held' | 'dropped' | 'unkept', number> {
     return {
       sessions: this.#sessions.size,
       subscriptions: this.#router.liveSubscriptions,
       held: this.#forwarder.held,
       dropped: this.#forwarder.dropped,
+      unkept: this.#refused,
     }
   }
 

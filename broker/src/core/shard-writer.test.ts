@@ -105,6 +105,57 @@ describe('ShardWriter', () => {
     expect(await valuesOf(real, 'log')).toEqual(['0:a'])
   })
 
+  test('without room logs are cut ahead of what waits, once, and the rest follows when there is some', async () => {
+    const commits: string[][] = []
+    let hasRoom = true
+    const { storage, real } = storageWith((request, really) => {
+      const kinds = request.operations.map(({ kind }) => kind)
+      commits.push(kinds)
+      const frees = kinds.every((kind) => kind === 'trim')
+      if (hasRoom || frees) return really()
+      return Promise.reject(new StorageError('FULL', 'no room'))
+    })
+    const { writer, clock, lost } = await opened(storage)
+    for (const text of ['a', 'b', 'c']) {
+      writer.append('log', record(text))
+      await writer.drained()
+    }
+    hasRoom = false
+    writer.append('log', record('d'))
+    writer.put('cut', Buffer.from('2'))
+    await settle()
+    writer.trim('log', 2)
+    await clock.advance(1_000)
+    expect(await valuesOf(real, 'log')).toEqual(['2:c'])
+    expect(commits.filter((kinds) => kinds.join() === 'trim')).toHaveLength(1)
+    hasRoom = true
+    await clock.advance(1_000)
+    expect(await valuesOf(real, 'log')).toEqual(['2:c', '3:d'])
+    expect(writer.commitNumber).toBe((await real.stats(3)).commitNumber)
+    expect(lost).toEqual([])
+  })
+
+  test('without room a log whose batches are to be replaced is not cut ahead', async () => {
+    let hasRoom = true
+    const { storage, real } = storageWith((_request, really) =>
+      hasRoom ? really() : Promise.reject(new StorageError('FULL', 'no room')),
+    )
+    const { writer, clock, lost } = await opened(storage)
+    for (const text of ['a', 'b']) {
+      writer.append('log', record(text))
+      await writer.drained()
+    }
+    hasRoom = false
+    const { batches } = await real.read({ shard: 3, log: 'log', fromOffset: 0, bytesMax: 1 << 20 })
+    writer.replace('log', Buffer.from(batches[0] as Uint8Array))
+    writer.trim('log', 1)
+    await clock.advance(1_000)
+    hasRoom = true
+    await clock.advance(1_000)
+    expect(await valuesOf(real, 'log')).toEqual(['1:b'])
+    expect(lost).toEqual([])
+  })
+
   test('an unknown outcome that was not applied is repeated until it is', async () => {
     let failures = 3
     const { storage, real } = storageWith(async (_request, really) => {

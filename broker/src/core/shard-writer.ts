@@ -26,8 +26,10 @@ export interface ShardWriterOptions {
   readonly clock: Clock
   /** Called once: this broker must drop all state of the shard. */
   readonly onLost: (reason: LostReason, error: Error) => void
-  readonly onStorage?: (available: boolean, error?: Error) => void
+  readonly onStorage?: (state: StorageState, error?: Error) => void
 }
+
+export type StorageState = 'accepting' | 'full' | 'unavailable'
 
 export type LostReason = 'fenced' | 'data-loss'
 
@@ -60,6 +62,8 @@ export class ShardWriter {
   readonly epoch: number
   readonly #options: ShardWriterOptions
   readonly #ends = new Map<string, number>()
+  /** Where logs were cut ahead of their turn. */
+  readonly #freed = new Map<string, number>()
   #commitNumber = 0
   #incarnation = ''
   #queue: Staged[] = []
@@ -274,28 +278,56 @@ export class ShardWriter {
   async #commit(staged: Staged): Promise<boolean> {
     seal(staged)
     const operations = staged.operations.concat(encodeAppends(staged, this.#leaderEpoch))
-    const request: CommitRequest = {
-      shard: this.shard,
-      epoch: this.epoch,
-      commitNumber: this.#commitNumber + 1,
-      operations,
-    }
+    /** While there is no room only what frees some is tried in between. */
+    let next: readonly Operation[] = operations
     let reopen = false
-    for (;;) {
-      if (this.#lost) return false
+    while (!this.#lost) {
+      const commitNumber = this.#commitNumber + 1
+      const { shard, epoch } = this
+      const request: CommitRequest = { shard, epoch, commitNumber, operations: next }
       try {
-        if (!reopen || !(await this.#reopen(request.commitNumber))) {
+        if (!reopen || !(await this.#reopen(commitNumber))) {
           await this.#options.storage.commit(request)
         }
-        this.#commitNumber = request.commitNumber
-        this.#options.onStorage?.(true)
-        return true
+        this.#commitNumber = commitNumber
+        reopen = false
+        if (next === operations) {
+          this.#options.onStorage?.('accepting')
+          return true
+        }
+        for (const cut of next) if (cut.kind === 'trim') this.#freed.set(cut.log, cut.beforeOffset)
+        next = operations
       } catch (error) {
         if (!this.#retryable(error)) return false
-        reopen = true
+        reopen = !isFull(error)
+        const freeing = isFull(error) && next === operations ? this.#freeing() : []
+        if (freeing.length > 0) {
+          next = freeing
+          continue
+        }
+        if (!reopen) next = operations
         await new Promise<void>((resolve) => this.#options.clock.after(RETRY_MS, resolve))
       }
     }
+    return false
+  }
+
+  /**
+   * Logs are cut ahead of what waits for room, since that may be what makes room. It does no harm: nobody wants
+   * what is cut, whatever becomes of the rest, and it is cut once more in its turn.
+   */
+  #freeing(): Operation[] {
+    const cuts = new Map<string, Operation>()
+    for (const { operations } of this.#queue) {
+      for (const operation of operations) {
+        if (operation.kind !== 'trim') continue
+        const isDone = this.#freed.get(operation.log) === operation.beforeOffset
+        if (!isDone) cuts.set(operation.log, operation)
+      }
+    }
+    // What is to be replaced must still be there in its turn.
+    for (const { replaced } of this.#queue) for (const log of replaced) cuts.delete(log)
+    return [...cuts.values()]
   }
 
   /** True: the commit whose outcome was unknown has been applied. */
@@ -317,7 +349,9 @@ export class ShardWriter {
     const code = error instanceof StorageError ? error.code : 'UNAVAILABLE'
     if (code === 'UNAVAILABLE' || code === 'FULL' || code === 'NOT_OPEN') {
       // A storage node that has come back only wants the shard opened again.
-      if (code !== 'NOT_OPEN') this.#options.onStorage?.(false, error)
+      if (code !== 'NOT_OPEN') {
+        this.#options.onStorage?.(code === 'FULL' ? 'full' : 'unavailable', error)
+      }
       return !this.#lost
     }
     if (this.#lost) return false
@@ -331,6 +365,10 @@ export class ShardWriter {
     this.#idle = []
     for (const wake of idle) wake()
   }
+}
+
+function isFull(error: unknown): boolean {
+  return error instanceof StorageError && error.code === 'FULL'
 }
 
 function newStaged(): Staged {

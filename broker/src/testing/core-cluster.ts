@@ -18,6 +18,7 @@ import { type FilterChange, Router } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { shardOf } from '../core/shard-hash.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
+import { StoragePressure } from '../core/storage-pressure.ts'
 import { Topics } from '../core/topics/topics.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
@@ -61,6 +62,10 @@ export class CoreCluster {
       peers: this.#peers(name, () => node),
       clock: this.clock,
       router,
+      pressure: new StoragePressure({
+        clock: this.clock,
+        level: () => this.#storage.pressure ?? 0,
+      }),
       nodeEpoch: () => nodeEpoch,
       mayAcknowledge: () => !this.stale.has(name),
     })

@@ -100,6 +100,19 @@ describe('viewCluster', () => {
     expect(view).toMatchObject({ health: 'degraded', reasons: ['broker-2 is stopped'] })
   })
 
+  test.each([
+    [74, []],
+    [75, ['broker-1 slows publishers: storage is 75% full']],
+    [100, ['broker-1 finds storage full and refuses what it would keep']],
+  ])('storage that is %i%% full is told', (storagePressurePercent, reasons) => {
+    const short = new Map([
+      ['broker-1', inspected({ counters: { storagePressurePercent } })],
+      ['broker-2', inspected()],
+    ])
+    const health = reasons.length === 0 ? 'healthy' : 'degraded'
+    expect(viewCluster(answers({ brokers: short }))).toMatchObject({ health, reasons })
+  })
+
   test('a broker that refuses new connections makes it degraded', () => {
     const busy = new Map([
       ['broker-1', inspected({ throttled: true })],

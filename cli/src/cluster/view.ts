@@ -62,6 +62,8 @@ export interface NodeView {
   readonly shards: BrokerShards | null
   readonly load: Load | null
   readonly storageAvailable: boolean | null
+  /** How near the storage is to refusing what adds; 100 is full. */
+  readonly storagePressurePercent: number | null
   /** It refuses new connections since the Placement Center said so. */
   readonly throttled: boolean | null
   readonly memoryBytes: number | null
@@ -118,6 +120,10 @@ export function viewCluster(answers: Answers): ClusterView {
   return { name: state.name, clusterId: state.clusterId, ...assess(view), ...view }
 }
 
+/** From when on brokers slow publishers, and refuse them. */
+const SLOW_PERCENT = 75
+const FULL_PERCENT = 98
+
 /** Critical: part of the service is missing. Degraded: all of it is there, with less to lose. */
 export function assess(view: Pick<ClusterView, 'placement' | 'storage' | 'shards' | 'nodes'>): {
   health: Health
@@ -134,9 +140,13 @@ export function assess(view: Pick<ClusterView, 'placement' | 'storage' | 'shards
   const unowned = shards.total - shards.open - shards.moving
   if (unowned > 0) critical.push(`${unowned} of ${shards.total} shards have no open owner`)
   if (shards.dataLoss > 0) critical.push(`${shards.dataLoss} shards report DATA LOSS`)
-  const degraded = nodes.flatMap(({ name, state, storageAvailable, throttled }) => {
+  const degraded = nodes.flatMap(({ name, state, throttled, ...node }) => {
     if (state !== 'running') return [`${name} is ${state}`]
-    if (storageAvailable === false) return [`${name} cannot reach storage`]
+    if (node.storageAvailable === false) return [`${name} cannot reach storage`]
+    const pressure = node.storagePressurePercent ?? 0
+    if (pressure >= FULL_PERCENT)
+      return [`${name} finds storage full and refuses what it would keep`]
+    if (pressure >= SLOW_PERCENT) return [`${name} slows publishers: storage is ${pressure}% full`]
     return throttled === true ? [`${name} is overloaded and refuses new connections`] : []
   })
   if (shards.moving > 0)
@@ -216,6 +226,7 @@ const nothingOfBrokers = {
   shards: null,
   load: null,
   storageAvailable: null,
+  storagePressurePercent: null,
   throttled: null,
 }
 
@@ -253,6 +264,7 @@ function viewBroker(
     },
     load: viewLoad(report),
     storageAvailable: reply?.storageAvailable ?? null,
+    storagePressurePercent: reply?.counters['storagePressurePercent'] ?? null,
     throttled: reply?.throttled ?? null,
     memoryBytes: reply?.memoryBytes ?? null,
   }

@@ -6,17 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientDuplexStream,
-  type ClientOptions,
-  type handleBidiStreamingCall,
-  makeGenericClientConstructor,
-  type Metadata as Metadata1,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 
 export const FailureCode = {
   FAILURE_CODE_UNSPECIFIED: 0,
@@ -53,8 +42,6 @@ export interface RequestFrame {
 }
 
 export interface ResponseFrame {
-  /** first frame only */
-  hello: Hello | undefined;
   responses: Response[];
   /** comes after the responses of the frame */
   part:
@@ -73,8 +60,8 @@ export interface Part {
   last: boolean;
 }
 
+/** What the node says of itself, beside the version of its protocol. */
 export interface Hello {
-  protocolVersion: number;
   capabilities: Capabilities | undefined;
 }
 
@@ -348,14 +335,11 @@ export const RequestFrame: MessageFns<RequestFrame> = {
 };
 
 function createBaseResponseFrame(): ResponseFrame {
-  return { hello: undefined, responses: [], part: undefined };
+  return { responses: [], part: undefined };
 }
 
 export const ResponseFrame: MessageFns<ResponseFrame> = {
   encode(message: ResponseFrame, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.hello !== undefined) {
-      Hello.encode(message.hello, writer.uint32(10).fork()).join();
-    }
     for (const v of message.responses) {
       Response.encode(v!, writer.uint32(18).fork()).join();
     }
@@ -381,14 +365,6 @@ export const ResponseFrame: MessageFns<ResponseFrame> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.hello = Hello.decode(reader, reader.uint32());
-            continue;
-          }
           case 2: {
             if (tag !== 18) {
               break;
@@ -430,7 +406,6 @@ export const ResponseFrame: MessageFns<ResponseFrame> = {
   },
   fromPartial(object: DeepPartial<ResponseFrame>): ResponseFrame {
     const message = createBaseResponseFrame();
-    message.hello = (object.hello !== undefined && object.hello !== null) ? Hello.fromPartial(object.hello) : undefined;
     message.responses = object.responses?.map((e) => Response.fromPartial(e)) || [];
     message.part = (object.part !== undefined && object.part !== null) ? Part.fromPartial(object.part) : undefined;
     message.pressure = object.pressure ?? undefined;
@@ -506,14 +481,11 @@ export const Part: MessageFns<Part> = {
 };
 
 function createBaseHello(): Hello {
-  return { protocolVersion: 0, capabilities: undefined };
+  return { capabilities: undefined };
 }
 
 export const Hello: MessageFns<Hello> = {
   encode(message: Hello, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.protocolVersion !== 0) {
-      writer.uint32(8).uint32(message.protocolVersion);
-    }
     if (message.capabilities !== undefined) {
       Capabilities.encode(message.capabilities, writer.uint32(18).fork()).join();
     }
@@ -533,14 +505,6 @@ export const Hello: MessageFns<Hello> = {
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 8) {
-              break;
-            }
-
-            message.protocolVersion = reader.uint32();
-            continue;
-          }
           case 2: {
             if (tag !== 18) {
               break;
@@ -566,7 +530,6 @@ export const Hello: MessageFns<Hello> = {
   },
   fromPartial(object: DeepPartial<Hello>): Hello {
     const message = createBaseHello();
-    message.protocolVersion = object.protocolVersion ?? 0;
     message.capabilities = (object.capabilities !== undefined && object.capabilities !== null)
       ? Capabilities.fromPartial(object.capabilities)
       : undefined;
@@ -3227,47 +3190,6 @@ export const Drop: MessageFns<Drop> = {
     message.epoch = object.epoch ?? 0;
     return message;
   },
-};
-
-export type StorageService = typeof StorageService;
-export const StorageService = {
-  /**
-   * The server sends `hello` in its first frame. When the stream breaks, the outcome of every request
-   * without an answer is unknown.
-   */
-  exchange: {
-    path: "/robust.storage.v1.Storage/Exchange" as const,
-    requestStream: true as const,
-    responseStream: true as const,
-    requestSerialize: (value: RequestFrame): Buffer => Buffer.from(RequestFrame.encode(value).finish()),
-    requestDeserialize: (value: Buffer): RequestFrame => RequestFrame.decode(value),
-    responseSerialize: (value: ResponseFrame): Buffer => Buffer.from(ResponseFrame.encode(value).finish()),
-    responseDeserialize: (value: Buffer): ResponseFrame => ResponseFrame.decode(value),
-  },
-} as const;
-
-export interface StorageServer extends UntypedServiceImplementation {
-  /**
-   * The server sends `hello` in its first frame. When the stream breaks, the outcome of every request
-   * without an answer is unknown.
-   */
-  exchange: handleBidiStreamingCall<RequestFrame, ResponseFrame>;
-}
-
-export interface StorageClient extends Client {
-  /**
-   * The server sends `hello` in its first frame. When the stream breaks, the outcome of every request
-   * without an answer is unknown.
-   */
-  exchange(): ClientDuplexStream<RequestFrame, ResponseFrame>;
-  exchange(options: Partial<CallOptions>): ClientDuplexStream<RequestFrame, ResponseFrame>;
-  exchange(metadata: Metadata1, options?: Partial<CallOptions>): ClientDuplexStream<RequestFrame, ResponseFrame>;
-}
-
-export const StorageClient = makeGenericClientConstructor(StorageService, "robust.storage.v1.Storage") as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): StorageClient;
-  service: typeof StorageService;
-  serviceName: string;
 };
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -2,6 +2,7 @@
 import { expect } from 'vitest'
 import type { StorageErrorCode } from '../errors.ts'
 import { encodeRecordBatch } from '../record-batch/codec.ts'
+import { crc32c } from '../record-batch/crc32c.ts'
 import type { Operation, StorageAdapter } from '../storage-adapter.ts'
 
 export const shard = 7
@@ -21,6 +22,18 @@ export function batchAt(offset: number, ...values: (string | Uint8Array)[]): Uin
     headers: [],
   }))
   return encodeRecordBatch(records, { baseOffset: offset, leaderEpoch: 1 })
+}
+
+/** Covers `count` offsets from `offset` on; only the named records are left. */
+export function covering(
+  offset: number,
+  count: number,
+  ...values: (string | Uint8Array)[]
+): Uint8Array {
+  const batch = Buffer.from(batchAt(offset, ...values))
+  batch.writeInt32BE(count - 1, 23)
+  batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
+  return batch
 }
 
 export function append(log: string, offset: number, ...values: (string | Uint8Array)[]): Operation {

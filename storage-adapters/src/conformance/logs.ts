@@ -1,11 +1,11 @@
 /** Appends, reads, trims and drops of logs. */
 import { describe, expect, test } from 'vitest'
-import { crc32c } from '../record-batch/crc32c.ts'
 import type { Operation } from '../storage-adapter.ts'
 import type { Subject } from './describe-storage-adapter.ts'
 import {
   append,
   batchAt,
+  covering,
   expectBytes,
   expectCode,
   keysOf,
@@ -282,13 +282,6 @@ export function describeLogs(subject: Subject): void {
 
   describe('replace', () => {
     const replace = (batch: Uint8Array): Operation => ({ kind: 'replace', log: 'log', batch })
-    /** Covers `count` offsets from `offset` on; only the named records are left. */
-    const covering = (offset: number, count: number, ...values: string[]): Uint8Array => {
-      const batch = Buffer.from(batchAt(offset, ...values))
-      batch.writeInt32BE(count - 1, 23)
-      batch.writeUInt32BE(crc32c(batch.subarray(21)), 17)
-      return batch
-    }
 
     test('replace puts one batch in the place of several, and offsets stay', async () => {
       const { adapter } = subject

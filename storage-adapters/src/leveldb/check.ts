@@ -6,7 +6,7 @@ import type { ShardCheck } from '../storage-adapter.ts'
 import { type BatchStore, loadBatch, withSegments } from './batch-store.ts'
 import { walk } from './engine.ts'
 import { describeBatchKey, describeKey, shardRange } from './keys.ts'
-import { decodeLogHead, decodeShardHead, type LogHead } from './stored-values.ts'
+import { decodeHostedLog, decodeLogHead, type LogHead } from './stored-values.ts'
 
 interface Seen {
   /** Undefined: it is damaged. */
@@ -53,10 +53,13 @@ interface Entry {
   readonly problems: ShardProblems
 }
 
-async function checkEntry(
-  store: BatchStore,
-  { key, stored, logs, problems }: Entry,
-): Promise<void> {
+function addLog({ logs, problems }: Entry, name: string, head: LogHead | undefined): void {
+  logs.set(name, { head, next: head?.startOffset ?? 0, bytes: 0 })
+  problems.logs += 1
+}
+
+async function checkEntry(store: BatchStore, entry: Entry): Promise<void> {
+  const { key, stored, logs, problems } = entry
   const described = describeKey(key)
   if (described === undefined) {
     problems.add(`a key that is none of ours: ${key.toString('hex')}`)
@@ -64,14 +67,18 @@ async function checkEntry(
   }
   const { kind, name } = described
   switch (kind) {
-    case 'head':
-      problems.attempt('the head of the shard', () => decodeShardHead(unsealValue(key, stored)))
+    case 'head': {
+      const read = () => unsealValue(key, stored)
+      const payload = problems.attempt('the head of the shard', read)
+      const hosted = payload && decodeHostedLog(payload)
+      if (hosted !== undefined) addLog(entry, hosted.name, hosted)
       return
+    }
     case 'log': {
       const read = () => decodeLogHead(unsealValue(key, stored))
       const head = problems.attempt(`the head of log ${quoted(name)}`, read)
-      logs.set(name, { head, next: head?.startOffset ?? 0, bytes: 0 })
-      problems.logs += 1
+      // What is with the head of the shard comes first, and counts.
+      if (!logs.has(name)) addLog(entry, name, head)
       return
     }
     case 'batch':

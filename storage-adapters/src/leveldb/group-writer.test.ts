@@ -14,8 +14,9 @@ function createWriter(write: (group: WriteGroup) => Promise<void>) {
     onBroken: (error) => broken.push(error),
   })
   const submit = (bytes = 1) =>
-    writer.submit(bytes, async (group) => {
+    writer.submit(bytes, (group) => {
       group.operations.push({ type: 'del', key })
+      return undefined
     })
   return { writer, submit, broken }
 }

@@ -16,10 +16,12 @@ export interface GroupWriterOptions {
   readonly onBroken: (error: StorageError) => void
 }
 
+export type Prepare = (group: WriteGroup) => Promise<void> | undefined
+
 interface Task {
   readonly bytes: number
   /** Adds to the group; what it throws is the task's own failure and must leave the group as it was. */
-  readonly prepare: (group: WriteGroup) => Promise<void>
+  readonly prepare: Prepare
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
@@ -42,7 +44,7 @@ export class GroupWriter {
   }
 
   /** Resolves when what `prepare` added is durable; with its error when it threw. */
-  submit(bytes: number, prepare: (group: WriteGroup) => Promise<void>): Promise<void> {
+  submit(bytes: number, prepare: Prepare): Promise<void> {
     if (this.#broken) return Promise.reject(this.#broken)
     const settled = new Promise<void>((resolve, reject) => {
       this.#waiting.push({ bytes, prepare, resolve, reject })
@@ -83,7 +85,8 @@ export class GroupWriter {
     const failures = new Map<Task, unknown>()
     for (const task of tasks) {
       try {
-        await task.prepare(group)
+        const later = task.prepare(group)
+        if (later !== undefined) await later
       } catch (error) {
         failures.set(task, error)
       }

@@ -18,7 +18,9 @@ interface Stored {
   readonly renewed?: Readonly<Record<number, string>>
 }
 
-const format = 1
+/** Format 1 had an entry of its own for the head of each log; it is read, and becomes 2. */
+const format = 2
+const formatsRead: readonly number[] = [1, 2]
 
 export class Identity {
   readonly #engine: Engine
@@ -44,10 +46,11 @@ export class Identity {
     const bytes = await engine.get(identityKey)
     if (bytes === undefined) return Identity.beginAnew(engine, acceptDataLoss)
     const stored = JSON.parse(unsealValue(identityKey, bytes).toString()) as Stored
-    if (stored.format !== format) {
+    if (!formatsRead.includes(stored.format)) {
       throw new StorageError('INVALID', `Storage format ${stored.format} is not known`)
     }
-    const identity = new Identity(engine, stored, false)
+    const identity = new Identity(engine, { ...stored, format }, false)
+    if (stored.format !== format) await identity.#write()
     const { damage } = ledger
     const isAny = damage !== undefined && damage.shards === undefined
     if (isAny && !acceptDataLoss) return { identity, ledger }

@@ -29,7 +29,6 @@ import {
   checkScan,
   checkShard,
   checkShardEpoch,
-  commitBytes,
 } from '../validation.ts'
 import type { BatchStore } from './batch-store.ts'
 import { checkStoredShard } from './check.ts'
@@ -115,6 +114,9 @@ interface Parts extends GroupStoreParts {
   readonly onFatal: ((error: StorageError) => void) | undefined
 }
 
+/** A promise only where the disk has to be asked. Throws StorageError. */
+type Change = (group: WriteGroup, shard: ShardWriter) => Promise<void> | undefined
+
 class LevelDbAdapter implements StorageAdapter {
   readonly capabilities: Capabilities = {
     adapter: 'leveldb',
@@ -165,14 +167,14 @@ class LevelDbAdapter implements StorageAdapter {
     await this.#submit(request.shard, 0, (group, shard) => {
       shard.open(group, request)
       commitNumber = shard.head.commitNumber
+      return undefined
     })
     return { incarnation: this.#parts.identity.incarnationOf(request.shard), commitNumber }
   }
 
   async commit(request: CommitRequest): Promise<void> {
     this.#checkUsable()
-    checkCommit(request, commitBytesMax)
-    const bytes = commitBytes(request)
+    const bytes = checkCommit(request, commitBytesMax)
     const isAdding = request.operations.some(({ kind }) => kind === 'append' || kind === 'put')
     if (isAdding && !this.#parts.space.take(bytes)) {
       throw new StorageError('FULL', 'The disk of the storage is full')
@@ -225,14 +227,20 @@ class LevelDbAdapter implements StorageAdapter {
   async adopt(request: AdoptRequest): Promise<void> {
     this.#checkUsable()
     checkShardEpoch(request.shard, request.epoch)
-    await this.#submit(request.shard, 0, (group, shard) => shard.adopt(group, request))
+    await this.#submit(request.shard, 0, (group, shard) => {
+      shard.adopt(group, request)
+      return undefined
+    })
     await this.#parts.identity.adopt(request.shard, request.incarnation)
   }
 
   async close(shard: number, epoch: number): Promise<void> {
     this.#checkUsable()
     checkShardEpoch(shard, epoch)
-    await this.#submit(shard, 0, (_group, writer) => writer.close(epoch))
+    await this.#submit(shard, 0, (_group, writer) => {
+      writer.close(epoch)
+      return undefined
+    })
   }
 
   async drop(shard: number, epoch: number): Promise<void> {
@@ -268,18 +276,23 @@ class LevelDbAdapter implements StorageAdapter {
     if (this.#writer.broken) throw this.#writer.broken
   }
 
-  #submit(
-    shard: number,
-    bytes: number,
-    change: (group: WriteGroup, shard: ShardWriter) => void | Promise<void>,
-  ): Promise<void> {
-    return this.#writer.submit(bytes, async (group) => {
-      try {
-        await change(group, await this.#shardWriter(shard))
-      } catch (error) {
+  #submit(shard: number, bytes: number, change: Change): Promise<void> {
+    return this.#writer.submit(bytes, (group) => {
+      const known = this.#shards.get(shard)
+      if (known === undefined) return this.#changeUnknown(group, shard, change)
+      const later = change(group, known)
+      return later?.catch((error: unknown) => {
         throw asStorageError(error, `Shard ${shard}`)
-      }
+      })
     })
+  }
+
+  async #changeUnknown(group: WriteGroup, shard: number, change: Change): Promise<void> {
+    try {
+      await change(group, await this.#shardWriter(shard))
+    } catch (error) {
+      throw asStorageError(error, `Shard ${shard}`)
+    }
   }
 
   async #shardWriter(number: number): Promise<ShardWriter> {

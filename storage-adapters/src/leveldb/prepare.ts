@@ -14,6 +14,7 @@ export type PreparedOperation =
   | {
       readonly kind: 'append'
       readonly log: string
+      readonly offset: number
       readonly nextOffset: number
       readonly bytes: number
       readonly write: WriteOperation
@@ -37,7 +38,9 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
     case 'append': {
       const { log, batch } = operation
       const write = batchWrite(shard, operation)
-      return { kind: 'append', log, nextOffset: nextOffset(batch), bytes: batch.length, write }
+      const { expectedOffset: offset } = operation
+      const bytes = batch.length
+      return { kind: 'append', log, offset, nextOffset: nextOffset(batch), bytes, write }
     }
     case 'replace':
       return { ...operation, write: batchWrite(shard, operation) }

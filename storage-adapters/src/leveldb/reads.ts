@@ -4,6 +4,7 @@
  */
 import { StorageError } from '../errors.ts'
 import { newShardHead } from '../fencing.ts'
+import { compareKeys } from '../key-order.ts'
 import { baseOffset } from '../record-batch/record-batch.ts'
 import { checkJoins, unsealBatch, unsealValue } from '../sealed-values.ts'
 import type {
@@ -29,7 +30,14 @@ import {
   valueKey,
   valueRange,
 } from './keys.ts'
-import { decodeLogHead, decodeShardHead, isPlace, type LogHead } from './stored-values.ts'
+import {
+  decodeHostedLog,
+  decodeLogHead,
+  decodeShardHead,
+  type HostedLog,
+  isPlace,
+  type LogHead,
+} from './stored-values.ts'
 
 export function readLog(store: BatchStore, request: ReadRequest): Promise<ReadResult> {
   return withSegments(() => readLogOnce(store, request))
@@ -39,15 +47,25 @@ async function readLogOnce(store: BatchStore, request: ReadRequest): Promise<Rea
   const { engine } = store
   const snapshot = engine.snapshot()
   try {
-    const key = logHeadKey(request.shard, request.log)
-    const stored = await engine.get(key, { snapshot })
-    if (!stored) return { batches: [], startOffset: 0, endOffset: 0 }
-    const head = decodeLogHead(unsealValue(key, stored))
+    const head = await readLogHead(engine, request, snapshot)
+    if (head === undefined) return { batches: [], startOffset: 0, endOffset: 0 }
     const batches = await readBatches(store, request, { snapshot, head })
     return { batches, startOffset: head.startOffset, endOffset: head.endOffset }
   } finally {
     await snapshot.close()
   }
+}
+
+async function readLogHead(
+  engine: Engine,
+  { shard, log }: ReadRequest,
+  snapshot: Snapshot,
+): Promise<LogHead | undefined> {
+  const [shardKey, key] = [shardHeadKey(shard), logHeadKey(shard, log)]
+  const [shardHead, stored] = await engine.getMany([shardKey, key], { snapshot })
+  const hosted = shardHead && decodeHostedLog(unsealValue(shardKey, shardHead))
+  if (hosted?.name === log) return hosted
+  return stored && decodeLogHead(unsealValue(key, stored))
 }
 
 async function readBatches(
@@ -147,12 +165,28 @@ export async function scanValues(engine: Engine, request: ScanRequest): Promise<
 
 export async function readLogs(engine: Engine, shard: number): Promise<LogInfo[]> {
   const infos: LogInfo[] = []
-  for await (const page of walk(engine, logHeadRange(shard))) {
-    for (const [key, stored] of page) {
-      infos.push({ log: nameOf(key), ...decodeLogHead(unsealValue(key, stored)) })
+  const snapshot = engine.snapshot()
+  try {
+    const key = shardHeadKey(shard)
+    const head = await engine.get(key, { snapshot })
+    const hosted = head && decodeHostedLog(unsealValue(key, head))
+    for await (const page of walk(engine, logHeadRange(shard), { snapshot })) {
+      for (const [key, stored] of page) {
+        const log = nameOf(key)
+        if (log !== hosted?.name) infos.push({ log, ...decodeLogHead(unsealValue(key, stored)) })
+      }
     }
+    if (hosted !== undefined) insertInOrder(infos, hosted)
+    return infos
+  } finally {
+    await snapshot.close()
   }
-  return infos
+}
+
+function insertInOrder(infos: LogInfo[], { name: log, ...head }: HostedLog): void {
+  let at = infos.length
+  while (at > 0 && compareKeys(infos[at - 1]?.log ?? '', log) > 0) at -= 1
+  infos.splice(at, 0, { log, ...head })
 }
 
 /** One seek for each shard. */

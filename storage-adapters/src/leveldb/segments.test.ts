@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   append,
   batchAt,
+  covering,
   expectBytes,
   expectCode,
   openWriter,
@@ -84,6 +85,28 @@ describe('segment files', () => {
     const kept = Array.from({ length: 150 }, (_, at) => batchAt(at, `${at}`))
     expectBytes(await readAll(adapter, 'kept'), kept)
     expect((await adapter.check?.(shard))?.problems).toEqual([])
+  }, 60_000)
+
+  test('replaced batches release what they had; what replaces them is read, also after a new start', async () => {
+    const writer = await openWriter(adapter)
+    for (let at = 0; at < 150; at += 1) await writer.commit(append('log', at, megabyte))
+    expect(await segmentBytes()).toBeGreaterThan(150e6)
+    const left = Array.from({ length: 15 }, (_, at) => covering(10 * at, 10, `newest ${at}`))
+    for (const batch of left) await writer.commit({ kind: 'replace', log: 'log', batch })
+    await writer.commit(append('log', 150, 'next'))
+    const expected = [...left, batchAt(150, 'next')]
+    expectBytes(await readAll(adapter, 'log'), expected)
+    await expect.poll(segmentBytes, { timeout: 20_000 }).toBeLessThan(70e6)
+    await reopen()
+    expectBytes(await readAll(adapter, 'log'), expected)
+    expect((await adapter.check?.(shard))?.problems).toEqual([])
+    expect(await segmentBytes()).toBeLessThan(70e6)
+    // Replaced once more, by what is as large as before.
+    const again = await openWriter(adapter, { epoch: 2 })
+    const whole = covering(0, 151, megabyte)
+    await again.commit({ kind: 'replace', log: 'log', batch: whole })
+    await reopen()
+    expectBytes(await readAll(adapter, 'log'), [whole])
   }, 60_000)
 
   test('are read beside trims, copies and deletions', async () => {

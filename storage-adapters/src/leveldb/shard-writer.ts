@@ -13,7 +13,7 @@ import {
   newShardHead,
   type ShardHead,
 } from '../fencing.ts'
-import { checkLogEnds, noSuchBatches } from '../log-ends.ts'
+import { checkLogEnds, noSuchBatches, unexpectedOffset } from '../log-ends.ts'
 import { baseOffset, nextOffset } from '../record-batch/record-batch.ts'
 import { sealValue, unsealValue } from '../sealed-values.ts'
 import type { AdoptRequest, CommitRequest, OpenRequest } from '../storage-adapter.ts'
@@ -27,10 +27,12 @@ import {
 } from './keys.ts'
 import type { PreparedOperation } from './prepare.ts'
 import {
+  decodeHostedLog,
   decodeLogHead,
   decodeShardHead,
   encodeLogHead,
   encodeShardHead,
+  type HostedLog,
   type LogHead,
 } from './stored-values.ts'
 import type { WriteGroup, WriteOperation } from './write-group.ts'
@@ -49,11 +51,16 @@ export class ShardWriter {
   #isOpen = false
   readonly #logs = new Map<string, LogState>()
   readonly #changedLogs = new Map<string, LogState>()
+  readonly #headKey: Buffer
+  /** The log whose head is stored with the shard's. */
+  #hosted: HostedLog | undefined
 
-  constructor(shard: number, engine: Engine, head: ShardHead) {
+  constructor(shard: number, engine: Engine, stored: { head: ShardHead; hosted?: HostedLog }) {
     this.shard = shard
     this.#engine = engine
-    this.head = head
+    this.head = stored.head
+    this.#hosted = stored.hosted
+    this.#headKey = shardHeadKey(shard)
   }
 
   /** Rejects with DATA_LOSS when the stored head is damaged, or gone from what it was the head of. */
@@ -61,12 +68,15 @@ export class ShardWriter {
     const key = shardHeadKey(shard)
     const stored = await engine.get(key)
     if (stored) {
-      return new ShardWriter(shard, engine, decodeShardHead(unsealValue(key, stored)))
+      const payload = unsealValue(key, stored)
+      const hosted = decodeHostedLog(payload)
+      const head = decodeShardHead(payload)
+      return new ShardWriter(shard, engine, hosted ? { head, hosted } : { head })
     }
     const { from, to } = shardContentRange(shard)
     const [content] = await engine.keys({ gte: from, lt: to, limit: 1 }).all()
     if (content) throw new StorageError('DATA_LOSS', `Shard ${shard} has lost its head`)
-    return new ShardWriter(shard, engine, newShardHead())
+    return new ShardWriter(shard, engine, { head: newShardHead() })
   }
 
   open(group: WriteGroup, request: OpenRequest): void {
@@ -79,14 +89,38 @@ export class ShardWriter {
     this.#isOpen = true
   }
 
-  /** All of the commit joins the group, or it throws and nothing does. */
-  async commit(
-    group: WriteGroup,
-    request: CommitRequest,
-    prepared: readonly PreparedOperation[],
-  ): Promise<void> {
+  /** All of the commit joins the group, or it throws and nothing does. A promise when the disk is asked. */
+  commit(group: WriteGroup, request: CommitRequest, prepared: Prepared): Promise<void> | undefined {
     admitOwner(this.head, this.#isOpen, request)
-    if (!admitCommitNumber(this.head, request)) return
+    if (!admitCommitNumber(this.head, request)) return undefined
+    const logs = this.#stagePlain(prepared)
+    if (logs === undefined) return this.#commitLater(group, request, prepared)
+    for (const operation of prepared) {
+      if (operation.kind === 'write' || operation.kind === 'append') {
+        group.operations.push(operation.write)
+      }
+    }
+    this.#joined(group, request, logs)
+    return undefined
+  }
+
+  /** The logs as they are after puts, deletes and appends to known logs; undefined when there is more to it. */
+  #stagePlain(prepared: Prepared): Map<string, LogState> | undefined {
+    const logs = new Map<string, LogState>()
+    for (const operation of prepared) {
+      if (operation.kind === 'write') continue
+      if (operation.kind !== 'append') return undefined
+      const { log: name, offset, nextOffset: end, bytes } = operation
+      const log = logs.get(name) ?? this.#logs.get(name)
+      if (log === undefined) return undefined
+      if (log.endOffset !== offset) throw unexpectedOffset(name, { end: log.endOffset, offset })
+      const grown = { ...log, exists: true, endOffset: end, bytes: log.bytes + bytes }
+      logs.set(name, grown)
+    }
+    return logs
+  }
+
+  async #commitLater(group: WriteGroup, request: CommitRequest, prepared: Prepared): Promise<void> {
     const logs = await this.#stageLogs(prepared)
     checkLogEnds(request.operations, (name) => {
       const log = logs.get(name)
@@ -98,6 +132,10 @@ export class ShardWriter {
       else await this.#stage(group, { operation, staged, logs })
     }
     group.add(staged)
+    this.#joined(group, request, logs)
+  }
+
+  #joined(group: WriteGroup, request: CommitRequest, logs: ReadonlyMap<string, LogState>): void {
     group.shards.add(this)
     for (const [name, log] of logs) {
       this.#logs.set(name, log)
@@ -127,27 +165,47 @@ export class ShardWriter {
     this.#isOpen = false
     this.#logs.clear()
     this.#changedLogs.clear()
+    this.#hosted = undefined
   }
 
   /** Adds the heads to the group, last of all: one write each however many commits changed them. */
   writeHeads(group: WriteGroup): void {
-    const key = shardHeadKey(this.shard)
-    const value = sealValue(key, encodeShardHead(this.head))
+    this.#writeLogHeads(group)
+    const key = this.#headKey
+    const value = sealValue(key, encodeShardHead(this.head, this.#hosted))
     group.operations.push({ type: 'put', key, value })
-    for (const [name, log] of this.#changedLogs) {
-      const logKey = logHeadKey(this.shard, name)
-      group.operations.push(
-        log.exists
-          ? { type: 'put', key: logKey, value: sealValue(logKey, encodeLogHead(log)) }
-          : { type: 'del', key: logKey },
-      )
-    }
     this.#changedLogs.clear()
     if (this.#logs.size > cachedLogsMax) this.#logs.clear()
   }
 
+  /** The only log that has changed goes with the head of the shard; any other has an entry of its own. */
+  #writeLogHeads(group: WriteGroup): void {
+    const before = this.#hosted
+    const [only] = this.#changedLogs.size === 1 ? this.#changedLogs : []
+    if (only !== undefined && isHostable(...only)) {
+      const [name, { startOffset, endOffset, bytes }] = only
+      if (before !== undefined && before.name !== name)
+        this.#writeLogHead(group, before.name, before)
+      this.#hosted = { name, startOffset, endOffset, bytes }
+      return
+    }
+    for (const [name, log] of this.#changedLogs) {
+      if (name === before?.name) this.#hosted = undefined
+      this.#writeLogHead(group, name, log.exists ? log : undefined)
+    }
+  }
+
+  #writeLogHead(group: WriteGroup, name: string, head: LogHead | undefined): void {
+    const key = logHeadKey(this.shard, name)
+    group.operations.push(
+      head === undefined
+        ? { type: 'del', key }
+        : { type: 'put', key, value: sealValue(key, encodeLogHead(head)) },
+    )
+  }
+
   /** Copies of the logs that the commit touches, to be changed freely. */
-  async #stageLogs(prepared: readonly PreparedOperation[]): Promise<Map<string, LogState>> {
+  async #stageLogs(prepared: Prepared): Promise<Map<string, LogState>> {
     const staged = new Map<string, LogState>()
     for (const operation of prepared) {
       if (operation.kind === 'write' || operation.kind === 'delete-range') continue
@@ -159,6 +217,7 @@ export class ShardWriter {
   }
 
   async #loadLog(name: string): Promise<LogState> {
+    if (this.#hosted?.name === name) return { ...this.#hosted, exists: true }
     const key = logHeadKey(this.shard, name)
     const stored = await this.#engine.get(key)
     if (!stored) return { ...noLog }
@@ -252,6 +311,7 @@ export class ShardWriter {
   }
 }
 
+type Prepared = readonly PreparedOperation[]
 type Replacement = Extract<PreparedOperation, { kind: 'replace' }>
 
 interface Stage {
@@ -259,5 +319,13 @@ interface Stage {
   readonly staged: WriteOperation[]
   readonly logs: Map<string, LogState>
 }
+
+/** Without a batch nothing would tell that the head of the shard is gone. */
+function isHostable(name: string, log: LogState): boolean {
+  return log.exists && log.endOffset > log.startOffset && name.length <= hostedNameMax
+}
+
+/** Longer ones would be written again and again with the head of the shard. */
+const hostedNameMax = 128
 
 const noLog: Readonly<LogState> = { exists: false, startOffset: 0, endOffset: 0, bytes: 0 }

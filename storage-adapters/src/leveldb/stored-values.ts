@@ -10,40 +10,81 @@ export interface LogHead {
   bytes: number
 }
 
-export function encodeShardHead(head: ShardHead): Buffer {
+/**
+ * The head of the log that the last writes of its shard have changed, when it was one: kept with the head of the
+ * shard, which every write changes, it costs no entry of its own. It counts, whatever the log's own entry says.
+ */
+export interface HostedLog extends LogHead {
+  readonly name: string
+}
+
+const headFlag = { dropped: 1, hasLog: 2 } as const
+const headBytes = 25
+const logHeadBytes = 24
+
+/**
+ *     epoch:8 commit:8 commit-epoch:8 flags:1 owner
+ *     epoch:8 commit:8 commit-epoch:8 flags:1 owner-length:4 owner log-head:24 log     with a log
+ */
+export function encodeShardHead(head: ShardHead, log?: HostedLog): Buffer {
   const ownerBytes = Buffer.byteLength(head.owner)
-  const payload = Buffer.allocUnsafe(25 + ownerBytes)
+  const ownerAt = headBytes + (log === undefined ? 0 : 4)
+  const logBytes = log === undefined ? 0 : logHeadBytes + Buffer.byteLength(log.name)
+  const payload = Buffer.allocUnsafe(ownerAt + ownerBytes + logBytes)
   writeCount(payload, 0, head.epoch)
   writeCount(payload, 8, head.commitNumber)
   writeCount(payload, 16, head.commitEpoch)
-  payload[24] = head.dropped ? 1 : 0
-  payload.write(head.owner, 25)
+  payload[24] = (head.dropped ? headFlag.dropped : 0) | (log === undefined ? 0 : headFlag.hasLog)
+  payload.write(head.owner, ownerAt)
+  if (log !== undefined) {
+    payload.writeUInt32BE(ownerBytes, headBytes)
+    writeLogHead(payload, ownerAt + ownerBytes, log)
+    payload.write(log.name, ownerAt + ownerBytes + logHeadBytes)
+  }
   return payload
 }
 
 export function decodeShardHead(payload: Buffer): ShardHead {
+  const hasLog = ((payload[24] ?? 0) & headFlag.hasLog) !== 0
+  const ownerAt = headBytes + (hasLog ? 4 : 0)
+  const ownerEnd = hasLog ? ownerAt + payload.readUInt32BE(headBytes) : payload.length
   return {
     epoch: readCount(payload, 0),
     commitNumber: readCount(payload, 8),
     commitEpoch: readCount(payload, 16),
-    dropped: payload[24] === 1,
-    owner: payload.toString('utf8', 25),
+    dropped: ((payload[24] ?? 0) & headFlag.dropped) !== 0,
+    owner: payload.toString('utf8', ownerAt, ownerEnd),
   }
 }
 
+/** Of a head of a shard. */
+export function decodeHostedLog(payload: Buffer): HostedLog | undefined {
+  if (((payload[24] ?? 0) & headFlag.hasLog) === 0) return undefined
+  const at = headBytes + 4 + payload.readUInt32BE(headBytes)
+  return { ...readLogHead(payload, at), name: payload.toString('utf8', at + logHeadBytes) }
+}
+
 export function encodeLogHead(head: LogHead): Buffer {
-  const payload = Buffer.allocUnsafe(24)
-  writeCount(payload, 0, head.startOffset)
-  writeCount(payload, 8, head.endOffset)
-  writeCount(payload, 16, head.bytes)
+  const payload = Buffer.allocUnsafe(logHeadBytes)
+  writeLogHead(payload, 0, head)
   return payload
 }
 
 export function decodeLogHead(payload: Buffer): LogHead {
+  return readLogHead(payload, 0)
+}
+
+function writeLogHead(payload: Buffer, at: number, head: LogHead): void {
+  writeCount(payload, at, head.startOffset)
+  writeCount(payload, at + 8, head.endOffset)
+  writeCount(payload, at + 16, head.bytes)
+}
+
+function readLogHead(payload: Buffer, at: number): LogHead {
   return {
-    startOffset: readCount(payload, 0),
-    endOffset: readCount(payload, 8),
-    bytes: readCount(payload, 16),
+    startOffset: readCount(payload, at),
+    endOffset: readCount(payload, at + 8),
+    bytes: readCount(payload, at + 16),
   }
 }
 

@@ -84,6 +84,8 @@ export function batchBytes(bytes: Uint8Array, position = 0): number {
   return readInt32(bytes, position + at.batchLength) + lengthPrefixBytes
 }
 
+const checkedRange = { from: at.attributes }
+
 /** Throws RecordBatchError unless the bytes are exactly one batch of format 2 with a valid checksum. */
 export function checkBatch(bytes: Uint8Array): void {
   if (bytes.length < batchHeaderBytes) {
@@ -102,7 +104,7 @@ export function checkBatch(bytes: Uint8Array): void {
   if (lastOffsetDelta(bytes) < 0 || recordCount(bytes) < 0 || baseOffset(bytes) < 0) {
     throw new RecordBatchError('MALFORMED', 'Negative offset or count in the batch header')
   }
-  const computed = crc32c(bytes.subarray(at.attributes))
+  const computed = crc32c(bytes, 0, checkedRange)
   if (computed !== crc(bytes)) {
     throw new RecordBatchError('BAD_CRC', `Checksum is ${computed}, the batch says ${crc(bytes)}`)
   }

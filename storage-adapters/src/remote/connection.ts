@@ -1,12 +1,18 @@
 /**
- * One stream to a storage service, from its opening to its end. Requests are pipelined and matched to
+ * One link to a storage service, from its opening to its end. Requests are pipelined and matched to
  * their answers by id. When it breaks, everything unanswered rejects with UNAVAILABLE, and it is of no
  * use any more: opening the next one is its owner's part.
  */
-import { type ClientDuplexStream, credentials } from '@grpc/grpc-js'
-import { storage } from '@robust/proto'
+import {
+  dialLink,
+  type Link,
+  type LinkBrokenError,
+  type LinkEvents,
+  type LinkIdentity,
+  storage,
+} from '@robust/proto'
 import { StorageError } from '../errors.ts'
-import { channelOptions, protocolVersion } from '../wire/channel.ts'
+import { frameBytesMax, frameKind, protocolVersion, serviceName } from '../wire/channel.ts'
 import { errorOf } from '../wire/failures.ts'
 import { FrameSender } from '../wire/frame-sender.ts'
 import { PartJoiner } from '../wire/part-joiner.ts'
@@ -19,10 +25,11 @@ export interface ConnectionOptions {
   readonly address: string
   /** Milliseconds until the service must have greeted. */
   readonly greetingMs: number
-  /** Milliseconds without any answer to the oldest request until the stream is given up. */
+  /** Milliseconds without any answer to the oldest request until the link is given up. */
   readonly requestMs: number
-  /** Bytes of requests that may wait for the stream to drain. */
+  /** Bytes of requests that may wait for the link to drain. */
   readonly queueBytesMax: number
+  readonly identity: LinkIdentity
   /** Ends the wait for the greeting. */
   readonly signal: AbortSignal
 }
@@ -35,14 +42,13 @@ interface Pending {
   readonly reject: (error: StorageError) => void
 }
 
-type Stream = ClientDuplexStream<storage.RequestFrame, storage.ResponseFrame>
-
 export class Connection {
   readonly address: string
   readonly capabilities: storage.Capabilities
-  /** Resolves with the reason when the stream has ended. */
+  /** Resolves with the reason when the link has ended. */
   readonly closed: Promise<StorageError>
   readonly #link: Link
+  readonly #events: Events
   readonly #options: ConnectionOptions
   readonly #sender: FrameSender<storage.Request>
   readonly #pending = new Map<number, Pending>()
@@ -51,50 +57,42 @@ export class Connection {
   #onIdle: (() => void) | undefined
   #broken: StorageError | undefined
 
-  private constructor(link: Link, capabilities: storage.Capabilities, options: ConnectionOptions) {
+  private constructor(link: Link, events: Events, options: ConnectionOptions) {
     this.address = options.address
-    this.capabilities = capabilities
     this.#link = link
+    this.#events = events
     this.#options = options
+    this.capabilities = capabilitiesOf(link)
     this.#sender = new FrameSender({
-      write: (requests, part) => link.stream.write({ requests, part }),
+      write: (requests, part) =>
+        link.send(frameKind, storage.RequestFrame.encode({ requests, part }).finish()),
       encode: (request) => storage.Request.encode(request).finish(),
     })
-    link.stream.on('drain', () => this.#sender.resume())
-    link.onResponse = (response) => this.#onResponse(response)
-    this.closed = link.ended.then((error) => this.#break(error))
+    events.onDrained = () => this.#sender.resume()
+    events.onResponse = (response) => this.#onResponse(response)
+    this.closed = events.over.then((error) => this.#break(error))
     this.#watch = setInterval(() => this.#checkSilence(), Math.min(1000, options.requestMs))
   }
 
   /** Resolves when the service has greeted; rejects with UNAVAILABLE, saying which address and why. */
   static async open(options: ConnectionOptions): Promise<Connection> {
-    const link = new Link(options.address)
-    const timer = setTimeout(
-      () => link.end(unavailable(options.address, `no greeting within ${options.greetingMs} ms`)),
-      options.greetingMs,
-    )
-    const onAbort = () => link.end(unavailable(options.address, 'given up'))
-    options.signal.addEventListener('abort', onAbort)
+    const { address, greetingMs, signal, identity } = options
+    const events = new Events(address)
+    const what = { service: serviceName, protocolVersion, frameBytesMax, connectMs: greetingMs }
     try {
-      const greeting = await Promise.race([link.greeting, link.ended])
-      if (greeting instanceof StorageError) throw greeting
-      if (greeting.protocolVersion !== protocolVersion || !greeting.capabilities) {
-        const reason = `it speaks version ${greeting.protocolVersion}, not ${protocolVersion}`
-        throw unavailable(options.address, reason)
-      }
-      return new Connection(link, greeting.capabilities, options)
+      const opened = await dialLink({ ...what, address, identity, signal }, (link) => {
+        events.link = link
+        return events
+      })
+      return new Connection(opened, events, options)
     } catch (error) {
-      onAbort()
-      throw error
-    } finally {
-      clearTimeout(timer)
-      options.signal.removeEventListener('abort', onAbort)
+      throw unavailable(address, error instanceof Error ? error.message : String(error))
     }
   }
 
   /** As the service last told it. */
   get pressure(): number {
-    return this.#link.pressure
+    return this.#events.pressure
   }
 
   /** All parts of the answer. `bytes` is about what the request takes. */
@@ -117,7 +115,7 @@ export class Connection {
         this.#onIdle = resolve
       })
     }
-    this.#link.end(unavailable(this.address, 'closed'))
+    this.#link.end()
     await this.closed
   }
 
@@ -133,7 +131,7 @@ export class Connection {
     if (!pending) return
     pending.touchedAt = performance.now()
     if (kind === undefined) {
-      this.#link.end(unavailable(this.address, 'an answer that is not understood'))
+      this.#link.destroy('an answer that is not understood')
     } else if (kind.$case === 'failure') {
       this.#settle(id)
       pending.reject(errorOf(kind.value))
@@ -155,8 +153,7 @@ export class Connection {
   #checkSilence(): void {
     const [oldest] = this.#pending.values()
     if (oldest && performance.now() - oldest.touchedAt > this.#options.requestMs) {
-      const reason = `no answer within ${this.#options.requestMs} ms`
-      this.#link.end(unavailable(this.address, reason))
+      this.#link.destroy(`no answer within ${this.#options.requestMs} ms`)
     }
   }
 
@@ -172,61 +169,53 @@ export class Connection {
   }
 }
 
-/** The gRPC client and its one stream. Ends once, with a reason, whoever ends it. */
-class Link {
-  readonly stream: Stream
-  readonly greeting: Promise<storage.Hello>
-  readonly ended: Promise<StorageError>
+/** What of the link is to be told to the connection that uses it. */
+class Events implements LinkEvents {
+  readonly over: Promise<StorageError>
   onResponse: ((response: storage.Response) => void) | undefined
+  onDrained: (() => void) | undefined
+  link: Link | undefined
   pressure = 0
-  readonly #client: storage.StorageClient
+  readonly #address: string
   readonly #joiner = new PartJoiner()
-  #resolveEnded: (error: StorageError) => void = () => undefined
+  #resolveOver: (error: StorageError) => void = () => undefined
 
   constructor(address: string) {
-    this.#client = new storage.StorageClient(address, credentials.createInsecure(), {
-      ...channelOptions,
-      // Shared subchannels would share their back-off; ours decides when to try again.
-      'grpc.use_local_subchannel_pool': 1,
+    this.#address = address
+    this.over = new Promise((resolve) => {
+      this.#resolveOver = resolve
     })
-    const { stream, greeting } = this.#open()
-    this.stream = stream
-    this.greeting = greeting
-    this.ended = new Promise((resolve) => {
-      this.#resolveEnded = resolve
-    })
-    stream.on('error', (error) => this.end(unavailable(address, error.message)))
-    stream.on('end', () => this.end(unavailable(address, 'it closed the stream')))
-    stream.on('close', () => this.end(unavailable(address, 'the stream is closed')))
   }
 
-  #onPart(part: storage.Part): void {
-    try {
-      const joined = this.#joiner.add(part)
-      if (joined) this.onResponse?.(storage.Response.decode(joined))
-    } catch {
-      this.end(new StorageError('UNAVAILABLE', 'The storage service sent what is not understood'))
-    }
+  frame(_kind: number, payload: Buffer): void {
+    const { pressure, responses, part } = storage.ResponseFrame.decode(payload)
+    if (pressure !== undefined) this.pressure = pressure
+    for (const response of responses) this.onResponse?.(response)
+    if (part === undefined) return
+    const joined = this.#joiner.add(part)
+    if (joined !== undefined) this.onResponse?.(storage.Response.decode(joined))
   }
 
-  end(reason: StorageError): void {
-    this.#resolveEnded(reason)
-    this.stream.cancel()
-    this.#client.close()
+  drained(): void {
+    this.onDrained?.()
   }
 
-  #open(): { stream: Stream; greeting: Promise<storage.Hello> } {
-    const stream = this.#client.exchange()
-    const greeting = new Promise<storage.Hello>((resolve) => {
-      stream.on('data', (frame: storage.ResponseFrame) => {
-        if (frame.pressure !== undefined) this.pressure = frame.pressure
-        if (frame.hello) resolve(frame.hello)
-        for (const response of frame.responses) this.onResponse?.(response)
-        if (frame.part) this.#onPart(frame.part)
-      })
-    })
-    return { stream, greeting }
+  /** It has answered all that it will. */
+  ended(): void {
+    this.#resolveOver(unavailable(this.#address, 'it has ended the link'))
+    this.link?.end()
   }
+
+  closed(error: LinkBrokenError | undefined): void {
+    this.#resolveOver(unavailable(this.#address, error?.message ?? 'closed'))
+  }
+}
+
+function capabilitiesOf(link: Link): storage.Capabilities {
+  const { capabilities } = storage.Hello.decode(link.peer.detail)
+  if (capabilities !== undefined) return capabilities
+  link.destroy('it does not say what it promises')
+  throw new StorageError('UNAVAILABLE', 'it does not say what it promises')
 }
 
 function unavailable(address: string, reason: string): StorageError {

@@ -2,7 +2,8 @@
  * Keeps one connection to one of several addresses, with a back-off between tries, and lets calls wait
  * for it. Calls that waited are sent in their order before any later one.
  */
-import type { storage } from '@robust/proto'
+import { randomUUID } from 'node:crypto'
+import type { LinkIdentity, storage } from '@robust/proto'
 import { StorageError } from '../errors.ts'
 import type { Logger } from '../logger.ts'
 import { Connection } from './connection.ts'
@@ -30,6 +31,8 @@ const loggedTries = 20
 
 export class Reconnector {
   readonly #options: ReconnectorOptions
+  /** Any storage client of this process: fencing goes by what each request says. */
+  readonly #identity: LinkIdentity = { clusterId: '', senderId: '', incarnation: randomUUID() }
   readonly #waiters = new Set<Waiter>()
   readonly #stopped = new AbortController()
   readonly #running: Promise<void>
@@ -142,7 +145,8 @@ export class Reconnector {
   #open(address: string): Promise<Connection> {
     const { requestMs } = this.#options
     const { signal } = this.#stopped
-    return Connection.open({ address, greetingMs, requestMs, queueBytesMax, signal })
+    const identity = this.#identity
+    return Connection.open({ address, greetingMs, requestMs, queueBytesMax, identity, signal })
   }
 
   /** Until it ends. */

@@ -1,18 +1,15 @@
 /**
- * One client's stream: requests run as they arrive and are answered as they finish. The stream is not
+ * One client's link: requests run as they arrive and are answered as they finish. The link is not
  * read while too much is unanswered or unsent, so that a client that does not take its answers, or sends
  * faster than the disk, is slowed instead of filling the memory.
  */
-import type { ServerDuplexStream } from '@grpc/grpc-js'
-import { storage } from '@robust/proto'
+import { type Link, type LinkEvents, storage } from '@robust/proto'
 import type { Logger } from '../logger.ts'
 import type { StorageAdapter } from '../storage-adapter.ts'
-import { itemOverheadBytes, protocolVersion } from '../wire/channel.ts'
+import { frameKind, itemOverheadBytes } from '../wire/channel.ts'
 import { FrameSender } from '../wire/frame-sender.ts'
 import { PartJoiner } from '../wire/part-joiner.ts'
 import { type AnswerPart, answer } from './answer.ts'
-
-export type ClientStream = ServerDuplexStream<storage.RequestFrame, storage.ResponseFrame>
 
 /** Per client; the largest commit passes with room for others. */
 const unansweredBytesMax = 128 * 1024 * 1024
@@ -23,92 +20,95 @@ const pressureMs = 500
 /** Smaller changes are not worth a frame. */
 const pressureStep = 0.01
 
-export class ClientSession {
-  readonly #stream: ClientStream
+export interface ClientSessionOptions {
+  readonly adapter: StorageAdapter
+  readonly logger: Logger
+  /** Once: the client is gone. */
+  readonly onClosed: () => void
+}
+
+export class ClientSession implements LinkEvents {
+  readonly #link: Link
   readonly #adapter: StorageAdapter
   readonly #logger: Logger
   readonly #sender: FrameSender<storage.Response>
   #unansweredRequests = 0
   #unansweredBytes = 0
   #isDraining = false
+  #isPaused = false
   #isEnded = false
   #pressureTold = 0
-  #pressureTimer: NodeJS.Timeout | undefined
+  readonly #pressureTimer: NodeJS.Timeout
+  readonly #onClosed: () => void
+  #onDrained: (() => void) | undefined
   readonly #joiner = new PartJoiner()
 
-  constructor(stream: ClientStream, options: { adapter: StorageAdapter; logger: Logger }) {
-    this.#stream = stream
+  constructor(link: Link, options: ClientSessionOptions) {
+    this.#link = link
     this.#adapter = options.adapter
     this.#logger = options.logger
+    this.#onClosed = options.onClosed
     this.#sender = new FrameSender({
-      write: (responses, part) => this.#write({ responses, part }),
+      write: (responses, part) => this.#write({ responses, part, pressure: undefined }),
       encode: (response) => storage.Response.encode(response).finish(),
       onIdle: () => this.#onProgress(),
     })
+    this.#tellPressure()
+    this.#pressureTimer = setInterval(() => {
+      const change = Math.abs((this.#adapter.pressure ?? 0) - this.#pressureTold)
+      if (change >= pressureStep) this.#tellPressure()
+    }, pressureMs)
   }
 
-  /** `onEnd` is called once, when the client is gone. */
-  start(onEnd: () => void): void {
-    const end = () => {
-      if (this.#isEnded) return
-      this.#isEnded = true
-      clearInterval(this.#pressureTimer)
-      this.#sender.close()
-      onEnd()
-    }
-    this.#stream.on('data', (frame: storage.RequestFrame) => this.#onFrame(frame))
-    this.#stream.on('drain', () => this.#sender.resume())
-    this.#stream.on('cancelled', end)
-    this.#stream.on('error', end)
-    this.#stream.on('finish', end)
-    this.#stream.on('close', end)
-    this.#stream.on('end', () => this.drain())
-    const { capabilities } = this.#adapter
-    this.#write({ hello: { protocolVersion, capabilities }, pressure: this.#pressure() })
-    this.#pressureTimer = setInterval(() => this.#tellPressure(), pressureMs)
+  frame(_kind: number, payload: Buffer): void {
+    // It ends when it has answered what came before; who sent this asks again elsewhere.
+    if (this.#isDraining) return
+    const { requests, part } = storage.RequestFrame.decode(payload)
+    for (const request of requests) void this.#run(request)
+    const joined = part && this.#joiner.add(part)
+    if (joined !== undefined) void this.#run(storage.Request.decode(joined))
+    if (this.#isOverfull(1)) this.#pause(true)
   }
 
-  /** Takes no more requests, answers those that it has, then ends the stream. */
-  drain(): void {
+  drained(): void {
+    this.#sender.resume()
+  }
+
+  ended(): void {
+    void this.drain()
+  }
+
+  closed(): void {
+    this.#isEnded = true
+    clearInterval(this.#pressureTimer)
+    this.#sender.close()
+    this.#onDrained?.()
+    this.#onClosed()
+  }
+
+  /** Takes no more requests, answers those that it has, then ends the link. */
+  drain(): Promise<void> {
     this.#isDraining = true
-    this.#stream.pause()
-    this.#onProgress()
-  }
-
-  #onFrame(frame: storage.RequestFrame): void {
-    for (const request of frame.requests) void this.#run(request)
-    if (frame.part) this.#onPart(frame.part)
-    if (this.#isOverfull(1)) this.#stream.pause()
-  }
-
-  #onPart(part: storage.Part): void {
-    try {
-      const joined = this.#joiner.add(part)
-      if (joined) void this.#run(storage.Request.decode(joined))
-    } catch (error) {
-      this.#logger.error({ err: error }, 'a message in parts is not understood')
-      this.#stream.destroy()
-    }
-  }
-
-  #write(frame: Partial<storage.ResponseFrame>): boolean {
-    return this.#stream.write({
-      hello: undefined,
-      responses: [],
-      part: undefined,
-      pressure: undefined,
-      ...frame,
+    return new Promise((resolve) => {
+      this.#onDrained = resolve
+      this.#onProgress()
     })
   }
 
-  #pressure(): number {
-    this.#pressureTold = this.#adapter.pressure ?? 0
-    return this.#pressureTold
+  #pause(isPaused: boolean): void {
+    this.#isPaused = isPaused
+    if (isPaused) this.#link.pause()
+    else this.#link.resume()
+  }
+
+  #write(frame: storage.ResponseFrame): boolean {
+    return this.#link.send(frameKind, storage.ResponseFrame.encode(frame).finish())
   }
 
   #tellPressure(): void {
-    if (Math.abs((this.#adapter.pressure ?? 0) - this.#pressureTold) < pressureStep) return
-    this.#write({ pressure: this.#pressure() })
+    const pressure = this.#adapter.pressure ?? 0
+    this.#pressureTold = pressure
+    this.#write({ responses: [], part: undefined, pressure })
   }
 
   async #run(request: storage.Request): Promise<void> {
@@ -148,11 +148,16 @@ export class ClientSession {
   }
 
   #onProgress(): void {
-    if (this.#isEnded) return
-    if (this.#isDraining) {
-      if (this.#unansweredRequests === 0 && this.#sender.isIdle) this.#stream.end()
-    } else if (this.#stream.isPaused() && !this.#isOverfull(0.5)) {
-      this.#stream.resume()
+    if (this.#isEnded) {
+      this.#onDrained?.()
+    } else if (this.#isDraining) {
+      if (this.#unansweredRequests > 0 || !this.#sender.isIdle) return
+      this.#link.end()
+      // The client's end is to be heard.
+      this.#pause(false)
+      this.#onDrained?.()
+    } else if (this.#isPaused && !this.#isOverfull(0.5)) {
+      this.#pause(false)
     }
   }
 }

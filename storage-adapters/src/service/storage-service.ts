@@ -1,14 +1,21 @@
 /**
- * Serves any adapter to other processes over gRPC, with health and reflection. Fencing makes it safe for
- * several clients at once; the adapter stays its owner's to stop.
+ * Serves any adapter to other processes: links for the storage port, and gRPC with health and reflection, on
+ * one port. Fencing makes it safe for several clients at once; the adapter stays its owner's to stop.
  */
-import { createServer } from 'node:net'
-import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { serveHealthAndReflection, storage } from '@robust/proto'
+import { randomUUID } from 'node:crypto'
+import { Server } from '@grpc/grpc-js'
+import {
+  type Link,
+  type LinkService,
+  listenOnSharedPort,
+  type SharedPort,
+  serveHealthAndReflection,
+  storage,
+} from '@robust/proto'
 import type { Logger } from '../logger.ts'
 import type { StorageAdapter } from '../storage-adapter.ts'
-import { channelOptions } from '../wire/channel.ts'
-import { ClientSession, type ClientStream } from './client-session.ts'
+import { frameBytesMax, protocolVersion, serviceName } from '../wire/channel.ts'
+import { ClientSession } from './client-session.ts'
 
 export interface StorageServiceOptions {
   readonly adapter: StorageAdapter
@@ -27,78 +34,98 @@ export interface StorageService {
   stop(): Promise<void>
 }
 
-const serviceName = 'robust.storage.v1.Storage'
-
 /** How long clients get to take their last answers. */
 const drainMs = 5000
+/** And then to end their links. */
+const closeMs = 1000
 
 export function createStorageService(options: StorageServiceOptions): StorageService {
-  const { adapter, logger, host } = options
-  const server = new Server(channelOptions)
-  const sessions = new Set<ClientSession>()
-  let port = options.port
+  const { logger, host } = options
+  const server = new Server()
+  const clients = new Clients(options)
+  let port: SharedPort | undefined
   let setStatus: ((status: 'SERVING' | 'NOT_SERVING') => void) | undefined
   let stopping: Promise<void> | undefined
-  let isStopping = false
-
-  const implementation: storage.StorageServer = {
-    exchange(stream: ClientStream) {
-      const session = new ClientSession(stream, { adapter, logger })
-      const peer = stream.getPeer()
-      sessions.add(session)
-      logger.info({ peer }, 'client connected')
-      session.start(() => {
-        sessions.delete(session)
-        logger.info({ peer }, 'client disconnected')
-      })
-      if (isStopping) session.drain()
-    },
-  }
-
-  async function start(): Promise<void> {
-    if (port !== 0) await checkPortIsFree(host, port)
-    setStatus = serveHealthAndReflection(server, [serviceName])
-    server.addService(storage.StorageService, implementation)
-    port = await bind(server, `${host.includes(':') ? `[${host}]` : host}:${port}`)
-    setStatus('SERVING')
-  }
 
   async function drainAndClose(): Promise<void> {
     setStatus?.('NOT_SERVING')
-    const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()))
-    for (const session of sessions) session.drain()
-    const timer = setTimeout(() => server.forceShutdown(), drainMs)
-    await closed
-    clearTimeout(timer)
+    await clients.drain()
+    await port?.close(closeMs)
+    server.forceShutdown()
   }
 
   return {
     get port() {
-      return port
+      return port?.port ?? options.port
     },
-    start,
+    async start() {
+      setStatus = serveHealthAndReflection(server, [])
+      port = await listenOnSharedPort({
+        host,
+        port: options.port,
+        grpc: server,
+        services: [clients.service],
+        onRefused: ({ from, reason }) => logger.warn({ from, reason }, 'client refused'),
+      })
+      setStatus('SERVING')
+    },
     stop() {
-      isStopping = true
       stopping ??= drainAndClose()
       return stopping
     },
   }
 }
 
-function bind(server: Server, address: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
-      if (error) reject(error)
-      else resolve(port)
-    })
-  })
-}
+class Clients {
+  readonly #options: StorageServiceOptions
+  readonly #sessions = new Set<ClientSession>()
+  readonly #incarnation = randomUUID()
+  #isStopping = false
 
-/** gRPC tells why it could not bind only in words; the socket tells it as a code. */
-function checkPortIsFree(host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen({ host, port }, () => probe.close(() => resolve()))
-  })
+  constructor(options: StorageServiceOptions) {
+    this.#options = options
+  }
+
+  get service(): LinkService {
+    return {
+      name: serviceName,
+      protocolVersion,
+      frameBytesMax,
+      greet: () => (this.#isStopping ? 'this storage node stops' : this.#identity()),
+      opened: (link) => this.#opened(link),
+    }
+  }
+
+  async drain(): Promise<void> {
+    this.#isStopping = true
+    const drained = Promise.all(Array.from(this.#sessions, (session) => session.drain()))
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, drainMs)
+    })
+    await Promise.race([drained, late])
+    clearTimeout(timer)
+  }
+
+  #identity() {
+    const { capabilities } = this.#options.adapter
+    const detail = storage.Hello.encode({ capabilities }).finish()
+    return { clusterId: '', senderId: '', incarnation: this.#incarnation, detail }
+  }
+
+  #opened(link: Link): ClientSession {
+    const { adapter, logger } = this.#options
+    const peer = link.remoteAddress
+    logger.info({ peer }, 'client connected')
+    const session: ClientSession = new ClientSession(link, {
+      adapter,
+      logger,
+      onClosed: () => {
+        this.#sessions.delete(session)
+        logger.info({ peer }, 'client disconnected')
+      },
+    })
+    this.#sessions.add(session)
+    return session
+  }
 }

@@ -33,6 +33,7 @@ export class MqttConnection implements Transport {
   #activeAtMs: number
   /** Something has arrived since the last check. */
   #active = false
+  #resting = false
   #bytesRead = 0
   #closed = false
   #linger: NodeJS.Timeout | undefined
@@ -68,7 +69,20 @@ export class MqttConnection implements Transport {
     } catch (error) {
       this.#unreadable(error)
     }
-    if (!this.#reader.paused) this.#socket.resume()
+    // Nothing was read for a while: the client's silence says nothing.
+    this.#active = true
+    if (!this.#reader.paused && !this.#resting) this.#socket.resume()
+  }
+
+  rest(ms: number): void {
+    if (this.#resting) return
+    this.#resting = true
+    this.#socket.pause()
+    this.#options.services.clock.after(ms, () => {
+      this.#resting = false
+      this.#active = true
+      if (!this.#reader.paused) this.#socket.resume()
+    })
   }
 
   setKeepAlive(seconds: number): void {
@@ -86,7 +100,7 @@ export class MqttConnection implements Transport {
     }
     if (this.#keepAliveMs === 0 || nowMs - this.#activeAtMs <= this.#keepAliveMs) return
     // Nothing is read while the broker holds the client back, so its silence says nothing.
-    if (this.session.state === 'connecting' || this.#reader.paused) return
+    if (this.session.state === 'connecting' || this.#reader.paused || this.#resting) return
     const reasonCode = ReasonCode.keepAliveTimeout
     this.session.close({ reasonCode, reason: 'keep-alive timed out', publishWill: true })
   }

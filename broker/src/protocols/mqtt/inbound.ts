@@ -25,6 +25,8 @@ export interface InboundOptions {
   readonly nowMs: () => number
   readonly nextToken: () => string
   readonly pauseReading: (paused: boolean) => void
+  /** Reads nothing more for so long. */
+  readonly rest: (ms: number) => void
   /** The broker cannot keep its promise to this client: close. */
   readonly onFailure: (error: unknown) => void
 }
@@ -34,11 +36,17 @@ class Owed implements Receipt {
   packetId = 0
   readonly type: 4 | 5
   reasonCode = -1
+  readonly refusable: boolean
   readonly #inbound: Inbound
 
   constructor(inbound: Inbound, type: 4 | 5) {
     this.#inbound = inbound
     this.type = type
+    this.refusable = inbound.canRefuse
+  }
+
+  slow(ms: number): void {
+    this.#inbound.slow(ms)
   }
 
   settle(outcome: PublishOutcome): void {
@@ -65,6 +73,12 @@ export class Inbound {
   readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
   #paused = false
   #spare: Owed | undefined
+  /** For messages that nothing is owed for. */
+  readonly #unowed: Receipt = {
+    isSilent: true,
+    settle: () => undefined,
+    slow: (ms) => this.slow(ms),
+  }
   messages = 0
   /** Messages that the client may not publish. */
   denied = 0
@@ -99,7 +113,7 @@ export class Inbound {
     }
     const message = new PublishedMessage(view, context)
     if (view.qos === 0) {
-      messaging.publish(message, undefined)
+      messaging.publish(message, this.#unowed)
       return
     }
     if (this.#waiting === 0 && !message.retain) {
@@ -121,6 +135,15 @@ export class Inbound {
     owed.packetId = view.packetId
     this.#owe(owed)
     if (messaging.publish(message, owed)) owed.settle('accepted')
+  }
+
+  /** Before MQTT 5 there is no way to say that there is no room: the client waits. */
+  get canRefuse(): boolean {
+    return this.#options.version === 5
+  }
+
+  slow(ms: number): void {
+    this.#options.rest(ms)
   }
 
   /** Before MQTT 5 there is no way to say no: it is acknowledged, and goes nowhere. [MQTT-3.3.5-2] */

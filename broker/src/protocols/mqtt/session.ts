@@ -45,6 +45,8 @@ export interface Transport {
   readonly packetBytesMax: number
   /** Whether packets are read. */
   setReading(reading: boolean): void
+  /** Nothing more is taken from the socket for so long; what has been taken goes on. */
+  rest(ms: number): void
   /** Seconds without a packet after which the client counts as gone; 0 never. */
   setKeepAlive(seconds: number): void
   /** Sends what is queued, then ends. Idempotent. */

@@ -179,6 +179,7 @@ function assemble(
     nowMs: () => clock.wallMs(),
     nextToken,
     pauseReading: (paused) => transport.setReading(!paused),
+    rest: (ms) => transport.rest(ms),
     onFailure,
   })
   return { session: attached, inbound, outbound, connect: packet, expirySeconds, ...identity }
