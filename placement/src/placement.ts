@@ -19,7 +19,7 @@ import { WatchService } from './grpc/watch-service.ts'
 import type { DataFolder } from './identity.ts'
 import type { Logger } from './logger.ts'
 import { awaitAdmission } from './replication/admission.ts'
-import { GrpcTransport } from './replication/grpc-transport.ts'
+import { LinkTransport } from './replication/link-transport.ts'
 import { MemberKeeper } from './replication/member-keeper.ts'
 import { probeNode } from './replication/member-probe.ts'
 import { MetadataMachine } from './replication/metadata-machine.ts'
@@ -117,7 +117,7 @@ async function startNode(given: PlacementOptions, around: Around): Promise<Runni
     host: config.host,
     port: config.port,
     placement: service,
-    raft: transport.service,
+    links: transport.services,
   }).catch((error: unknown) => {
     quit()
     throw error
@@ -185,7 +185,7 @@ function assemble({ config, onFatal }: PlacementOptions, { folder, members, log 
   const identity = { clusterId, nodeId }
   const incarnation = randomUUID()
   const machine = new MetadataMachine()
-  const transport = new GrpcTransport({ ...identity, incarnation, members, log })
+  const transport = new LinkTransport({ ...identity, incarnation, members, log })
   const raft = createRaft({
     ...identity,
     incarnation,

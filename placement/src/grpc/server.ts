@@ -1,6 +1,11 @@
-/** The gRPC server of a Placement Center node: its calls, the Raft transport, health and reflection. */
-import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { placement, raft, serveHealthAndReflection } from '@robust/proto'
+/** The port of a Placement Center node: its gRPC calls, health and reflection, and the links of its members. */
+import { Server } from '@grpc/grpc-js'
+import {
+  type LinkService,
+  listenOnSharedPort,
+  placement,
+  serveHealthAndReflection,
+} from '@robust/proto'
 import { SERVER_OPTIONS } from '../grpc-settings.ts'
 
 export interface GrpcServerOptions {
@@ -8,7 +13,7 @@ export interface GrpcServerOptions {
   /** 0 takes a free one. */
   readonly port: number
   readonly placement: placement.PlacementServer
-  readonly raft: raft.RaftTransportServer
+  readonly links: readonly LinkService[]
 }
 
 export interface GrpcServer {
@@ -24,8 +29,8 @@ export class ListenError extends Error {
   readonly address: string
   readonly isInUse: boolean
 
-  constructor(address: string, cause: Error) {
-    const isInUse = cause.message.includes('EADDRINUSE')
+  constructor(address: string, cause: NodeJS.ErrnoException) {
+    const isInUse = cause.code === 'EADDRINUSE'
     super(isInUse ? `${address} is in use` : `cannot listen on ${address}`, { cause })
     this.address = address
     this.isInUse = isInUse
@@ -50,36 +55,28 @@ const SERVICE = {
   },
 } as const
 
-const SERVICES = ['robust.placement.v1.Placement', 'robust.raft.v1.RaftTransport']
+const SERVICES = ['robust.placement.v1.Placement']
 const DRAIN_MS = 500
 
 /** @throws ListenError */
 export async function startGrpcServer(options: GrpcServerOptions): Promise<GrpcServer> {
   const server = new Server(SERVER_OPTIONS)
   server.addService(SERVICE, options.placement)
-  server.addService(raft.RaftTransportService, options.raft)
-  const setStatus = await serveHealthAndReflection(server, SERVICES)
+  const setStatus = serveHealthAndReflection(server, SERVICES)
   setStatus('NOT_SERVING')
-  const address = `${options.host}:${options.port}`
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
-      if (error) reject(new ListenError(address, error))
-      else resolve(bound)
-    })
-  })
+  const { host, links: services } = options
+  const port = await listenOnSharedPort({ host, port: options.port, grpc: server, services }).catch(
+    (error: NodeJS.ErrnoException) => {
+      server.forceShutdown()
+      throw new ListenError(`${host}:${options.port}`, error)
+    },
+  )
   return {
-    port,
+    port: port.port,
     setServing: (serving) => setStatus(serving ? 'SERVING' : 'NOT_SERVING'),
-    stop: () =>
-      new Promise((resolve) => {
-        const force = setTimeout(() => {
-          server.forceShutdown()
-          resolve()
-        }, DRAIN_MS)
-        server.tryShutdown(() => {
-          clearTimeout(force)
-          resolve()
-        })
-      }),
+    stop: async () => {
+      await port.close(DRAIN_MS)
+      server.forceShutdown()
+    },
   }
 }

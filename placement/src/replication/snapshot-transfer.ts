@@ -1,129 +1,175 @@
-/** A snapshot over its own stream: both sides. No more than one chunk waits in memory on either. */
-import {
-  type ClientWritableStream,
-  Metadata,
-  type ServerReadableStream,
-  type ServiceError,
-  type sendUnaryData,
-  status,
-} from '@grpc/grpc-js'
-import type { raft as wire } from '@robust/proto'
+/** A snapshot over a link of its own: both sides. No more than about a MiB waits in memory on either. */
+import { type Link, LinkBrokenError, type LinkEvents, raft as wire } from '@robust/proto'
 import type { RaftMessage, SnapshotHeader, TransportReceiver } from 'raft-ts'
 import {
   fromWireMessage,
   fromWireSnapshotHeader,
-  toWireEnvelope,
+  type Sender,
   toWireMessage,
   toWireSnapshotHeader,
 } from './wire.ts'
 
+/** `end`: all chunks were sent, and a link that breaks without it was cut off. `failure`: why, in words. */
+const Kind = { header: 16, chunk: 17, end: 18, answer: 19, failure: 20 } as const
+
+/** Of a chunk, with room to spare. */
+export const SNAPSHOT_FRAME_BYTES_MAX = 4 * 1024 * 1024
 /** For the whole transfer and its installation. */
 const TRANSFER_TIMEOUT_MS = 120_000
+const WAITING_BYTES_MAX = 1024 * 1024
 
-export interface SnapshotSending {
-  readonly header: SnapshotHeader
-  readonly chunks: AsyncIterable<Uint8Array>
-  /** Called with the running call, so that it can be cancelled. */
-  readonly onCall: (call: { cancel(): void }) => void
-}
+/** Collects what a receiver of a snapshot says. Made before the link is dialled. */
+export class SnapshotSending {
+  readonly #answer: Promise<RaftMessage>
+  #resolve: (answer: RaftMessage) => void = () => undefined
+  #reject: (error: Error) => void = () => undefined
+  #isSettled = false
+  #onRoom: (() => void) | undefined
 
-/** Rejects when the stream breaks, the follower refuses the stream, or the time is over. */
-export async function sendSnapshot(
-  client: wire.RaftTransportClient,
-  { header, chunks, onCall }: SnapshotSending,
-): Promise<RaftMessage> {
-  let call: ClientWritableStream<wire.SnapshotPart> | undefined
-  const answer = new Promise<wire.RaftFrame>((resolve, reject) => {
-    const options = { deadline: Date.now() + TRANSFER_TIMEOUT_MS }
-    call = client.installSnapshot(new Metadata(), options, (error, frame) => {
-      if (error) reject(error)
-      else resolve(frame)
+  constructor() {
+    this.#answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
     })
-    call.on('error', reject)
-  })
-  if (call === undefined) throw new Error('the snapshot stream was not opened')
-  onCall(call)
-  let isOver = false
-  const answered = answer.finally(() => {
-    isOver = true
-  })
-  answered.catch(() => undefined)
-  const sending = call
-  try {
-    sending.write({ kind: { $case: 'header', value: toWireSnapshotHeader(header) } })
-    for await (const chunk of chunks) {
-      // The follower may answer before the end: it has the snapshot already, or refuses it.
-      if (isOver) break
-      const isFull = !sending.write({ kind: { $case: 'chunk', value: chunk } })
-      if (isFull) await Promise.race([drained(sending), answered])
-    }
-    if (!isOver) {
-      sending.write({ kind: { $case: 'end', value: true } })
-      sending.end()
-    }
-  } catch (error) {
-    sending.cancel()
-    throw error
+    this.#answer.catch(() => undefined)
   }
-  return readAnswer(await answered)
-}
 
-function drained(call: ClientWritableStream<wire.SnapshotPart>): Promise<void> {
-  return new Promise((resolve) => call.once('drain', () => resolve()))
-}
-
-function readAnswer(frame: wire.RaftFrame): RaftMessage {
-  const message = frame.messages[0]
-  const answer = frame.envelope && message ? fromWireMessage(frame.envelope, message) : undefined
-  if (answer === undefined) throw new Error('a snapshot was answered with nothing readable')
-  return answer
-}
-
-export async function receiveSnapshot(
-  call: ServerReadableStream<wire.SnapshotPart, wire.RaftFrame>,
-  done: sendUnaryData<wire.RaftFrame>,
-  accept: (header: SnapshotHeader) => TransportReceiver | string,
-): Promise<void> {
-  // One reader for the header and the chunks: a second one would miss what the first has buffered.
-  const parts = partsOf(call)
-  try {
-    const first = await parts.next()
-    const kind = first.done === true ? undefined : first.value.kind
-    const header = kind?.$case === 'header' ? fromWireSnapshotHeader(kind.value) : undefined
-    if (header === undefined) {
-      done(refusal(status.INVALID_ARGUMENT, 'a snapshot stream begins with its header'))
-      return
+  events(link: Link, receiver: Sender): LinkEvents {
+    return {
+      frame: (kind, payload) => {
+        if (kind === Kind.failure) this.#settle(() => this.#reject(new Error(payload.toString())))
+        if (kind === Kind.answer) {
+          const answer = fromWireMessage(receiver, wire.RaftMessage.decode(payload))
+          if (answer === undefined) throw new Error('an answer that is not understood')
+          this.#settle(() => this.#resolve(answer))
+        }
+        link.end()
+      },
+      drained: () => this.#onRoom?.(),
+      closed: (error) => {
+        this.#settle(() => this.#reject(error ?? new LinkBrokenError('ended without an answer')))
+      },
     }
-    const receiver = accept(header)
-    if (typeof receiver === 'string') {
-      done(refusal(status.FAILED_PRECONDITION, receiver))
-      return
+  }
+
+  /** Rejects when the link breaks, the follower fails, or the time is over. */
+  async run(link: Link, header: SnapshotHeader, chunks: AsyncIterable<Uint8Array>) {
+    const timer = setTimeout(() => link.destroy('the transfer takes too long'), TRANSFER_TIMEOUT_MS)
+    try {
+      link.send(Kind.header, wire.SnapshotHeader.encode(toWireSnapshotHeader(header)).finish())
+      for await (const chunk of chunks) {
+        // The follower may answer before the end: it has the snapshot already, or refuses it.
+        if (this.#isSettled) break
+        if (!link.send(Kind.chunk, chunk)) await this.#room()
+      }
+      link.send(Kind.end)
+      return await this.#answer
+    } catch (error) {
+      link.destroy('the snapshot cannot be sent')
+      throw error
+    } finally {
+      clearTimeout(timer)
+      link.end()
     }
-    const answer = await receiver.snapshot(header, chunksOf(parts))
-    done(null, { envelope: toWireEnvelope(answer), messages: [toWireMessage(answer)] })
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    if (!call.cancelled) done(refusal(status.ABORTED, reason))
+  }
+
+  #room(): Promise<void> {
+    if (this.#isSettled) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onRoom = resolve
+    })
+  }
+
+  #settle(settle: () => void): void {
+    settle()
+    this.#isSettled = true
+    this.#onRoom?.()
   }
 }
 
-function refusal(code: status, details: string): Partial<ServiceError> {
-  return { code, details }
-}
-
-async function* partsOf(
-  call: ServerReadableStream<wire.SnapshotPart, wire.RaftFrame>,
-): AsyncGenerator<wire.SnapshotPart> {
-  call.on('cancelled', () => call.destroy(new Error('the snapshot stream broke')))
-  // A stream that is cut off can end like one that is complete: the last part tells them apart.
-  for await (const part of call) yield part as wire.SnapshotPart
-}
-
-async function* chunksOf(parts: AsyncGenerator<wire.SnapshotPart>): AsyncGenerator<Uint8Array> {
-  for await (const { kind } of parts) {
-    if (kind?.$case === 'end') return
-    if (kind?.$case !== 'chunk') throw new Error('a snapshot stream has a part without bytes')
-    yield kind.value
+/** Hands a snapshot that comes over a link to the receiver, and its answer back. */
+export function receiveSnapshot(
+  link: Link,
+  sender: Sender,
+  receiver: TransportReceiver,
+): LinkEvents {
+  const chunks = new Chunks(link)
+  const run = async (header: SnapshotHeader): Promise<void> => {
+    try {
+      const answer = await receiver.snapshot(header, chunks)
+      link.send(Kind.answer, wire.RaftMessage.encode(toWireMessage(answer)).finish())
+    } catch (error) {
+      link.send(Kind.failure, Buffer.from(error instanceof Error ? error.message : String(error)))
+    }
+    // What the sender still has on its way is read and dropped, so that it sees the answer and ends.
+    chunks.drop()
   }
-  throw new Error('the snapshot stream broke')
+  let isRunning = false
+  return {
+    frame: (kind, payload) => {
+      if (!isRunning) {
+        if (kind !== Kind.header) throw new Error('a snapshot begins with its header')
+        isRunning = true
+        void run(fromWireSnapshotHeader(sender, wire.SnapshotHeader.decode(payload)))
+      } else if (kind === Kind.chunk) chunks.push(payload)
+      else if (kind === Kind.end) chunks.finish()
+      else throw new Error(`a frame of the unknown kind ${kind}`)
+    },
+    closed: () => chunks.fail(new Error('the snapshot stream broke')),
+  }
+}
+
+/** The chunks of a link for one reader; the link is paused while enough of them wait. */
+class Chunks implements AsyncIterable<Uint8Array> {
+  readonly #link: Link
+  #waiting: Uint8Array[] = []
+  #bytes = 0
+  #state: 'open' | 'complete' | 'dropped' | Error = 'open'
+  #wake: (() => void) | undefined
+
+  constructor(link: Link) {
+    this.#link = link
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#state === 'dropped') return
+    if (this.#state !== 'open') throw new Error('a chunk after the end')
+    this.#waiting.push(chunk)
+    this.#bytes += chunk.length
+    if (this.#bytes > WAITING_BYTES_MAX) this.#link.pause()
+    this.#wake?.()
+  }
+
+  finish(): void {
+    if (this.#state === 'open') this.#state = 'complete'
+    this.#wake?.()
+  }
+
+  fail(error: Error): void {
+    if (this.#state === 'open') this.#state = error
+    this.#wake?.()
+  }
+
+  drop(): void {
+    this.#state = 'dropped'
+    this.#waiting = []
+    this.#link.resume()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    for (;;) {
+      const chunk = this.#waiting.shift()
+      if (chunk !== undefined) {
+        this.#bytes -= chunk.length
+        if (this.#bytes <= WAITING_BYTES_MAX / 2) this.#link.resume()
+        yield chunk
+        continue
+      }
+      if (this.#state instanceof Error) throw this.#state
+      if (this.#state !== 'open') return
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
 }

@@ -1,4 +1,4 @@
-/** Raft messages to and from their gRPC form. What a frame's messages share is in its envelope. */
+/** Raft messages to and from their form on a link. What all of a link share, its hello says. */
 import { raft as wire } from '@robust/proto'
 import type {
   Envelope,
@@ -19,10 +19,8 @@ const TO_WIRE_KIND: Readonly<Record<LogEntryKind, wire.LogEntryKind>> = {
   'state-verdict': wire.LogEntryKind.LOG_ENTRY_KIND_STATE_VERDICT,
 }
 
-export function toWireEnvelope(message: Envelope): wire.Envelope {
-  const { clusterId, from, to, incarnation, protocolVersion, address = '' } = message
-  return { clusterId, from, to, incarnation, protocolVersion, address }
-}
+/** What the messages of a link have in common. */
+export type Sender = Omit<Envelope, 'term'>
 
 export function toWireMessage(message: RaftMessage): wire.RaftMessage {
   return { term: message.term, kind: toWireBody(message) }
@@ -65,10 +63,10 @@ function toWireBody(message: RaftMessage): WireKind {
 
 /** Undefined for a message of a kind that this program does not know. */
 export function fromWireMessage(
-  envelope: wire.Envelope,
+  sender: Sender,
   message: wire.RaftMessage,
 ): RaftMessage | undefined {
-  const common: Envelope = { ...envelope, term: message.term }
+  const common: Envelope = { ...sender, term: message.term }
   const { kind } = message
   switch (kind?.$case) {
     case 'preVoteRequest':
@@ -131,7 +129,6 @@ function fromWireKind(kind: wire.LogEntryKind): LogEntryKind {
 export function toWireSnapshotHeader(header: SnapshotHeader): wire.SnapshotHeader {
   const { index, term, members, configurationIndex = 0, bytes, sha256 } = header.snapshot
   return {
-    envelope: toWireEnvelope(header),
     term: header.term,
     snapshotIndex: index,
     snapshotTerm: term,
@@ -146,18 +143,15 @@ export function toWireSnapshotHeader(header: SnapshotHeader): wire.SnapshotHeade
   }
 }
 
-/** Undefined without an envelope. */
-export function fromWireSnapshotHeader(header: wire.SnapshotHeader): SnapshotHeader | undefined {
-  const { envelope, term, snapshotIndex, snapshotTerm, configurationIndex, bytes, sha256 } = header
-  if (envelope === undefined) return undefined
+export function fromWireSnapshotHeader(
+  sender: Sender,
+  header: wire.SnapshotHeader,
+): SnapshotHeader {
+  const { term, snapshotIndex, snapshotTerm, configurationIndex, bytes, sha256 } = header
   const members = header.members.map(
     ({ id, address, isLearner }): RaftMember =>
       isLearner ? { id, address, role: 'learner' } : { id, address },
   )
   const position = { index: snapshotIndex, term: snapshotTerm, members, configurationIndex }
-  return {
-    ...envelope,
-    term,
-    snapshot: { ...position, bytes, sha256 },
-  }
+  return { ...sender, term, snapshot: { ...position, bytes, sha256 } }
 }

@@ -6,20 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientDuplexStream,
-  type ClientOptions,
-  type ClientWritableStream,
-  type handleBidiStreamingCall,
-  type handleClientStreamingCall,
-  makeGenericClientConstructor,
-  type Metadata as Metadata1,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 
 export const LogEntryKind = {
   LOG_ENTRY_KIND_UNSPECIFIED: 0,
@@ -45,21 +31,15 @@ export namespace LogEntryKind {
   export type UNRECOGNIZED = typeof LogEntryKind.UNRECOGNIZED;
 }
 
-export interface Envelope {
-  clusterId: string;
-  from: string;
+/** In the hello: what it does not say by itself. */
+export interface Greeting {
+  /** the member that is meant */
   to: string;
-  /** of the sender: a new one for each start of its process */
-  incarnation: string;
-  protocolVersion: number;
   /** of the sender, so that one that does not know it yet can answer */
   address: string;
 }
 
 export interface RaftFrame {
-  envelope:
-    | Envelope
-    | undefined;
   /** in the order in which they were sent */
   messages: RaftMessage[];
 }
@@ -149,22 +129,8 @@ export interface SnapshotResponse {
   index: number;
 }
 
-export interface SnapshotPart {
-  kind:
-    | //
-    /** the first part only */
-    { $case: "header"; value: SnapshotHeader }
-    | { $case: "chunk"; value: Uint8Array }
-    | //
-    /** the last part: a stream that ends without it was cut off */
-    { $case: "end"; value: boolean }
-    | undefined;
-}
-
+/** The first frame of a snapshot; its bytes follow in chunks that are no protobuf. */
 export interface SnapshotHeader {
-  envelope:
-    | Envelope
-    | undefined;
   /** of the sender */
   term: number;
   snapshotIndex: number;
@@ -184,34 +150,22 @@ export interface RaftMember {
   isLearner: boolean;
 }
 
-function createBaseEnvelope(): Envelope {
-  return { clusterId: "", from: "", to: "", incarnation: "", protocolVersion: 0, address: "" };
+function createBaseGreeting(): Greeting {
+  return { to: "", address: "" };
 }
 
-export const Envelope: MessageFns<Envelope> = {
-  encode(message: Envelope, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.clusterId !== "") {
-      writer.uint32(10).string(message.clusterId);
-    }
-    if (message.from !== "") {
-      writer.uint32(18).string(message.from);
-    }
+export const Greeting: MessageFns<Greeting> = {
+  encode(message: Greeting, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.to !== "") {
-      writer.uint32(26).string(message.to);
-    }
-    if (message.incarnation !== "") {
-      writer.uint32(34).string(message.incarnation);
-    }
-    if (message.protocolVersion !== 0) {
-      writer.uint32(40).uint32(message.protocolVersion);
+      writer.uint32(10).string(message.to);
     }
     if (message.address !== "") {
-      writer.uint32(50).string(message.address);
+      writer.uint32(18).string(message.address);
     }
     return writer;
   },
 
-  decode(input: BinaryReader | Uint8Array, length?: number): Envelope {
+  decode(input: BinaryReader | Uint8Array, length?: number): Greeting {
     const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
     const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
     if (previousRecursionDepth >= 100) {
@@ -220,7 +174,7 @@ export const Envelope: MessageFns<Envelope> = {
     (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
     try {
       const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseEnvelope();
+      const message = createBaseGreeting();
       while (reader.pos < end) {
         const tag = reader.uint32();
         switch (tag >>> 3) {
@@ -229,43 +183,11 @@ export const Envelope: MessageFns<Envelope> = {
               break;
             }
 
-            message.clusterId = reader.string();
+            message.to = reader.string();
             continue;
           }
           case 2: {
             if (tag !== 18) {
-              break;
-            }
-
-            message.from = reader.string();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
-              break;
-            }
-
-            message.to = reader.string();
-            continue;
-          }
-          case 4: {
-            if (tag !== 34) {
-              break;
-            }
-
-            message.incarnation = reader.string();
-            continue;
-          }
-          case 5: {
-            if (tag !== 40) {
-              break;
-            }
-
-            message.protocolVersion = reader.uint32();
-            continue;
-          }
-          case 6: {
-            if (tag !== 50) {
               break;
             }
 
@@ -284,32 +206,25 @@ export const Envelope: MessageFns<Envelope> = {
     }
   },
 
-  create(base?: DeepPartial<Envelope>): Envelope {
-    return Envelope.fromPartial(base ?? {});
+  create(base?: DeepPartial<Greeting>): Greeting {
+    return Greeting.fromPartial(base ?? {});
   },
-  fromPartial(object: DeepPartial<Envelope>): Envelope {
-    const message = createBaseEnvelope();
-    message.clusterId = object.clusterId ?? "";
-    message.from = object.from ?? "";
+  fromPartial(object: DeepPartial<Greeting>): Greeting {
+    const message = createBaseGreeting();
     message.to = object.to ?? "";
-    message.incarnation = object.incarnation ?? "";
-    message.protocolVersion = object.protocolVersion ?? 0;
     message.address = object.address ?? "";
     return message;
   },
 };
 
 function createBaseRaftFrame(): RaftFrame {
-  return { envelope: undefined, messages: [] };
+  return { messages: [] };
 }
 
 export const RaftFrame: MessageFns<RaftFrame> = {
   encode(message: RaftFrame, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.envelope !== undefined) {
-      Envelope.encode(message.envelope, writer.uint32(10).fork()).join();
-    }
     for (const v of message.messages) {
-      RaftMessage.encode(v!, writer.uint32(18).fork()).join();
+      RaftMessage.encode(v!, writer.uint32(10).fork()).join();
     }
     return writer;
   },
@@ -329,14 +244,6 @@ export const RaftFrame: MessageFns<RaftFrame> = {
         switch (tag >>> 3) {
           case 1: {
             if (tag !== 10) {
-              break;
-            }
-
-            message.envelope = Envelope.decode(reader, reader.uint32());
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
               break;
             }
 
@@ -360,9 +267,6 @@ export const RaftFrame: MessageFns<RaftFrame> = {
   },
   fromPartial(object: DeepPartial<RaftFrame>): RaftFrame {
     const message = createBaseRaftFrame();
-    message.envelope = (object.envelope !== undefined && object.envelope !== null)
-      ? Envelope.fromPartial(object.envelope)
-      : undefined;
     message.messages = object.messages?.map((e) => RaftMessage.fromPartial(e)) || [];
     return message;
   },
@@ -1454,142 +1358,32 @@ export const SnapshotResponse: MessageFns<SnapshotResponse> = {
   },
 };
 
-function createBaseSnapshotPart(): SnapshotPart {
-  return { kind: undefined };
-}
-
-export const SnapshotPart: MessageFns<SnapshotPart> = {
-  encode(message: SnapshotPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    switch (message.kind?.$case) {
-      case "header":
-        SnapshotHeader.encode(message.kind.value, writer.uint32(10).fork()).join();
-        break;
-      case "chunk":
-        writer.uint32(18).bytes(message.kind.value);
-        break;
-      case "end":
-        writer.uint32(24).bool(message.kind.value);
-        break;
-    }
-    return writer;
-  },
-
-  decode(input: BinaryReader | Uint8Array, length?: number): SnapshotPart {
-    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
-    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
-    if (previousRecursionDepth >= 100) {
-      throw new globalThis.Error("protobuf decode recursion limit exceeded");
-    }
-    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
-    try {
-      const end = length === undefined ? reader.len : reader.pos + length;
-      const message = createBaseSnapshotPart();
-      while (reader.pos < end) {
-        const tag = reader.uint32();
-        switch (tag >>> 3) {
-          case 1: {
-            if (tag !== 10) {
-              break;
-            }
-
-            message.kind = { $case: "header", value: SnapshotHeader.decode(reader, reader.uint32()) };
-            continue;
-          }
-          case 2: {
-            if (tag !== 18) {
-              break;
-            }
-
-            message.kind = { $case: "chunk", value: reader.bytes() };
-            continue;
-          }
-          case 3: {
-            if (tag !== 24) {
-              break;
-            }
-
-            message.kind = { $case: "end", value: reader.bool() };
-            continue;
-          }
-        }
-        if ((tag & 7) === 4 || tag === 0) {
-          break;
-        }
-        reader.skip(tag & 7);
-      }
-      return message;
-    } finally {
-      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
-    }
-  },
-
-  create(base?: DeepPartial<SnapshotPart>): SnapshotPart {
-    return SnapshotPart.fromPartial(base ?? {});
-  },
-  fromPartial(object: DeepPartial<SnapshotPart>): SnapshotPart {
-    const message = createBaseSnapshotPart();
-    switch (object.kind?.$case) {
-      case "header": {
-        if (object.kind?.value !== undefined && object.kind?.value !== null) {
-          message.kind = { $case: "header", value: SnapshotHeader.fromPartial(object.kind.value) };
-        }
-        break;
-      }
-      case "chunk": {
-        if (object.kind?.value !== undefined && object.kind?.value !== null) {
-          message.kind = { $case: "chunk", value: object.kind.value };
-        }
-        break;
-      }
-      case "end": {
-        if (object.kind?.value !== undefined && object.kind?.value !== null) {
-          message.kind = { $case: "end", value: object.kind.value };
-        }
-        break;
-      }
-    }
-    return message;
-  },
-};
-
 function createBaseSnapshotHeader(): SnapshotHeader {
-  return {
-    envelope: undefined,
-    term: 0,
-    snapshotIndex: 0,
-    snapshotTerm: 0,
-    members: [],
-    bytes: 0,
-    sha256: "",
-    configurationIndex: 0,
-  };
+  return { term: 0, snapshotIndex: 0, snapshotTerm: 0, members: [], bytes: 0, sha256: "", configurationIndex: 0 };
 }
 
 export const SnapshotHeader: MessageFns<SnapshotHeader> = {
   encode(message: SnapshotHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.envelope !== undefined) {
-      Envelope.encode(message.envelope, writer.uint32(10).fork()).join();
-    }
     if (message.term !== 0) {
-      writer.uint32(16).uint64(message.term);
+      writer.uint32(8).uint64(message.term);
     }
     if (message.snapshotIndex !== 0) {
-      writer.uint32(24).uint64(message.snapshotIndex);
+      writer.uint32(16).uint64(message.snapshotIndex);
     }
     if (message.snapshotTerm !== 0) {
-      writer.uint32(32).uint64(message.snapshotTerm);
+      writer.uint32(24).uint64(message.snapshotTerm);
     }
     for (const v of message.members) {
-      RaftMember.encode(v!, writer.uint32(42).fork()).join();
+      RaftMember.encode(v!, writer.uint32(34).fork()).join();
     }
     if (message.bytes !== 0) {
-      writer.uint32(48).uint64(message.bytes);
+      writer.uint32(40).uint64(message.bytes);
     }
     if (message.sha256 !== "") {
-      writer.uint32(58).string(message.sha256);
+      writer.uint32(50).string(message.sha256);
     }
     if (message.configurationIndex !== 0) {
-      writer.uint32(64).uint64(message.configurationIndex);
+      writer.uint32(56).uint64(message.configurationIndex);
     }
     return writer;
   },
@@ -1608,11 +1402,11 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
         const tag = reader.uint32();
         switch (tag >>> 3) {
           case 1: {
-            if (tag !== 10) {
+            if (tag !== 8) {
               break;
             }
 
-            message.envelope = Envelope.decode(reader, reader.uint32());
+            message.term = longToNumber(reader.uint64());
             continue;
           }
           case 2: {
@@ -1620,7 +1414,7 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
               break;
             }
 
-            message.term = longToNumber(reader.uint64());
+            message.snapshotIndex = longToNumber(reader.uint64());
             continue;
           }
           case 3: {
@@ -1628,43 +1422,35 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
               break;
             }
 
-            message.snapshotIndex = longToNumber(reader.uint64());
-            continue;
-          }
-          case 4: {
-            if (tag !== 32) {
-              break;
-            }
-
             message.snapshotTerm = longToNumber(reader.uint64());
             continue;
           }
-          case 5: {
-            if (tag !== 42) {
+          case 4: {
+            if (tag !== 34) {
               break;
             }
 
             message.members.push(RaftMember.decode(reader, reader.uint32()));
             continue;
           }
-          case 6: {
-            if (tag !== 48) {
+          case 5: {
+            if (tag !== 40) {
               break;
             }
 
             message.bytes = longToNumber(reader.uint64());
             continue;
           }
-          case 7: {
-            if (tag !== 58) {
+          case 6: {
+            if (tag !== 50) {
               break;
             }
 
             message.sha256 = reader.string();
             continue;
           }
-          case 8: {
-            if (tag !== 64) {
+          case 7: {
+            if (tag !== 56) {
               break;
             }
 
@@ -1688,9 +1474,6 @@ export const SnapshotHeader: MessageFns<SnapshotHeader> = {
   },
   fromPartial(object: DeepPartial<SnapshotHeader>): SnapshotHeader {
     const message = createBaseSnapshotHeader();
-    message.envelope = (object.envelope !== undefined && object.envelope !== null)
-      ? Envelope.fromPartial(object.envelope)
-      : undefined;
     message.term = object.term ?? 0;
     message.snapshotIndex = object.snapshotIndex ?? 0;
     message.snapshotTerm = object.snapshotTerm ?? 0;
@@ -1779,79 +1562,6 @@ export const RaftMember: MessageFns<RaftMember> = {
     message.isLearner = object.isLearner ?? false;
     return message;
   },
-};
-
-export type RaftTransportService = typeof RaftTransportService;
-export const RaftTransportService = {
-  /**
-   * The first frame of each side says who it is and may carry no message; the side that was called sends
-   * nothing after it.
-   */
-  exchange: {
-    path: "/robust.raft.v1.RaftTransport/Exchange" as const,
-    requestStream: true as const,
-    responseStream: true as const,
-    requestSerialize: (value: RaftFrame): Buffer => Buffer.from(RaftFrame.encode(value).finish()),
-    requestDeserialize: (value: Buffer): RaftFrame => RaftFrame.decode(value),
-    responseSerialize: (value: RaftFrame): Buffer => Buffer.from(RaftFrame.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RaftFrame => RaftFrame.decode(value),
-  },
-  /** The header, then the bytes in chunks; answered when the snapshot is durable there, or refused. */
-  installSnapshot: {
-    path: "/robust.raft.v1.RaftTransport/InstallSnapshot" as const,
-    requestStream: true as const,
-    responseStream: false as const,
-    requestSerialize: (value: SnapshotPart): Buffer => Buffer.from(SnapshotPart.encode(value).finish()),
-    requestDeserialize: (value: Buffer): SnapshotPart => SnapshotPart.decode(value),
-    responseSerialize: (value: RaftFrame): Buffer => Buffer.from(RaftFrame.encode(value).finish()),
-    responseDeserialize: (value: Buffer): RaftFrame => RaftFrame.decode(value),
-  },
-} as const;
-
-export interface RaftTransportServer extends UntypedServiceImplementation {
-  /**
-   * The first frame of each side says who it is and may carry no message; the side that was called sends
-   * nothing after it.
-   */
-  exchange: handleBidiStreamingCall<RaftFrame, RaftFrame>;
-  /** The header, then the bytes in chunks; answered when the snapshot is durable there, or refused. */
-  installSnapshot: handleClientStreamingCall<SnapshotPart, RaftFrame>;
-}
-
-export interface RaftTransportClient extends Client {
-  /**
-   * The first frame of each side says who it is and may carry no message; the side that was called sends
-   * nothing after it.
-   */
-  exchange(): ClientDuplexStream<RaftFrame, RaftFrame>;
-  exchange(options: Partial<CallOptions>): ClientDuplexStream<RaftFrame, RaftFrame>;
-  exchange(metadata: Metadata1, options?: Partial<CallOptions>): ClientDuplexStream<RaftFrame, RaftFrame>;
-  /** The header, then the bytes in chunks; answered when the snapshot is durable there, or refused. */
-  installSnapshot(
-    callback: (error: ServiceError | null, response: RaftFrame) => void,
-  ): ClientWritableStream<SnapshotPart>;
-  installSnapshot(
-    metadata: Metadata1,
-    callback: (error: ServiceError | null, response: RaftFrame) => void,
-  ): ClientWritableStream<SnapshotPart>;
-  installSnapshot(
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: RaftFrame) => void,
-  ): ClientWritableStream<SnapshotPart>;
-  installSnapshot(
-    metadata: Metadata1,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: RaftFrame) => void,
-  ): ClientWritableStream<SnapshotPart>;
-}
-
-export const RaftTransportClient = makeGenericClientConstructor(
-  RaftTransportService,
-  "robust.raft.v1.RaftTransport",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): RaftTransportClient;
-  service: typeof RaftTransportService;
-  serviceName: string;
 };
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

@@ -78,9 +78,8 @@ export async function listenOnSharedPort(options: SharedPortOptions): Promise<Sh
     close: async (graceMs) => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       for (const socket of undecided) socket.destroy()
-      await links.close(graceMs)
       injector.drain(graceMs)
-      await closed
+      await Promise.all([links.close(graceMs), closed])
     },
   }
 }

@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
-import { credentials, Server, ServerCredentials, type ServiceError, status } from '@grpc/grpc-js'
-import { raft as wire } from '@robust/proto'
+import { Server } from '@grpc/grpc-js'
+import {
+  type DialOptions,
+  dialLink,
+  LinkRefusedError,
+  type LinkService,
+  listenOnSharedPort,
+  type SharedPort,
+  raft as wire,
+} from '@robust/proto'
 import {
   type AppendRequest,
   PROTOCOL_VERSION,
@@ -10,11 +18,11 @@ import {
   type TransportReceiver,
 } from 'raft-ts'
 import { afterEach, describe, expect, it } from 'vitest'
-import { SERVER_OPTIONS } from '../grpc-settings.ts'
 import { QUIET } from '../testing/loopback.ts'
-import { GrpcTransport, sliceByBytes } from './grpc-transport.ts'
+import { LinkTransport, sliceByBytes } from './link-transport.ts'
 
 const PROBE_TERM = 1
+const NOBODY = { clusterId: '', nodeId: '', incarnation: '', members: [], log: QUIET }
 const cleanups: (() => Promise<void> | void)[] = []
 
 afterEach(async () => {
@@ -24,10 +32,11 @@ afterEach(async () => {
 class Host implements TransportReceiver {
   readonly id: string
   readonly received: RaftMessage[] = []
+  readonly callers: string[] = []
   probes = 0
   answer: TransportReceiver['snapshot'] = () => Promise.reject(new Error('not expected'))
-  transport: GrpcTransport | undefined
-  #server: Server | undefined
+  transport: LinkTransport | undefined
+  #port: SharedPort | undefined
 
   constructor(id: string) {
     this.id = id
@@ -44,29 +53,32 @@ class Host implements TransportReceiver {
 
   /** Listens on a port, 0 for a free one; returns it. Delegates to the transport that is made later. */
   async listen(port = 0): Promise<number> {
-    const server = new Server(SERVER_OPTIONS)
-    this.#server = server
-    server.addService(wire.RaftTransportService, {
-      exchange: (stream) => this.transport?.service.exchange(stream),
-      installSnapshot: (call, done) => this.transport?.service.installSnapshot(call, done),
-    } satisfies wire.RaftTransportServer)
-    return await new Promise((resolve, reject) => {
-      server.bindAsync(`127.0.0.1:${port}`, ServerCredentials.createInsecure(), (error, bound) =>
-        error ? reject(error) : resolve(bound),
-      )
+    const services = [0, 1].map((at): LinkService => {
+      const current = (): LinkService | undefined => this.transport?.services[at]
+      return {
+        ...(new LinkTransport(NOBODY).services[at] as LinkService),
+        greet: (caller) => {
+          this.callers.push(caller.senderId)
+          return current()?.greet(caller) ?? 'nobody is here'
+        },
+        opened: (link) => (current() as LinkService).opened(link),
+      }
     })
+    const grpc = new Server()
+    this.#port = await listenOnSharedPort({ host: '127.0.0.1', port, grpc, services })
+    return this.#port.port
   }
 
   async start(members: readonly RaftMember[], clusterId = 'c'): Promise<void> {
     const incarnation = `${this.id}-1`
     const options = { clusterId, nodeId: this.id, incarnation, members, log: QUIET }
-    this.transport = new GrpcTransport(options)
+    this.transport = new LinkTransport(options)
     await this.transport.start(this)
   }
 
   async stop(): Promise<void> {
     await this.transport?.stop()
-    this.#server?.forceShutdown()
+    await this.#port?.close(0)
   }
 }
 
@@ -137,7 +149,7 @@ async function connected() {
   return setting
 }
 
-describe('GrpcTransport messages', () => {
+describe('LinkTransport messages', () => {
   it('carries every kind both ways as it is, in order', async () => {
     const { a, b, toA, toB } = await connected()
     const kinds: RaftMessage[] = [
@@ -201,28 +213,53 @@ describe('GrpcTransport messages', () => {
     await untilReached(b, a, toA)
   })
 
-  it.each([
-    ['another cluster', { clusterId: 'other' }],
-    ['one that has its own id', { from: 'b' }],
-    ['a message for another node', { to: 'a' }],
-    ['another version', { protocolVersion: 99 }],
-  ])('refuses %s', async (_, wrong) => {
+  it.each<[string, Partial<DialOptions['identity']>, { to?: string; protocolVersion?: number }]>([
+    ['another cluster', { clusterId: 'other' }, {}],
+    ['one that has its own id', { senderId: 'b' }, {}],
+    ['one that has none', { senderId: '' }, {}],
+    ['who means another node', {}, { to: 'a' }],
+    ['another version', {}, { protocolVersion: 99 }],
+  ])('refuses %s', async (_, wrong, { to = 'b', protocolVersion = PROTOCOL_VERSION }) => {
     const { b, ports } = await pair()
-    const address = `127.0.0.1:${ports[1]}`
-    const client = new wire.RaftTransportClient(address, credentials.createInsecure())
-    cleanups.push(() => client.close())
-    const stream = client.exchange()
-    const refused = new Promise<ServiceError>((resolve) => stream.on('error', resolve))
-    stream.on('data', () => {})
-    const { term: _term, ...common } = envelope('a', 'b')
-    const kind = { $case: 'heartbeatRequest', value: { commitIndex: 1, round: 1 } } as const
-    stream.write({ envelope: { ...common, address: '', ...wrong }, messages: [{ term: 9, kind }] })
-    expect((await refused).code).toBe(status.FAILED_PRECONDITION)
+    for (const service of ['robust.raft.v1.Messages', 'robust.raft.v1.Snapshot']) {
+      const dialled = dial(ports[1], { service, protocolVersion, identity: identity(to, wrong) })
+      await expect(dialled).rejects.toBeInstanceOf(LinkRefusedError)
+    }
     expect(b.received).toEqual([])
+  })
+
+  it('cuts off who sends what is no message, and hears it again', async () => {
+    const { a, b, toB, ports } = await pair()
+    const options = { service: 'robust.raft.v1.Messages', protocolVersion: PROTOCOL_VERSION }
+    const closed = signal()
+    const link = await dial(ports[1], { ...options, identity: identity('b', {}) }, closed.resolve)
+    link.send(16, Buffer.alloc(20, 0xff))
+    await closed.promise
+    expect(b.received).toEqual([])
+    await untilReached(a, b, toB)
   })
 })
 
-describe('GrpcTransport and members that come and go', () => {
+function identity(to: string, wrong: Partial<DialOptions['identity']>) {
+  const detail = wire.Greeting.encode({ to, address: '' }).finish()
+  return { clusterId: 'c', senderId: 'a', incarnation: 'a-1', detail, ...wrong }
+}
+
+async function dial(
+  port: number,
+  options: Pick<DialOptions, 'service' | 'protocolVersion' | 'identity'>,
+  closed: () => void = () => undefined,
+) {
+  const address = `127.0.0.1:${port}`
+  const link = await dialLink({ ...options, address, frameBytesMax: 1_000 }, () => ({
+    frame: () => undefined,
+    closed,
+  }))
+  cleanups.push(() => link.destroy('the test is over'))
+  return link
+}
+
+describe('LinkTransport and members that come and go', () => {
   it('hears one that it was not told of, and answers at the address that it is given', async () => {
     const { b, ports } = await pair()
     const c = new Host('c')
@@ -255,18 +292,12 @@ describe('GrpcTransport and members that come and go', () => {
     const c = new Host('c')
     cleanups.push(() => c.stop())
     const toC = { id: 'c', address: `127.0.0.1:${await c.listen()}` }
-    let dialled = 0
-    const transport = {
-      service: { exchange: () => dialled++ },
-      stop: async () => undefined,
-    } as unknown as GrpcTransport
-    c.transport = transport
     a.transport?.follow([toC])
-    await expect.poll(() => dialled).toBeGreaterThan(0)
+    await expect.poll(() => c.callers, { timeout: 5_000 }).toContain('a')
   })
 })
 
-describe('GrpcTransport snapshots', () => {
+describe('LinkTransport snapshots', () => {
   const bytes = new Uint8Array(3_000_000).map((_, at) => at % 251)
   const sha256 = createHash('sha256').update(bytes).digest('hex')
 
