@@ -10,6 +10,7 @@ import { MqttServer } from '../protocols/mqtt/server.ts'
 import type { Refusal } from '../protocols/shared/admission.ts'
 import type { ListeningEndpoint } from '../protocols/shared/protocol-server.ts'
 import { type Anonymous, Authenticator } from '../security/authenticator.ts'
+import type { AuthenticationMethod } from '../security/enhanced.ts'
 import { CoreCluster } from './core-cluster.ts'
 import { RawClient } from './raw-client.ts'
 import { settle } from './virtual-clock.ts'
@@ -33,19 +34,27 @@ export class MqttBench {
   readonly #settings = new Map<SettingName, unknown>()
   readonly #clients: RawClient[] = []
   readonly #put: { kind: string; name: string }[] = []
+  readonly #methods: readonly AuthenticationMethod[]
   readonly #stopStorage: () => Promise<void>
   #version = 0
 
-  private constructor(cluster: CoreCluster, stopStorage: () => Promise<void>) {
+  private constructor(
+    cluster: CoreCluster,
+    more: { methods: readonly AuthenticationMethod[]; stopStorage: () => Promise<void> },
+  ) {
     this.cluster = cluster
-    this.#stopStorage = stopStorage
+    this.#stopStorage = more.stopStorage
+    this.#methods = more.methods
   }
 
   /** So many brokers, each with an equal part of the shards. */
-  static async start(brokers = 1): Promise<MqttBench> {
+  static async start(
+    brokers = 1,
+    methods: readonly AuthenticationMethod[] = [],
+  ): Promise<MqttBench> {
     const storage = await openStorage('memory:', { logger: SILENT })
     const cluster = new CoreCluster(storage, SHARDS)
-    const bench = new MqttBench(cluster, () => storage.stop())
+    const bench = new MqttBench(cluster, { methods, stopStorage: () => storage.stop() })
     for (let i = 0; i < brokers; i++) await bench.#join(`b${i}`)
     await cluster.ownAll((shard) => `b${shard % brokers}`)
     return bench
@@ -112,6 +121,7 @@ export class MqttBench {
       },
       security: new Authenticator({
         resources: this.resources,
+        methods: this.#methods,
         anonymous: () => get('security.anonymous') as Anonymous,
       }),
       packetBytesMax: () => get('limits.packet-bytes') ?? 1 << 20,

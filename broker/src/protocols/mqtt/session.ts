@@ -108,6 +108,9 @@ export class MqttSession implements PacketSink {
   explains = false
   /** The largest packet that the client takes. */
   packetBytesMax = Number.MAX_SAFE_INTEGER
+  /** That CONNECT named. */
+  authenticationMethod: string | undefined
+  #answer: ((data: Buffer | undefined) => void) | undefined
   #state: State = { kind: 'waiting' }
 
   constructor(transport: Transport, services: SessionServices) {
@@ -135,10 +138,12 @@ export class MqttSession implements PacketSink {
   }
 
   publish(view: PublishView): void {
+    this.#requireConnected()
     if (this.#state.kind === 'connected') this.#state.connected.inbound.publish(view)
   }
 
   acknowledge(type: AckType, packetId: number, reasonCode: number): void {
+    this.#requireConnected()
     if (this.#state.kind !== 'connected') return
     const { inbound, outbound } = this.#state.connected
     if (type === PacketType.pubrel) inbound.release(packetId)
@@ -147,12 +152,41 @@ export class MqttSession implements PacketSink {
 
   packet(packet: Packet): void {
     if (this.#state.kind === 'closed') return
+    if (packet.kind !== 'auth' && packet.kind !== 'disconnect') this.#requireConnected()
     const handle = handlers[packet.kind] as
       | ((session: MqttSession, packet: Packet) => void)
       | undefined
     if (handle === undefined)
       throw violation('[MQTT-4.13.1-1]', `a client may not send ${packet.kind}`)
     handle(this, packet)
+  }
+
+  /** Until CONNACK a client may go on with its authentication, or leave. [MQTT-3.1.2-30] */
+  #requireConnected(): void {
+    if (this.#state.kind !== 'connecting') return
+    throw violation('[MQTT-3.1.2-30]', 'a packet that must not come before CONNACK')
+  }
+
+  /** The client owes an answer to its method of authentication. */
+  get isChallenged(): boolean {
+    return this.#answer !== undefined
+  }
+
+  /** Sends what the method of authentication asks; resolves with what the client answers, if it does. */
+  challenge(properties: Properties): Promise<Buffer | undefined> {
+    return new Promise((resolve) => {
+      if (this.#state.kind === 'closed') return
+      this.#answer = resolve
+      this.send({ kind: 'auth', reasonCode: ReasonCode.continueAuthentication, properties })
+      if (this.#state.kind === 'connecting') this.transport.setReading(true)
+    })
+  }
+
+  answered(data: Buffer | undefined): void {
+    const answer = this.#answer
+    this.#answer = undefined
+    if (this.#state.kind === 'connecting') this.transport.setReading(false)
+    answer?.(data)
   }
 
   beginConnecting(clientId: string): void {
@@ -173,6 +207,7 @@ export class MqttSession implements PacketSink {
   heard({ version, properties }: ConnectPacket): void {
     this.version = version
     this.explains = version === 5 && properties.requestProblemInformation !== false
+    this.authenticationMethod = properties.authenticationMethod
     this.packetBytesMax = properties.maximumPacketSize ?? Number.MAX_SAFE_INTEGER
   }
 

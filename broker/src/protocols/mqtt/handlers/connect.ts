@@ -59,8 +59,9 @@ function refusalOf(session: MqttSession, packet: ConnectPacket): Refused | undef
   if (Buffer.byteLength(clientId) > CLIENT_ID_BYTES_MAX) {
     return { reasonCode: clientIdentifierNotValid, reason: 'the client identifier is too long' }
   }
-  // No authentication method is offered. [MQTT-4.12.0-1]
-  if (properties.authenticationMethod !== undefined) {
+  // [MQTT-4.12.0-1]
+  const method = properties.authenticationMethod
+  if (method !== undefined && session.services.security.method(method) === undefined) {
     const reason = 'the authentication method is not known'
     return { reasonCode: badAuthenticationMethod, reason }
   }
@@ -81,7 +82,7 @@ async function connect(
   const expirySeconds = session.expiryOf(expiryOf(packet))
   const window = windowOf(packet)
   try {
-    const identity = await authenticate(session, packet, clientId)
+    const identity = await authenticate(session, packet)
     if (identity === undefined || session.state !== 'connecting') return
     const attached = await messaging.attach(
       {
@@ -105,7 +106,10 @@ async function connect(
       kind: 'connack',
       sessionPresent: attached.present,
       reasonCode: ReasonCode.success,
-      properties: packet.version === 5 ? offered(session, connected, keepAliveSeconds) : {},
+      properties:
+        packet.version === 5
+          ? { ...offered(session, connected, keepAliveSeconds), ...identity.proof }
+          : {},
     })
     attached.start()
     session.transport.setReading(true)
