@@ -4,6 +4,7 @@
  */
 import { type SettingName, type SettingValue, settingValue } from '@robust/proto'
 import { openStorage } from '@robust/storage-adapters'
+import type { IConnackPacket, IConnectPacket } from 'mqtt-packet'
 import { ResourceCache } from '../cluster/resource-cache.ts'
 import { policyOf } from '../mqtt.ts'
 import { MqttServer } from '../protocols/mqtt/server.ts'
@@ -14,6 +15,8 @@ import type { AuthenticationMethod } from '../security/enhanced.ts'
 import { CoreCluster } from './core-cluster.ts'
 import { RawClient } from './raw-client.ts'
 import { settle } from './virtual-clock.ts'
+
+export type Connected = RawClient & { readonly connack: IConnackPacket }
 
 export interface LogLine {
   readonly fields: { readonly errId?: string; readonly reason?: string }
@@ -37,6 +40,7 @@ export class MqttBench {
   readonly #methods: readonly AuthenticationMethod[]
   readonly #stopStorage: () => Promise<void>
   #version = 0
+  #names = 0
 
   private constructor(
     cluster: CoreCluster,
@@ -94,6 +98,21 @@ export class MqttBench {
     const client = await RawClient.open(this.ports[broker] as number)
     this.#clients.push(client)
     return client
+  }
+
+  /** A client that is connected, with `connack`; MQTT 5 unless the CONNECT says otherwise. */
+  async connected(
+    properties: NonNullable<IConnectPacket['properties']> = {},
+    more: Partial<IConnectPacket> = {},
+    broker = 0,
+  ): Promise<Connected> {
+    const client = await this.raw(broker)
+    const { protocolVersion = 5 } = more
+    const asked = protocolVersion === 5 ? { properties } : {}
+    const connack = await client.connect({ clientId: `c${this.#names++}`, ...asked, ...more })
+    const code = connack.reasonCode ?? connack.returnCode
+    if (code !== 0) throw new Error(`refused with ${code}`)
+    return Object.assign(client, { connack })
   }
 
   async advance(ms: number): Promise<void> {

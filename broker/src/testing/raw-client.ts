@@ -24,7 +24,7 @@ export class RawClient {
   readonly #chunks: Buffer[] = []
   readonly #waiting = new Set<() => void>()
   #parser: Parser
-  version = 5
+  #version = 5
   isClosed = false
 
   private constructor(socket: Socket) {
@@ -39,6 +39,16 @@ export class RawClient {
       this.isClosed = true
       this.#wake()
     })
+  }
+
+  get version(): number {
+    return this.#version
+  }
+
+  /** Before anything comes. */
+  set version(version: number) {
+    this.#version = version
+    this.#parser = this.#newParser()
   }
 
   static open(port: number): Promise<RawClient> {
@@ -77,7 +87,6 @@ export class RawClient {
       ...more,
     }
     this.version = connect.protocolVersion ?? 5
-    this.#parser = this.#newParser()
     this.send(connect)
     return this.next('connack')
   }
@@ -128,7 +137,7 @@ export class RawClient {
   }
 
   #newParser(): Parser {
-    const made = parser({ protocolVersion: this.version })
+    const made = parser({ protocolVersion: this.#version })
     made.on('packet', (packet: Packet) => {
       this.inbox.push(packet)
       this.#wake()

@@ -27,6 +27,8 @@ export interface InboundOptions {
   readonly policy: () => MqttPolicy
   /** Reasons are told in words too. */
   readonly explains: boolean
+  /** The largest packet that the client takes. */
+  readonly packetBytesMax: number
   readonly nowMs: () => number
   readonly nextToken: () => string
   readonly pauseReading: (paused: boolean) => void
@@ -291,12 +293,16 @@ export class Inbound {
       this.#options.outbox.word(type << 4, 2, packetId)
       return
     }
-    const { version, explains, outbox } = this.#options
+    const { version, explains, packetBytesMax, outbox } = this.#options
     const reasonString = explains ? REASONS[reasonCode] : undefined
-    const bytes =
-      version === 5 && reasonString !== undefined
-        ? encode({ kind: KINDS[type], packetId, reasonCode, properties: { reasonString } }, version)
-        : encodeAck({ type, packetId, reasonCode }, version)
+    const short = encodeAck({ type, packetId, reasonCode }, version)
+    const properties = reasonString === undefined ? {} : { reasonString }
+    const long =
+      version === 5
+        ? encode({ kind: KINDS[type], packetId, reasonCode, properties }, version)
+        : short
+    // [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.7.2-2]
+    const bytes = long.length <= packetBytesMax ? long : short
     outbox.slice(bytes, 0, bytes.length)
   }
 }

@@ -12,12 +12,7 @@ beforeAll(async () => {
 afterEach(() => bench.reset())
 afterAll(() => bench.stop())
 
-async function connected(properties: object = {}, more: object = {}) {
-  const client = await bench.raw()
-  const connack = await client.connect({ properties, ...more })
-  expect(connack.reasonCode).toBe(0)
-  return Object.assign(client, { connack })
-}
+const connected = (...args: Parameters<MqttBench['connected']>) => bench.connected(...args)
 
 describe('topic aliases towards a client', () => {
   test('are used within its maximum, first with the topic and then without [MQTT-3.1.2-26] [MQTT-3.3.2-8]', async () => {
@@ -206,6 +201,27 @@ describe('maximum packet size', () => {
 })
 
 describe('reasons in words', () => {
+  test('leaves reasons of acknowledgements out where the client takes no packet as large', async () => {
+    bench.put('user', 'u', { tags: [], credentials: {} })
+    bench.set('security.anonymous', 'always')
+    const client = await connected({ maximumPacketSize: 30 }, { clientId: 'tiny' })
+    const suback = await client.subscribe('secret')
+    expect(suback.granted).toEqual([ReasonCode.notAuthorized])
+    for (const [qos, answer] of [
+      [1, 'puback'],
+      [2, 'pubrec'],
+    ] as const) {
+      client.publish('secret', 'x', { qos, messageId: 9 })
+      const { reasonCode, properties } = await client.next(answer)
+      expect({ reasonCode, words: properties?.reasonString }).toEqual({
+        reasonCode: ReasonCode.notAuthorized,
+        words: undefined,
+      })
+    }
+    client.send({ cmd: 'pubrel', messageId: 3, reasonCode: 0 })
+    expect((await client.next('pubcomp')).reasonCode).toBe(ReasonCode.packetIdentifierNotFound)
+  })
+
   test('come with a DISCONNECT unless the client wants none', async () => {
     const asks = await connected()
     asks.sendBytes([0xf0, 0])

@@ -281,7 +281,10 @@ export class MqttSession implements PacketSink {
       'closing a connection that broke the protocol',
     )
     if (this.#state.kind === 'waiting' || this.#state.kind === 'connecting') {
-      this.refuse(reasonCode, { reason })
+      // Before MQTT 5 there is no return code for a CONNECT that breaks the rules. [MQTT 3.1.1 MQTT-3.1.4-1]
+      const canSay = this.version === 5 || reasonCode === ReasonCode.unsupportedProtocolVersion
+      if (canSay) this.refuse(reasonCode, { reason })
+      else this.#end(Promise.resolve())
     } else this.close({ reasonCode, reason, publishWill: true })
   }
 

@@ -14,12 +14,7 @@ afterAll(() => bench.stop())
 
 const nextName = (): string => `client-${names++}`
 
-async function connected(properties: object = {}, more: object = {}, broker = 0) {
-  const client = await bench.raw(broker)
-  const connack = await client.connect({ clientId: nextName(), properties, ...more })
-  expect(connack.reasonCode ?? connack.returnCode).toBe(0)
-  return Object.assign(client, { connack })
-}
+const connected = (...args: Parameters<MqttBench['connected']>) => bench.connected(...args)
 
 const willOf = (topic: string, properties: object = {}) => ({
   will: { topic, payload: Buffer.from('gone'), qos: 1 as const, retain: false, properties },
@@ -248,6 +243,18 @@ describe('MQTT 3.1', () => {
     nameless.sendBytes('100e0006', Buffer.from('MQIsdp'), '030200000000')
     await nameless.closed()
     expect(nameless.bytes.toString('hex')).toBe('20020002')
+  })
+
+  test('is told of no session, and of a refused filter as in 3.1.1', async () => {
+    bench.put('user', 'u', { tags: [], credentials: {} })
+    bench.put('permission', 'r', { user: '*', action: 'all', pattern: 'may', allow: true })
+    bench.set('security.anonymous', 'always')
+    for (let i = 0; i < 2; i++) {
+      const client = await connected({}, { ...old, clientId: 'old-session', clean: false })
+      expect(client.bytes.toString('hex')).toBe('20020000')
+      const suback = await client.subscribe(i === 0 ? 'may' : 'may/not', 1)
+      expect(suback.granted).toEqual([i === 0 ? 1 : 0x80])
+    }
   })
 
   test('speaks with clients of the others, and repeats with DUP', async () => {

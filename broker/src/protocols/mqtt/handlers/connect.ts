@@ -161,6 +161,7 @@ function assemble(
     access: identity.access,
     policy,
     explains: session.explains,
+    packetBytesMax: session.packetBytesMax,
     nowMs: () => clock.wallMs(),
     nextToken,
     pauseReading: (paused) => transport.setReading(!paused),
