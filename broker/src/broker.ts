@@ -28,14 +28,13 @@ import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
+import { composeMqtt, mqttPorts } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
-import { type MqttEntrances, MqttServer } from './protocols/mqtt/server.ts'
 import { Admission } from './protocols/shared/admission.ts'
 import { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
-import { type Anonymous, Authenticator } from './security/authenticator.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -99,22 +98,9 @@ function assemble(parts: Parts): Node {
   const { config, nodeId, storage, log } = parts
   const cluster = assembleCluster(parts)
   const { metadata, placement, mesh, shards, messaging, runtime, settings } = cluster
-  const { protocols, admission, mover } = cluster
+  const { protocols, mover } = cluster
   const mqttLog = log.child({ protocol: 'mqtt' })
-  protocols.push(
-    new MqttServer({
-      entrances: entrancesOf(config),
-      security: new Authenticator({
-        resources: metadata.resources,
-        anonymous: () => settings.get('security.anonymous') as Anonymous,
-      }),
-      packetBytesMax: () => settings.get('limits.packet-bytes') ?? config.packetBytesMax,
-      admission,
-      messaging,
-      clock: systemClock,
-      log: mqttLog,
-    }),
-  )
+  protocols.push(composeMqtt({ ...cluster, config, log: mqttLog }))
   settings.follow('log.level', (level) => {
     // A child has a level of its own from its beginning on.
     for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
@@ -399,16 +385,6 @@ async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
     webSocketTlsPort: await chosen(config.webSocketTlsPort),
     grpcPort: await chosen(config.grpcPort),
   }
-}
-
-function mqttPorts(config: BrokerConfig): MqttEntrances['ports'] {
-  const { mqttPort, mqttTlsPort, webSocketPort, webSocketTlsPort } = config
-  return { mqtt: mqttPort, mqtts: mqttTlsPort, ws: webSocketPort, wss: webSocketTlsPort }
-}
-
-function entrancesOf(config: BrokerConfig): MqttEntrances {
-  const { host, tls, proxied, mqttSocket: unixSocket } = config
-  return { host, ports: mqttPorts(config), unixSocket, tls, proxied }
 }
 
 function freePort(host: string): Promise<number> {

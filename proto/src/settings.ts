@@ -4,32 +4,10 @@
  * process's own flag, or no limit, holds until the setting is set.
  */
 
-interface Common {
-  readonly description: string
-  /** Who obeys it. */
-  readonly role: 'placement' | 'broker' | 'both'
-  readonly unit?: string
-}
+import { MQTT_SETTINGS } from './mqtt-settings.ts'
+import { integer, type SettingSchema } from './setting-schema.ts'
 
-interface IntegerSetting extends Common {
-  readonly type: 'integer'
-  readonly min: number
-  readonly max: number
-  readonly default: number | null
-}
-
-interface BooleanSetting extends Common {
-  readonly type: 'boolean'
-  readonly default: boolean
-}
-
-interface ChoiceSetting extends Common {
-  readonly type: 'choice'
-  readonly choices: readonly string[]
-  readonly default: string | null
-}
-
-export type SettingSchema = IntegerSetting | BooleanSetting | ChoiceSetting
+export type { SettingSchema }
 
 const DAY_SECONDS = 86_400
 const GIBIBYTE = 1024 ** 3
@@ -62,6 +40,7 @@ export const SETTINGS = {
     role: 'both',
     description: 'what brokers and Placement Center nodes log; unset: --log-level',
   },
+  ...MQTT_SETTINGS,
   'overload.after-ms': integer('placement', [0, 3_600_000, 10_000], {
     unit: 'ms',
     description: 'how long a threshold must be passed, and afterwards not, before anything is done',
@@ -176,7 +155,7 @@ export type SettingValue<N extends SettingName> = (typeof SETTINGS)[N] extends {
   readonly type: 'boolean'
 }
   ? boolean
-  : (typeof SETTINGS)[N] extends { readonly type: 'choice' }
+  : (typeof SETTINGS)[N] extends { readonly type: 'choice' | 'text' }
     ? string | null
     : null extends (typeof SETTINGS)[N]['default']
       ? number | null
@@ -203,6 +182,11 @@ export function refusalBySchema(
     case 'choice': {
       const isChoice = typeof value === 'string' && schema.choices.includes(value)
       return isChoice ? undefined : `${name} is one of ${schema.choices.join(', ')}`
+    }
+    case 'text': {
+      const isText =
+        typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= schema.bytesMax
+      return isText ? undefined : `${name} is a text of up to ${schema.bytesMax} bytes`
     }
     case 'integer': {
       const { min, max } = schema
@@ -235,12 +219,4 @@ function parse(json: string): unknown {
   } catch {
     return undefined
   }
-}
-
-function integer<D extends number | null>(
-  role: Common['role'],
-  [min, max, fallback]: readonly [number, number, D],
-  about: { readonly unit: string; readonly description: string },
-) {
-  return { type: 'integer', min, max, default: fallback, role, ...about } as const
 }

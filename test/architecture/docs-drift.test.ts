@@ -69,6 +69,7 @@ describe('docs/settings.md', () => {
 
 function valuesOf(schema: SettingSchema): string {
   if (schema.type === 'integer') return `${schema.min} to ${schema.max}`
+  if (schema.type === 'text') return `up to ${schema.bytesMax} bytes`
   return schema.type === 'boolean' ? 'true, false' : schema.choices.join(', ')
 }
 

@@ -29,6 +29,15 @@ export class BrokerSettings implements Settings {
     })
   }
 
+  /** What is read from them, read again when any of them changes. For hot paths. */
+  live<T>(read: (settings: Settings) => T): () => T {
+    let known = read(this)
+    this.#resources.observe(KIND, () => {
+      known = read(this)
+    })
+    return () => known
+  }
+
   /** Those that are for brokers, as JSON. */
   describe(): Record<string, string> {
     const names = Object.keys(SETTINGS).filter(isSettingName)

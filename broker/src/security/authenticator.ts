@@ -5,7 +5,9 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { KnownResource, Resources } from '../core/ports/resources.ts'
 import { Access, type Rule } from './access.ts'
+import type { AuthenticationMethod } from './enhanced.ts'
 import { isPassword } from './password-hash.ts'
+import { parseScramVerifier, ScramMethod, type ScramVerifier } from './scram.ts'
 
 export type Anonymous = 'loopback' | 'always' | 'never'
 
@@ -26,6 +28,8 @@ export type Authenticated =
 export interface AuthenticatorOptions {
   readonly resources: Resources
   readonly anonymous: () => Anonymous
+  /** Besides SCRAM-SHA-256. */
+  readonly methods?: readonly AuthenticationMethod[]
 }
 
 /** The user that a client without a name is, once there are users. */
@@ -34,6 +38,7 @@ export const ANONYMOUS = 'anonymous'
 interface User {
   readonly version: number
   readonly password: string | undefined
+  readonly scram: ScramVerifier | undefined
   readonly isAdmin: boolean
   readonly disabled: boolean
 }
@@ -55,9 +60,12 @@ export class Authenticator {
   readonly #revoked = new Set<(user: string) => void>()
   readonly #changed = new Set<() => void>()
 
+  readonly #methods = new Map<string, AuthenticationMethod>()
+
   constructor(options: AuthenticatorOptions) {
     this.#options = options
-    const { resources } = options
+    const { resources, methods = [] } = options
+    for (const method of [this.#scram(), ...methods]) this.#methods.set(method.name, method)
     for (const resource of resources.list('user')) this.#users.set(resource.name, userOf(resource))
     resources.observe('user', ({ name }, now) => this.#userChanged(name, now))
     this.#readRules()
@@ -77,11 +85,31 @@ export class Authenticator {
     this.#revoked.add(listener)
   }
 
+  /** Undefined: there is none of that name. */
+  method(name: string): AuthenticationMethod | undefined {
+    return this.#methods.get(name)
+  }
+
+  #scram(): AuthenticationMethod {
+    return new ScramMethod({
+      verifierOf: (name) => {
+        const user = this.#users.get(name)
+        return user?.disabled === false ? user.scram : undefined
+      },
+      accessOf: (name, clientId) => this.#accessOf(name, clientId),
+    })
+  }
+
+  #accessOf(name: string, clientId: string): Access | undefined {
+    const isAdmin = this.#users.get(name)?.isAdmin === true
+    return isAdmin ? undefined : new Access(name, clientId, (user) => this.#rulesOf(user))
+  }
+
   async authenticate(credentials: Credentials): Promise<Authenticated> {
     const { username, password, certificateName, clientId } = credentials
     if (username === undefined && certificateName !== undefined) {
       const user = this.#users.get(certificateName)
-      if (user !== undefined && !user.disabled) return this.#in(certificateName, user, clientId)
+      if (user !== undefined && !user.disabled) return this.#in(certificateName, clientId)
     }
     if (this.#users.size === 0) {
       return this.#letsAnonymous(credentials)
@@ -96,7 +124,7 @@ export class Authenticator {
     }
     const given = Buffer.from(password).toString('utf8')
     if (!(await this.#isRight(username, given, known))) return { kind: 'bad-credentials' }
-    return this.#in(username, user, clientId)
+    return this.#in(username, clientId)
   }
 
   #letsAnonymous({ remoteAddress }: Credentials): boolean {
@@ -111,9 +139,8 @@ export class Authenticator {
     return { kind: 'in', user: ANONYMOUS, access }
   }
 
-  #in(name: string, { isAdmin }: User, clientId: string): Authenticated {
-    const access = isAdmin ? undefined : new Access(name, clientId, (user) => this.#rulesOf(user))
-    return { kind: 'in', user: name, access }
+  #in(name: string, clientId: string): Authenticated {
+    return { kind: 'in', user: name, access: this.#accessOf(name, clientId) }
   }
 
   async #isRight(name: string, password: string, stored: string): Promise<boolean> {
@@ -173,10 +200,11 @@ export class Authenticator {
 
 function userOf({ version, value }: KnownResource): User {
   const { credentials, tags, disabled } = parse(value)
-  const password = (credentials as Record<string, unknown> | undefined)?.['password']
+  const { password, scram } = (credentials ?? {}) as Record<string, unknown>
   return {
     version,
     password: typeof password === 'string' ? password : undefined,
+    scram: typeof scram === 'string' ? parseScramVerifier(scram) : undefined,
     isAdmin: Array.isArray(tags) && tags.includes('admin'),
     disabled: disabled === true,
   }

@@ -47,3 +47,12 @@ export class VirtualClock implements Clock {
 export async function settle(): Promise<void> {
   for (let i = 0; i < 5; i++) await new Promise((resolve) => setImmediate(resolve))
 }
+
+/** For what real sockets bring about: looks again until it holds. Rejects after a long time. */
+export async function eventually(holds: () => boolean): Promise<void> {
+  const end = performance.now() + 15_000
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`in vain: ${holds}`)
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}

@@ -224,6 +224,7 @@ function settingName(asked: string): SettingName {
 function rangeOf(schema: SettingSchema): string {
   if (schema.type === 'boolean') return 'true or false'
   if (schema.type === 'choice') return schema.choices.join(', ')
+  if (schema.type === 'text') return `up to ${schema.bytesMax} bytes`
   return `a whole number from ${schema.min} to ${schema.max}, in ${schema.unit ?? 'units'}`
 }
 

@@ -121,8 +121,8 @@ async function credentialsOf({ password }: UserOptions): Promise<object> {
   if (password === false) return {}
   const given = password ?? (await readPassword())
   if (given === '') throw usageError('the password is empty')
-  const { hashPassword } = await import('@robust/broker')
-  return { password: await hashPassword(given) }
+  const { hashPassword, scramVerifier } = await import('@robust/broker')
+  return { password: await hashPassword(given), scram: await scramVerifier(given) }
 }
 
 async function readPassword(): Promise<string> {

@@ -250,7 +250,8 @@ export class Inbox {
       this.#next++
       const redelivered = offset < this.#sent
       if (!redelivered) this.#sent = this.#next
-      if (this.#expired(entry.message)) {
+      // What was begun is brought to its end: the client may hold the packet id. [MQTT-3.3.2-5]
+      if (!redelivered && this.#expired(entry.message)) {
         this.#done.add(offset)
         this.#scheduleFlush()
         continue

@@ -33,6 +33,7 @@ import {
   EXPIRES_NEVER,
   encodeSession,
   newSession,
+  publishedNow,
   type Session,
   type Will,
 } from './session.ts'
@@ -374,7 +375,7 @@ export class SessionShard {
     if (will === undefined) return
     session.will = undefined
     try {
-      await this.#options.publish({ ...will.message, timestampMs: this.#options.clock.wallMs() })
+      await this.#options.publish(publishedNow(will.message, this.#options.clock.wallMs()))
       if (this.#sessions.get(session.name) === session) await this.#store(session)
     } catch (error) {
       this.#options.onError(error instanceof Error ? error : new Error(String(error)))

@@ -38,6 +38,13 @@ export interface Session {
   timer: Timer | undefined
 }
 
+/** Its time to live counts from its publication, however long its client was connected. */
+export function publishedNow(message: Message, nowMs: number): Message {
+  const { timestampMs, expiresAtMs } = message
+  const expires = expiresAtMs === 0 ? 0 : nowMs + expiresAtMs - timestampMs
+  return { ...message, timestampMs: nowMs, expiresAtMs: expires }
+}
+
 export function newSession(name: string): Session {
   return {
     name,

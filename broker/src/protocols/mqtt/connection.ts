@@ -1,10 +1,10 @@
 /** The only file of MQTT that touches a socket: bytes in, back-pressure, bytes out, keep-alive, close. */
 import type { Duplex } from 'node:stream'
-import type { Peer } from '../shared/listener.ts'
 import { Outbox } from '../shared/outbox.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import { PacketReader } from './codec/packet-reader.ts'
 import { CONNECT_TIMEOUT_MS, LINGER_MS } from './limits.ts'
+import type { MqttPeer } from './listeners.ts'
 import { ReasonCode } from './packets.ts'
 import { MqttSession, type SessionServices, type Transport } from './session.ts'
 
@@ -20,7 +20,7 @@ const HTTP_GET = 0x47
 
 export class MqttConnection implements Transport {
   readonly outbox: Outbox
-  readonly peer: Peer
+  readonly peer: MqttPeer
   readonly remote: string
   readonly packetBytesMax: number
   readonly session: MqttSession
@@ -38,7 +38,7 @@ export class MqttConnection implements Transport {
   #closed = false
   #linger: NodeJS.Timeout | undefined
 
-  constructor(peer: Peer, options: ConnectionOptions) {
+  constructor(peer: MqttPeer, options: ConnectionOptions) {
     const { stream: socket } = peer
     const { services } = options
     this.#socket = socket
@@ -93,14 +93,15 @@ export class MqttConnection implements Transport {
 
   /** Called about every second. */
   checkKeepAlive(nowMs: number): void {
-    if (this.#active) {
+    // Before it is connected a client has so long in all: bytes that dribble in win it no time.
+    if (this.#active && this.session.state === 'connected') {
       this.#active = false
       this.#activeAtMs = nowMs
       return
     }
     if (this.#keepAliveMs === 0 || nowMs - this.#activeAtMs <= this.#keepAliveMs) return
     // Nothing is read while the broker holds the client back, so its silence says nothing.
-    if (this.session.state === 'connecting' || this.#reader.paused || this.#resting) return
+    if (this.#reader.paused || this.#resting) return
     const reasonCode = ReasonCode.keepAliveTimeout
     this.session.close({ reasonCode, reason: 'keep-alive timed out', publishWill: true })
   }

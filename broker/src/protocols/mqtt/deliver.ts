@@ -8,6 +8,7 @@ import type { Outbox } from '../shared/outbox.ts'
 import { publishFrame } from './codec/encode.ts'
 import { decodePublishProperties } from './codec/properties.ts'
 import { asBuffer, outgoingProperties, PublishedMessage } from './mapping.ts'
+import type { OutgoingAliases } from './outgoing-aliases.ts'
 import type { ProtocolVersion } from './packets.ts'
 
 export interface DeliveryOptions {
@@ -21,16 +22,24 @@ export interface DeliveryOptions {
   readonly nowMs: number
   /** The largest packet that the client takes. */
   readonly packetBytesMax: number
+  /** Undefined: the client takes none. */
+  readonly aliases?: OutgoingAliases | undefined
 }
 
 const PUBLISH = 0x30
 const SUBSCRIPTION_IDENTIFIER = 0x0b
+const TOPIC_ALIAS = 0x23
+const TOPIC_ALIAS_BYTES = 3
 
 /** False: the packet is larger than the client takes, and nothing was queued. [MQTT-3.1.2-24] */
 export function writeMessage(outbox: Outbox, message: Message, options: DeliveryOptions): boolean {
   const { guarantee, version, identifiers } = options
   const layout5 = version === 5
   const header = PUBLISH | (options.duplicate ? 8 : 0) | (guarantee << 1) | (options.retain ? 1 : 0)
+  const { aliases } = options
+  if (aliases !== undefined && message.address.length > TOPIC_ALIAS_BYTES) {
+    return writeAliased(outbox, message, { ...options, aliases, header })
+  }
   if (
     message instanceof PublishedMessage &&
     message.verbatim &&
@@ -52,6 +61,25 @@ export function writeMessage(outbox: Outbox, message: Message, options: Delivery
     const frame = { bytes, start: 0, end: bytes.length, packetIdAt }
     copyFrame(outbox, frame, { header, packetId: options.packetId })
   }
+  return true
+}
+
+/** A client that takes aliases shares no encoding. [MQTT-3.1.2-26] */
+function writeAliased(
+  outbox: Outbox,
+  message: Message,
+  options: DeliveryOptions & { readonly aliases: OutgoingAliases; readonly header: number },
+): boolean {
+  const { aliases, header, packetBytesMax } = options
+  const { address } = message
+  const known = aliases.get(address)
+  const alias = known === 0 ? aliases.free : known
+  const { bytes } = encode(message, { ...options, alias, topic: known === 0 ? address : '' })
+  if (bytes.length > packetBytesMax) return false
+  // Only what the client is sent does it know.
+  if (known === 0 && alias !== 0) aliases.set(address)
+  bytes[0] = header
+  outbox.slice(bytes, 0, bytes.length)
   return true
 }
 
@@ -103,10 +131,13 @@ function encoded(message: Message, options: DeliveryOptions): Encoded {
   return frame
 }
 
-function encode(message: Message, options: DeliveryOptions): Encoded {
-  const { version, guarantee, identifiers, nowMs } = options
+function encode(
+  message: Message,
+  options: DeliveryOptions & { readonly topic?: string; readonly alias?: number },
+): Encoded {
+  const { version, guarantee, identifiers, nowMs, topic = message.address, alias = 0 } = options
   const head = {
-    topic: message.address,
+    topic,
     qos: guarantee,
     retain: false,
     dup: false,
@@ -116,12 +147,17 @@ function encode(message: Message, options: DeliveryOptions): Encoded {
   const payload = asBuffer(message.payload)
   if (version !== 5) return publishFrame(head, payload)
   const content = outgoingProperties(message, nowMs, decodeContent)
-  const properties = identifiers.length === 0 ? content : withIdentifiers(content, identifiers)
+  const named = identifiers.length === 0 ? content : withIdentifiers(content, identifiers)
+  const properties = alias === 0 ? named : withAlias(named, alias)
   return publishFrame({ ...head, properties }, payload)
 }
 
 function decodeContent(bytes: Buffer): ReturnType<typeof decodePublishProperties> {
   return decodePublishProperties({ bytes, propertiesStart: 0, propertiesEnd: bytes.length })
+}
+
+function withAlias(content: Buffer, alias: number): Buffer {
+  return Buffer.concat([content, Buffer.of(TOPIC_ALIAS, alias >> 8, alias & 0xff)])
 }
 
 function withIdentifiers(content: Buffer, identifiers: readonly number[]): Buffer {

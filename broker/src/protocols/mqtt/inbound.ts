@@ -3,17 +3,19 @@
  * Exactly once: a packet id is noted (durably, if the session outlives its connection) before its message
  * is routed, and forgotten when the client releases it. [MQTT-4.3.3]
  */
+import { isUtf8 } from 'node:buffer'
 import type { AttachedSession } from '../../core/attached-session.ts'
 import type { Message, PublishOutcome, Receipt } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Access } from '../../security/access.ts'
 import type { Outbox } from '../shared/outbox.ts'
-import { encodeAck } from './codec/encode.ts'
+import { encode, encodeAck } from './codec/encode.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import type { PublishView } from './codec/packet-reader.ts'
 import { RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
 import { PublishedMessage, topicOf } from './mapping.ts'
 import { PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
+import type { MqttPolicy } from './policy.ts'
 
 export interface InboundOptions {
   readonly session: AttachedSession
@@ -22,6 +24,11 @@ export interface InboundOptions {
   readonly version: ProtocolVersion
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
+  readonly policy: () => MqttPolicy
+  /** Reasons are told in words too. */
+  readonly explains: boolean
+  /** The largest packet that the client takes. */
+  readonly packetBytesMax: number
   readonly nowMs: () => number
   readonly nextToken: () => string
   readonly pauseReading: (paused: boolean) => void
@@ -71,6 +78,8 @@ export class Inbound {
   readonly #aliases = new Map<number, string>()
   /** Exactly-once messages whose packet ids are being noted, in order. */
   readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
+  /** Taken on this connection and not completed: what counts against the receive maximum. */
+  #underWay = 0
   #paused = false
   #spare: Owed | undefined
   /** For messages that nothing is owed for. */
@@ -95,9 +104,13 @@ export class Inbound {
     const { messaging, session, nowMs, version } = this.#options
     this.messages++
     const address = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
-    const { access } = this.#options
+    const { access, policy } = this.#options
     if (access !== undefined && !access.mayPublish(address)) {
-      this.#deny(view)
+      this.#deny(view, ReasonCode.notAuthorized)
+      return
+    }
+    if (view.isTextPayload && policy().checksPayloadFormat && !isText(view)) {
+      this.#refusePayload(view)
       return
     }
     if (view.qos === 2) {
@@ -146,13 +159,27 @@ export class Inbound {
     this.#options.rest(ms)
   }
 
+  #refusePayload(view: PublishView): void {
+    if (view.qos === 0) {
+      const message = 'the payload is not the UTF-8 that it is said to be'
+      const { payloadFormatInvalid } = ReasonCode
+      throw new MqttError(payloadFormatInvalid, '[MQTT 5.0 section 3.3.2.3.2]', message)
+    }
+    this.#deny(view, ReasonCode.payloadFormatInvalid)
+  }
+
   /** Before MQTT 5 there is no way to say no: it is acknowledged, and goes nowhere. [MQTT-3.3.5-2] */
-  #deny({ qos, packetId }: PublishView): void {
+  #deny({ qos, packetId }: PublishView, reasonCode: number): void {
     this.denied++
     if (qos === 0) return
+    if (qos === 2 && this.#incoming.has(packetId)) {
+      // It was taken when it came first.
+      this.#acknowledge(PacketType.pubrec, packetId, ReasonCode.success)
+      return
+    }
     const owed = new Owed(this, qos === 1 ? PacketType.puback : PacketType.pubrec)
     owed.packetId = packetId
-    owed.reasonCode = ReasonCode.notAuthorized
+    owed.reasonCode = reasonCode
     this.#owe(owed)
     this.drain()
   }
@@ -161,6 +188,7 @@ export class Inbound {
   release(packetId: number): void {
     const { session, version, onFailure } = this.#options
     const known = this.#incoming.delete(packetId)
+    if (known) this.#completed()
     const reasonCode =
       known || version < 5 ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
     if (!known || !session.durable) {
@@ -179,11 +207,12 @@ export class Inbound {
       const next = owed[this.#owedHead] as Owed
       if (next.reasonCode < 0) break
       this.#owedHead++
-      if (next.type === PacketType.pubrec) {
-        if (next.reasonCode === ReasonCode.success) {
-          const incoming = this.#incoming.get(next.packetId)
-          if (incoming !== undefined) incoming.received = true
-        } else this.#incoming.delete(next.packetId)
+      if (next.type === PacketType.pubrec && next.reasonCode === ReasonCode.success) {
+        const incoming = this.#incoming.get(next.packetId)
+        if (incoming !== undefined) incoming.received = true
+      } else {
+        if (next.type === PacketType.pubrec) this.#incoming.delete(next.packetId)
+        this.#completed()
       }
       this.#acknowledge(next.type, next.packetId, next.reasonCode)
     }
@@ -203,14 +232,19 @@ export class Inbound {
 
   #owe(owed: Owed): void {
     this.#owed.push(owed)
-    if (this.#waiting <= RECEIVE_MAXIMUM) return
-    if (this.#options.version === 5) {
+    this.#underWay++
+    if (this.#options.version === 5 && this.#underWay > RECEIVE_MAXIMUM) {
       const message = 'more messages are under way than the receive maximum allows'
       throw new MqttError(ReasonCode.receiveMaximumExceeded, '[MQTT-3.3.4-9]', message)
     }
-    if (this.#paused) return
+    if (this.#paused || this.#waiting <= RECEIVE_MAXIMUM) return
     this.#paused = true
     this.#options.pauseReading(true)
+  }
+
+  /** What an earlier connection began is completed here too, without having been counted. */
+  #completed(): void {
+    if (this.#underWay > 0) this.#underWay--
   }
 
   #exactlyOnce(view: PublishView, address: string): void {
@@ -282,7 +316,28 @@ export class Inbound {
       this.#options.outbox.word(type << 4, 2, packetId)
       return
     }
-    const bytes = encodeAck({ type, packetId, reasonCode }, this.#options.version)
-    this.#options.outbox.slice(bytes, 0, bytes.length)
+    const { version, explains, packetBytesMax, outbox } = this.#options
+    const reasonString = explains ? REASONS[reasonCode] : undefined
+    const short = encodeAck({ type, packetId, reasonCode }, version)
+    const properties = reasonString === undefined ? {} : { reasonString }
+    const long =
+      version === 5
+        ? encode({ kind: KINDS[type], packetId, reasonCode, properties }, version)
+        : short
+    // [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.7.2-2]
+    const bytes = long.length <= packetBytesMax ? long : short
+    outbox.slice(bytes, 0, bytes.length)
   }
+}
+
+const KINDS = { 4: 'puback', 5: 'pubrec', 7: 'pubcomp' } as const
+
+const REASONS: Readonly<Record<number, string>> = {
+  [ReasonCode.notAuthorized]: 'the client may not publish to this topic',
+  [ReasonCode.payloadFormatInvalid]: 'the payload is not the UTF-8 that it is said to be',
+  [ReasonCode.packetIdentifierNotFound]: 'no exactly-once message has this packet identifier',
+}
+
+function isText({ bytes, payloadStart, end }: PublishView): boolean {
+  return isUtf8(bytes.subarray(payloadStart, end))
 }

@@ -12,6 +12,9 @@ export const WINDOW_MAX = 16_384
 /** Topic aliases that a publisher may set. */
 export const TOPIC_ALIAS_MAXIMUM = 64
 
+/** Topic aliases that a subscriber is told, however many it takes. */
+export const OUTGOING_ALIASES_MAX = 256
+
 /** Bytes that a client's socket may be behind before at-most-once messages to it are dropped. */
 export const SOCKET_BYTES_HIGH = 8 * 1024 * 1024
 

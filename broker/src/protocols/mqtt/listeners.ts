@@ -10,6 +10,11 @@ import { WebSocketUpgrade } from '../shared/websocket.ts'
 
 export type MqttListenerName = 'mqtt' | 'mqtts' | 'ws' | 'wss'
 
+/** A client, and which listener it came by: it can be sent to the same one of another broker. */
+export interface MqttPeer extends Peer {
+  readonly entrance: MqttListenerName
+}
+
 export interface MqttListenersOptions {
   readonly host: string
   /** Undefined: not offered. 0 takes a free port. */
@@ -22,7 +27,7 @@ export interface MqttListenersOptions {
   readonly messageBytesMax: number
   readonly log: ProtocolLog
   /** `onHttp` is there where the client may turn out to speak WebSocket. */
-  readonly onPeer: (peer: Peer, onHttp: ((begun: Buffer) => void) | undefined) => void
+  readonly onPeer: (peer: MqttPeer, onHttp: ((begun: Buffer) => void) | undefined) => void
 }
 
 const NAMES: readonly MqttListenerName[] = ['mqtt', 'mqtts', 'ws', 'wss']
@@ -31,7 +36,7 @@ export class MqttListeners {
   readonly #options: MqttListenersOptions
   readonly #upgrade: WebSocketUpgrade
   /** Of WebSocket clients, by the connection that carries them. */
-  readonly #carriers = new WeakMap<object, Peer>()
+  readonly #carriers = new WeakMap<object, MqttPeer>()
   readonly #listeners: Listener[] = []
 
   constructor(options: MqttListenersOptions) {
@@ -101,7 +106,8 @@ export class MqttListeners {
     return listener
   }
 
-  #arrived(name: MqttListenerName, peer: Peer): void {
+  #arrived(name: MqttListenerName, arrived: Peer): void {
+    const peer = { ...arrived, entrance: name }
     this.#carriers.set(peer.stream, peer)
     if (name === 'ws' || name === 'wss') this.#upgrade.accept(peer.stream)
     else this.#options.onPeer(peer, (begun) => this.#upgrade.accept(peer.stream, begun))

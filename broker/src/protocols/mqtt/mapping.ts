@@ -116,12 +116,20 @@ export function toWill(
       dialect: DIALECT,
       properties: encodeProperties(properties),
       timestampMs: nowMs,
-      // Counted from the publication, which is later; the session's owner stamps the message then.
-      expiresAtMs: expiry === undefined ? 0 : nowMs + (expiry + willDelayInterval) * 1000,
+      // The session's owner moves both to the time of the publication.
+      expiresAtMs: expiry === undefined ? 0 : nowMs + expiry * 1000,
       publisher,
       token: '',
     },
   }
+}
+
+/** The levels of a template that stand for names. */
+export function filledIn(template: string, names: Readonly<Record<string, string>>): string {
+  return template
+    .split('/')
+    .map((level) => names[level] ?? level)
+    .join('/')
 }
 
 /** MQTT 5 properties of a message that goes to a client now: the rest of its time to live is told. */

@@ -19,6 +19,7 @@ import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
 import { SOCKET_BYTES_HIGH, WAITING_BYTES_MAX } from './limits.ts'
 import { FlightState, LiveFlights } from './live-flights.ts'
+import { OutgoingAliases } from './outgoing-aliases.ts'
 import { type AckType, PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
 
 export interface OutboundOptions {
@@ -27,6 +28,8 @@ export interface OutboundOptions {
   /** Messages under way that the client allows. */
   readonly window: number
   readonly packetBytesMax: number
+  /** Topic aliases that the client takes; 0 none. */
+  readonly aliasesMax: number
   readonly nowMs: () => number
   /** Live messages wait for this client beyond all bounds. */
   readonly onOverflow: () => void
@@ -57,13 +60,16 @@ export class Outbound {
   readonly #live = new LiveFlights()
   readonly #waiting: Waiting[] = []
   #waitingBytes = 0
+  readonly #aliases: OutgoingAliases | undefined
   #session: AttachedSession | undefined
   messages = 0
-  /** At-most-once messages that the client was too slow for, and messages larger than it takes. */
+  /** At-most-once messages that the client was too slow for, messages larger than it takes, and expired ones. */
   dropped = 0
 
   constructor(options: OutboundOptions) {
     this.#options = options
+    const { aliasesMax } = options
+    if (aliasesMax > 0) this.#aliases = new OutgoingAliases(aliasesMax)
   }
 
   attach(session: AttachedSession): void {
@@ -197,6 +203,12 @@ export class Outbound {
     while (this.#waiting.length > 0 && this.#live.size < this.#options.window) {
       const next = this.#waiting.shift() as Waiting
       this.#waitingBytes -= next.message.payload.byteLength + next.message.address.length
+      const { expiresAtMs } = next.message
+      // It waited for longer than it was to live. [MQTT-3.3.2-5]
+      if (expiresAtMs !== 0 && expiresAtMs <= this.#options.nowMs()) {
+        this.dropped++
+        continue
+      }
       this.#launch(next.message, next)
     }
   }
@@ -223,6 +235,7 @@ export class Outbound {
       identifiers: how.identifiers,
       packetId: how.packetId,
       duplicate: how.duplicate,
+      aliases: this.#aliases,
     })
     if (written) this.messages++
     else this.dropped++

@@ -1,10 +1,9 @@
 /** MQTT: its listeners, its connections, and what they share. */
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import type { Messaging } from '../../core/messaging.ts'
-import type { Clock } from '../../core/ports/clock.ts'
+import type { Clock, Timer } from '../../core/ports/clock.ts'
 import type { Authenticator } from '../../security/authenticator.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
-import type { Peer } from '../shared/listener.ts'
 import type {
   ClientMove,
   ListeningEndpoint,
@@ -15,8 +14,9 @@ import type {
 import { SeldomLog } from '../shared/seldom-log.ts'
 import { MqttConnection } from './connection.ts'
 import { WEB_SOCKET_MESSAGE_BYTES_MAX } from './limits.ts'
-import { MqttListeners, type MqttListenersOptions } from './listeners.ts'
+import { MqttListeners, type MqttListenersOptions, type MqttPeer } from './listeners.ts'
 import { ReasonCode } from './packets.ts'
+import type { MqttPolicy } from './policy.ts'
 import type { MqttSession, SessionServices } from './session.ts'
 
 export type MqttEntrances = Omit<MqttListenersOptions, 'log' | 'onPeer' | 'messageBytesMax'>
@@ -25,6 +25,7 @@ export interface MqttServerOptions {
   readonly entrances: MqttEntrances
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
+  readonly policy: () => MqttPolicy
   readonly admission: AdmissionPort
   readonly security: Authenticator
   readonly messaging: Messaging
@@ -55,11 +56,11 @@ export class MqttServer implements ProtocolServer {
   #turn = 0
   readonly #listeners: MqttListeners
   #moving = this.#connections.values()
-  #keepAlive: NodeJS.Timeout | undefined
+  #keepAlive: Timer | undefined
 
   constructor(options: MqttServerOptions) {
     this.#options = options
-    const { messaging, clock, log, packetBytesMax, admission, security } = options
+    const { messaging, clock, log, packetBytesMax, policy, admission, security } = options
     const prefix = randomUUID().slice(0, 8)
     let tokens = 0
     this.#services = {
@@ -67,10 +68,11 @@ export class MqttServer implements ProtocolServer {
       clock,
       log: new SeldomLog(log, clock),
       packetBytesMax,
+      policy,
       admission,
       security,
       nextToken: () => `${prefix}-${tokens++}`,
-      nextClientId: () => `auto-${randomUUID()}`,
+      nextClientId: () => `auto-${randomBytes(12).toString('base64url')}`,
       onConnected: () => undefined,
       onClosed: (session, detached) => this.#sessionClosed(session, detached),
     }
@@ -92,15 +94,19 @@ export class MqttServer implements ProtocolServer {
 
   async start(): Promise<readonly ListeningEndpoint[]> {
     const endpoints = await this.#listeners.start()
-    this.#keepAlive = setInterval(() => {
-      const now = this.#options.clock.nowMs()
-      for (const connection of this.#connections) connection.checkKeepAlive(now)
-    }, KEEP_ALIVE_CHECK_MS)
+    this.#checkKeepAlive()
     return endpoints
   }
 
+  #checkKeepAlive(): void {
+    const { clock } = this.#options
+    const now = clock.nowMs()
+    for (const connection of [...this.#connections]) connection.checkKeepAlive(now)
+    this.#keepAlive = clock.after(KEEP_ALIVE_CHECK_MS, () => this.#checkKeepAlive())
+  }
+
   async stop(): Promise<void> {
-    clearInterval(this.#keepAlive)
+    this.#keepAlive?.cancel()
     const stopped = this.#listeners.stop()
     this.disconnectAll('the broker is shutting down')
     const told = Promise.all([...this.#detaching])
@@ -123,13 +129,16 @@ export class MqttServer implements ProtocolServer {
     return this.#connections.size
   }
 
-  moveClients(count: number, { servers, closeOthers }: ClientMove): number {
+  moveClients(count: number, { serversBy, closeOthers }: ClientMove): number {
+    const known = new Map<string, readonly string[]>()
     let moved = 0
     let looked = this.#connections.size
     while (moved < count && looked-- > 0) {
       const connection = this.#nextToMove()
       if (connection === undefined) break
-      const { session } = connection
+      const { session, peer } = connection
+      const servers = known.get(peer.entrance) ?? serversBy(peer.entrance)
+      known.set(peer.entrance, servers)
       const canBeTold = session.version === 5 && servers.length > 0
       if (session.state !== 'connected' || !(canBeTold || closeOthers)) continue
       const server = servers[this.#turn++ % servers.length]
@@ -166,7 +175,7 @@ export class MqttServer implements ProtocolServer {
     return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
   }
 
-  #accept(peer: Peer, onHttp: ((begun: Buffer) => void) | undefined): void {
+  #accept(peer: MqttPeer, onHttp: ((begun: Buffer) => void) | undefined): void {
     this.#ended.opened++
     if (this.#options.admission.isOverrun) {
       peer.stream.destroy()

@@ -8,6 +8,7 @@
  * While connecting, and while the publisher is held back, the transport does not read.
  */
 import type { AttachedSession } from '../../core/attached-session.ts'
+import { BrokerError } from '../../core/errors.ts'
 import type { Message, Subscription } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
@@ -15,7 +16,6 @@ import type { Delivery } from '../../core/ports/connections.ts'
 import type { Access } from '../../security/access.ts'
 import type { Authenticator } from '../../security/authenticator.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
-import type { Peer } from '../shared/listener.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import type { SeldomLog } from '../shared/seldom-log.ts'
 import { encode } from './codec/encode.ts'
@@ -25,6 +25,7 @@ import type { PacketSink, PublishView } from './codec/packet-reader.ts'
 import { reasonOf } from './errors.ts'
 import { handlers } from './handlers/index.ts'
 import type { Inbound } from './inbound.ts'
+import type { MqttPeer } from './listeners.ts'
 import type { Outbound } from './outbound.ts'
 import {
   type AckType,
@@ -35,12 +36,13 @@ import {
   type ProtocolVersion,
   ReasonCode,
 } from './packets.ts'
+import type { MqttPolicy } from './policy.ts'
 
 /** What the session asks of the connection that carries it. */
 export interface Transport {
   readonly outbox: Outbox
   readonly remote: string
-  readonly peer: Omit<Peer, 'stream'>
+  readonly peer: Omit<MqttPeer, 'stream'>
   /** The largest packet that it reads. */
   readonly packetBytesMax: number
   /** Whether packets are read. */
@@ -62,6 +64,7 @@ export interface SessionServices {
   readonly nextClientId: () => string
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
+  readonly policy: () => MqttPolicy
   readonly admission: AdmissionPort
   readonly security: Authenticator
   readonly onConnected: (session: MqttSession) => void
@@ -103,6 +106,13 @@ export class MqttSession implements PacketSink {
   readonly services: SessionServices
   version: ProtocolVersion = 4
   clientId = ''
+  /** The client wants to be told reasons in words. [MQTT-3.1.2-29] */
+  explains = false
+  /** The largest packet that the client takes. */
+  packetBytesMax = Number.MAX_SAFE_INTEGER
+  /** That CONNECT named. */
+  authenticationMethod: string | undefined
+  #answer: ((data: Buffer | undefined) => void) | undefined
   #state: State = { kind: 'waiting' }
 
   constructor(transport: Transport, services: SessionServices) {
@@ -130,10 +140,12 @@ export class MqttSession implements PacketSink {
   }
 
   publish(view: PublishView): void {
+    this.#requireConnected()
     if (this.#state.kind === 'connected') this.#state.connected.inbound.publish(view)
   }
 
   acknowledge(type: AckType, packetId: number, reasonCode: number): void {
+    this.#requireConnected()
     if (this.#state.kind !== 'connected') return
     const { inbound, outbound } = this.#state.connected
     if (type === PacketType.pubrel) inbound.release(packetId)
@@ -142,6 +154,7 @@ export class MqttSession implements PacketSink {
 
   packet(packet: Packet): void {
     if (this.#state.kind === 'closed') return
+    if (packet.kind !== 'auth' && packet.kind !== 'disconnect') this.#requireConnected()
     const handle = handlers[packet.kind] as
       | ((session: MqttSession, packet: Packet) => void)
       | undefined
@@ -150,9 +163,36 @@ export class MqttSession implements PacketSink {
     handle(this, packet)
   }
 
-  beginConnecting(connect: ConnectPacket, clientId: string): void {
+  /** Until CONNACK a client may go on with its authentication, or leave. [MQTT-3.1.2-30] */
+  #requireConnected(): void {
+    if (this.#state.kind !== 'connecting') return
+    throw violation('[MQTT-3.1.2-30]', 'a packet that must not come before CONNACK')
+  }
+
+  /** The client owes an answer to its method of authentication. */
+  get isChallenged(): boolean {
+    return this.#answer !== undefined
+  }
+
+  /** Sends what the method of authentication asks; resolves with what the client answers, if it does. */
+  challenge(properties: Properties): Promise<Buffer | undefined> {
+    return new Promise((resolve) => {
+      if (this.#state.kind === 'closed') return
+      this.#answer = resolve
+      this.send({ kind: 'auth', reasonCode: ReasonCode.continueAuthentication, properties })
+      if (this.#state.kind === 'connecting') this.transport.setReading(true)
+    })
+  }
+
+  answered(data: Buffer | undefined): void {
+    const answer = this.#answer
+    this.#answer = undefined
+    if (this.#state.kind === 'connecting') this.transport.setReading(false)
+    answer?.(data)
+  }
+
+  beginConnecting(clientId: string): void {
     this.#state = { kind: 'connecting' }
-    this.version = connect.version
     this.clientId = clientId
     this.transport.setReading(false)
   }
@@ -165,9 +205,39 @@ export class MqttSession implements PacketSink {
     return true
   }
 
+  /** What CONNECT says about how to answer, a refusal too. */
+  heard({ version, properties }: ConnectPacket): void {
+    this.version = version
+    this.explains = version === 5 && properties.requestProblemInformation !== false
+    this.authenticationMethod = properties.authenticationMethod
+    this.packetBytesMax = properties.maximumPacketSize ?? Number.MAX_SAFE_INTEGER
+  }
+
+  #cannotSay(packet: Packet): void {
+    const reason = 'the client takes no packet as large as the answer'
+    // Before CONNACK there is no DISCONNECT. [MQTT-3.14.0-1]
+    const silent = packet.kind === 'connack'
+    this.close({ reasonCode: ReasonCode.packetTooLarge, reason, publishWill: true, silent })
+  }
+
+  /** Seconds that the session outlives its connection, of those asked for. */
+  expiryOf(asked: number): number {
+    return Math.min(asked, this.services.policy().sessionExpiryMaxSeconds ?? asked)
+  }
+
   send(packet: Packet): void {
     if (this.#state.kind === 'closed') return
-    const bytes = encode(packet, this.version)
+    let bytes = encode(packet, this.version)
+    if (bytes.length > this.packetBytesMax && 'properties' in packet) {
+      // Words are left out before anything else. [MQTT-3.2.2-19] [MQTT-3.14.2-3]
+      const { reasonString: _, ...properties } = packet.properties
+      bytes = encode({ ...packet, properties } as Packet, this.version)
+    }
+    if (bytes.length > this.packetBytesMax) {
+      // [MQTT-3.1.2-24] The client could not tell what has become of it.
+      if (packet.kind !== 'disconnect') this.#cannotSay(packet)
+      return
+    }
     this.transport.outbox.slice(bytes, 0, bytes.length)
   }
 
@@ -212,8 +282,12 @@ export class MqttSession implements PacketSink {
       },
       'closing a connection that broke the protocol',
     )
-    if (this.#state.kind === 'waiting' || this.#state.kind === 'connecting') this.refuse(reasonCode)
-    else this.close({ reasonCode, reason, publishWill: true })
+    if (this.#state.kind === 'waiting' || this.#state.kind === 'connecting') {
+      // Before MQTT 5 there is no return code for a CONNECT that breaks the rules. [MQTT 3.1.1 MQTT-3.1.4-1]
+      const canSay = this.version === 5 || reasonCode === ReasonCode.unsupportedProtocolVersion
+      if (canSay) this.refuse(reasonCode, { reason })
+      else this.#end(Promise.resolve())
+    } else this.close({ reasonCode, reason, publishWill: true })
   }
 
   /** The broker cannot do what the client needs. */
@@ -224,13 +298,14 @@ export class MqttSession implements PacketSink {
       { errId: 'MQTT_SESSION_FAILED', client: this.clientId, reason },
       'closing',
     )
-    this.close({ reasonCode: reasonOf(error), reason, publishWill: true })
+    const told = error instanceof BrokerError ? reason : 'the broker failed'
+    this.close({ reasonCode: reasonOf(error), reason: told, publishWill: true })
   }
 
   /** Answers CONNECT with a reason, and closes. */
-  refuse(reasonCode: number, server?: string): void {
+  refuse(reasonCode: number, more: { server?: string | undefined; reason?: string } = {}): void {
     if (this.#state.kind === 'closed') return
-    const properties = redirection(server)
+    const properties = this.#told(more)
     this.send({ kind: 'connack', sessionPresent: false, reasonCode, properties })
     this.#end(Promise.resolve())
   }
@@ -243,11 +318,19 @@ export class MqttSession implements PacketSink {
       return
     }
     if (this.version === 5 && options.silent !== true) {
-      const properties = redirection(options.server)
+      const properties = this.#told(options)
       this.send({ kind: 'disconnect', reasonCode: options.reasonCode, properties })
     }
     const { publishWill, expirySeconds } = options
     this.#end(state.connected.session.detach({ publishWill, expirySeconds }))
+  }
+
+  /** Reasons in words for those who ask for them, and where to go instead. */
+  #told({ server, reason }: { server?: string | undefined; reason?: string }): Properties {
+    return {
+      ...(server !== undefined && { serverReference: server }),
+      ...(reason !== undefined && this.explains && { reasonString: reason }),
+    }
   }
 
   #end(detached: Promise<void>): void {
@@ -255,8 +338,4 @@ export class MqttSession implements PacketSink {
     this.#state = { kind: 'closed' }
     this.transport.close()
   }
-}
-
-function redirection(server: string | undefined): Properties {
-  return server === undefined ? {} : { serverReference: server }
 }

@@ -59,8 +59,8 @@ export class ClientMover {
       const asked = Math.min(Math.floor(budget), quota.left)
       if (asked === 0) continue
       const servers = order.servers(quota.server.protocol)
-      const { closeOthers } = order
-      const moved = quota.server.moveClients(asked, { servers, closeOthers })
+      const { closeOthers, servers: serversBy } = order
+      const moved = quota.server.moveClients(asked, { servers, serversBy, closeOthers })
       quota.left = moved < asked ? 0 : quota.left - moved
       budget -= moved
       this.moved += moved

@@ -19,6 +19,8 @@ export interface ProtocolCounters {
 export interface ClientMove {
   /** `host:port` of this protocol on other brokers, to be named in turn. */
   readonly servers: readonly string[]
+  /** The same for clients that came by another entrance of the protocol, such as TLS. */
+  readonly serversBy: (entrance: string) => readonly string[]
   /** Also clients that cannot be told where to go; they are closed. */
   readonly closeOthers: boolean
 }

@@ -58,6 +58,8 @@ export interface PublishView {
   topicAliasStart: number
   /** Seconds; -1 when there is none. */
   messageExpiryInterval: number
+  /** The sender says that the payload is UTF-8. */
+  isTextPayload: boolean
   /** The payload runs to `end`. */
   payloadStart: number
 }
@@ -298,6 +300,7 @@ export class PacketReader {
     view.topicAlias = 0
     view.topicAliasStart = -1
     view.messageExpiryInterval = -1
+    view.isTextPayload = false
     view.propertiesStart = at
     view.propertiesEnd = at
     if (this.version === 5) {
@@ -329,6 +332,7 @@ export class PacketReader {
     view.topicAlias = scanner.topicAlias
     view.topicAliasStart = scanner.topicAliasStart
     view.messageExpiryInterval = scanner.messageExpiryInterval
+    view.isTextPayload = scanner.isTextPayload
     return view.propertiesEnd
   }
 
@@ -472,6 +476,7 @@ function createView(): PublishView {
     topicAlias: 0,
     topicAliasStart: -1,
     messageExpiryInterval: -1,
+    isTextPayload: false,
     payloadStart: 0,
   }
 }

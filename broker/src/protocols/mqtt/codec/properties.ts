@@ -31,6 +31,8 @@ export class PropertyScanner {
   topicAliasStart = -1
   /** Seconds; -1 when there is none. */
   messageExpiryInterval = -1
+  /** The sender says that the payload is UTF-8. */
+  isTextPayload = false
   hasSubscriptionIdentifier = false
   hasAuthenticationMethod = false
   #seenLow = 0
@@ -63,6 +65,7 @@ export class PropertyScanner {
     this.topicAlias = 0
     this.topicAliasStart = -1
     this.messageExpiryInterval = -1
+    this.isTextPayload = false
     this.hasSubscriptionIdentifier = false
     this.hasAuthenticationMethod = false
     this.#seenLow = 0
@@ -92,7 +95,7 @@ export class PropertyScanner {
   #value(reader: ByteReader, id: number): void {
     switch (WIRE_TYPE[id]) {
       case WireType.byte:
-        requireFlag(reader.uint8(), id)
+        this.#flag(reader.uint8(), id)
         return
       case WireType.uint16:
         this.#number(reader.uint16(), id)
@@ -115,6 +118,13 @@ export class PropertyScanner {
         skipText(reader)
         skipText(reader)
     }
+  }
+
+  #flag(value: number, id: number): void {
+    if (value > 1) {
+      throw violation('[MQTT 5.0 section 2.2.2.2]', `property ${id} is neither 0 nor 1`)
+    }
+    if (id === PropertyId.payloadFormatIndicator) this.isTextPayload = value === 1
   }
 
   #number(value: number, id: number): void {
@@ -145,10 +155,6 @@ function zeroText(id: number): string {
 
 function zeroAlias(): MqttError {
   return new MqttError(ReasonCode.topicAliasInvalid, '[MQTT-3.3.2-8]', 'the topic alias is 0')
-}
-
-function requireFlag(value: number, id: number): void {
-  if (value > 1) throw violation('[MQTT 5.0 section 2.2.2.2]', `property ${id} is neither 0 nor 1`)
 }
 
 /** A variable byte integer in its shortest form. */

@@ -1,98 +1,76 @@
 /** CONNECT: checks what the codec cannot, attaches the session wherever its shard is, answers. */
+import { isUtf8 } from 'node:buffer'
 import { EXPIRES_AT_ONCE, EXPIRES_NEVER } from '../../../core/sessions/session.ts'
 import type { Access } from '../../../security/access.ts'
 import { reasonOf, refusalReason } from '../errors.ts'
 import { Inbound } from '../inbound.ts'
 import {
   CLIENT_ID_BYTES_MAX,
+  OUTGOING_ALIASES_MAX,
   RECEIVE_MAXIMUM,
   TOPIC_ALIAS_MAXIMUM,
   WINDOW_3X,
   WINDOW_MAX,
 } from '../limits.ts'
-import { toWill } from '../mapping.ts'
+import { filledIn, toWill } from '../mapping.ts'
 import { Outbound } from '../outbound.ts'
 import { type ConnectPacket, type Properties, ReasonCode } from '../packets.ts'
 import type { Connected, MqttSession } from '../session.ts'
+import { authenticate, type Identity } from './authenticate.ts'
 
 export function handleConnect(session: MqttSession, packet: ConnectPacket): void {
-  session.version = packet.version
-  const refusal = refusalOf(packet)
+  session.heard(packet)
+  const refusal = refusalOf(session, packet)
   if (refusal !== undefined) {
-    session.refuse(refusal)
+    session.refuse(refusal.reasonCode, { reason: refusal.reason })
     return
   }
   if (!admit(session, packet)) return
   const clientId = packet.clientId === '' ? session.services.nextClientId() : packet.clientId
-  session.beginConnecting(packet, clientId)
+  session.beginConnecting(clientId)
   void connect(session, packet, clientId)
 }
 
 function admit(session: MqttSession, packet: ConnectPacket): boolean {
   const { admission, log } = session.services
-  const refusal = admission.admit('mqtt')
+  const refusal = admission.admit(session.transport.peer.entrance)
   if (refusal === undefined) return true
   const { reason, server } = refusal
   log.warn(
     { errId: 'MQTT_CONNECTION_REFUSED', client: packet.clientId, reason },
     'a client was not let in',
   )
-  session.refuse(refusalReason(refusal), server)
+  session.refuse(refusalReason(refusal), { server, reason })
   return false
 }
 
-function refusalOf(packet: ConnectPacket): number | undefined {
+interface Refused {
+  readonly reasonCode: number
+  readonly reason: string
+}
+
+function refusalOf(session: MqttSession, packet: ConnectPacket): Refused | undefined {
+  const { clientId, version, cleanStart, will, properties } = packet
+  const { clientIdentifierNotValid, badAuthenticationMethod, payloadFormatInvalid } = ReasonCode
   // Before MQTT 5 a client without a name has nothing to come back to. [MQTT-3.1.3-8]
-  if (
-    packet.clientId === '' &&
-    packet.version < 5 &&
-    (!packet.cleanStart || packet.version === 3)
-  ) {
-    return ReasonCode.clientIdentifierNotValid
+  if (clientId === '' && version < 5 && (!cleanStart || version === 3)) {
+    return { reasonCode: clientIdentifierNotValid, reason: 'the client identifier is empty' }
   }
-  if (Buffer.byteLength(packet.clientId) > CLIENT_ID_BYTES_MAX) {
-    return ReasonCode.clientIdentifierNotValid
+  if (Buffer.byteLength(clientId) > CLIENT_ID_BYTES_MAX) {
+    return { reasonCode: clientIdentifierNotValid, reason: 'the client identifier is too long' }
   }
-  // No authentication method is offered. [MQTT-4.12.0-1]
-  if (packet.properties.authenticationMethod !== undefined)
-    return ReasonCode.badAuthenticationMethod
+  // [MQTT-4.12.0-1]
+  const method = properties.authenticationMethod
+  if (method !== undefined && session.services.security.method(method) === undefined) {
+    const reason = 'the authentication method is not known'
+    return { reasonCode: badAuthenticationMethod, reason }
+  }
+  const isText = will?.properties.payloadFormatIndicator === 1
+  if (isText && session.services.policy().checksPayloadFormat && !isUtf8(will.payload)) {
+    const reason = 'the payload of the will is not the UTF-8 that it is said to be'
+    return { reasonCode: payloadFormatInvalid, reason }
+  }
   return undefined
-}
-
-interface Identity {
-  readonly user: string
-  readonly access: Access | undefined
-}
-
-/** Undefined: the client was refused. */
-async function authenticate(
-  session: MqttSession,
-  packet: ConnectPacket,
-  clientId: string,
-): Promise<Identity | undefined> {
-  const { address, certificateName } = session.transport.peer
-  const { userName: username, password, will } = packet
-  const credentials = { clientId, username, password, certificateName, remoteAddress: address }
-  const found = await session.services.security.authenticate(credentials)
-  if (found.kind === 'in') {
-    if (will === undefined || found.access?.mayPublish(will.topic) !== false) return found
-    refuseAccess(session, ReasonCode.notAuthorized, `it may not publish its will to ${will.topic}`)
-    return undefined
-  }
-  const isBad = found.kind === 'bad-credentials'
-  const reason = isBad ? 'bad user name or password' : 'a user name and password are needed'
-  const { badUserNameOrPassword, notAuthorized } = ReasonCode
-  refuseAccess(session, isBad ? badUserNameOrPassword : notAuthorized, reason)
-  return undefined
-}
-
-function refuseAccess(session: MqttSession, reasonCode: number, reason: string): void {
-  const { clientId: client, transport } = session
-  session.services.log.warn(
-    { errId: 'MQTT_NOT_AUTHORISED', client, remote: transport.remote, reason },
-    'a client was not let in',
-  )
-  session.refuse(reasonCode)
 }
 
 async function connect(
@@ -101,10 +79,10 @@ async function connect(
   clientId: string,
 ): Promise<void> {
   const { messaging, clock } = session.services
-  const expirySeconds = expiryOf(packet)
+  const expirySeconds = session.expiryOf(expiryOf(packet))
   const window = windowOf(packet)
   try {
-    const identity = await authenticate(session, packet, clientId)
+    const identity = await authenticate(session, packet)
     if (identity === undefined || session.state !== 'connecting') return
     const attached = await messaging.attach(
       {
@@ -122,12 +100,16 @@ async function connect(
       await attached.detach({ publishWill: true, expirySeconds: undefined })
       return
     }
-    session.transport.setKeepAlive(packet.keepAliveSeconds)
+    const keepAliveSeconds = keepAliveOf(session, packet)
+    session.transport.setKeepAlive(keepAliveSeconds)
     session.send({
       kind: 'connack',
       sessionPresent: attached.present,
       reasonCode: ReasonCode.success,
-      properties: packet.version === 5 ? offered(session, packet, clientId) : {},
+      properties:
+        packet.version === 5
+          ? { ...offered(session, connected, keepAliveSeconds), ...identity.proof }
+          : {},
     })
     attached.start()
     session.transport.setReading(true)
@@ -137,7 +119,7 @@ async function connect(
       { errId: 'MQTT_CONNECT_FAILED', client: clientId, reason },
       'a client could not be connected',
     )
-    session.refuse(reasonOf(error))
+    session.refuse(reasonOf(error), { reason: 'the session cannot be reached' })
   }
 }
 
@@ -152,14 +134,15 @@ function assemble(
   },
 ): Connected {
   const { attached, packet, window, expirySeconds, identity } = options
-  const { messaging, clock, nextToken } = session.services
+  const { messaging, clock, nextToken, policy } = session.services
   const { transport, version } = session
   const onFailure = (error: unknown): void => session.failed(error)
   const outbound = new Outbound({
     outbox: transport.outbox,
     version,
     window,
-    packetBytesMax: packet.properties.maximumPacketSize ?? Number.MAX_SAFE_INTEGER,
+    packetBytesMax: session.packetBytesMax,
+    aliasesMax: Math.min(packet.properties.topicAliasMaximum ?? 0, OUTGOING_ALIASES_MAX),
     nowMs: () => clock.wallMs(),
     onFailure,
     onOverflow: () =>
@@ -176,6 +159,9 @@ function assemble(
     outbox: transport.outbox,
     version,
     access: identity.access,
+    policy,
+    explains: session.explains,
+    packetBytesMax: session.packetBytesMax,
     nowMs: () => clock.wallMs(),
     nextToken,
     pauseReading: (paused) => transport.setReading(!paused),
@@ -206,12 +192,33 @@ function windowOf(packet: ConnectPacket): number {
   return Math.min(packet.properties.receiveMaximum ?? WINDOW_MAX, WINDOW_MAX)
 }
 
-function offered(session: MqttSession, packet: ConnectPacket, clientId: string): Properties {
+/** [MQTT-3.2.2-21] */
+function keepAliveOf({ services }: MqttSession, packet: ConnectPacket): number {
+  const { keepAliveMaxSeconds: most } = services.policy()
+  const asked = packet.keepAliveSeconds
+  if (packet.version < 5 || most === null) return asked
+  return asked === 0 || asked > most ? most : asked
+}
+
+function offered(
+  session: MqttSession,
+  { connect, expirySeconds, user }: Connected,
+  keepAliveSeconds: number,
+): Properties {
+  const { properties, clientId } = connect
+  const asked = properties.sessionExpiryInterval ?? EXPIRES_AT_ONCE
+  const { responseInformation: template } = session.services.policy()
+  const asksResponses = properties.requestResponseInformation === true
+  const responses = asksResponses && template !== null
+  const names = { '%c': session.clientId, '%u': user }
   return {
     receiveMaximum: RECEIVE_MAXIMUM,
     topicAliasMaximum: TOPIC_ALIAS_MAXIMUM,
     maximumPacketSize: session.transport.packetBytesMax,
     sharedSubscriptionAvailable: false,
-    ...(packet.clientId === '' ? { assignedClientIdentifier: clientId } : {}),
+    ...(expirySeconds !== asked && { sessionExpiryInterval: expirySeconds }),
+    ...(keepAliveSeconds !== connect.keepAliveSeconds && { serverKeepAlive: keepAliveSeconds }),
+    ...(clientId === '' && { assignedClientIdentifier: session.clientId }),
+    ...(responses && { responseInformation: filledIn(template, names) }),
   }
 }

@@ -5,7 +5,8 @@ import type { MqttSession } from '../session.ts'
 
 export function handleDisconnect(session: MqttSession, packet: DisconnectPacket): void {
   const expiry = packet.properties.sessionExpiryInterval
-  if (expiry !== undefined && expiry !== 0 && session.connected?.expirySeconds === 0) {
+  const asked = session.connected?.connect.properties.sessionExpiryInterval
+  if (expiry !== undefined && expiry !== 0 && (asked ?? 0) === 0) {
     throw violation('[MQTT 5.0 section 3.14.2.2.2]', 'a session that ends now cannot be extended')
   }
   session.close({
@@ -13,6 +14,6 @@ export function handleDisconnect(session: MqttSession, packet: DisconnectPacket)
     reason: 'the client disconnected',
     publishWill: packet.reasonCode !== ReasonCode.normalDisconnection,
     silent: true,
-    ...(expiry === undefined ? {} : { expirySeconds: expiry }),
+    ...(expiry === undefined ? {} : { expirySeconds: session.expiryOf(expiry) }),
   })
 }

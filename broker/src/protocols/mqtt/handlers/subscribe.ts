@@ -12,6 +12,13 @@ export function handleSubscribe(session: MqttSession, packet: SubscribePacket): 
   if (connected !== undefined) void subscribe(session, connected, packet)
 }
 
+/** Of the first filter that was refused. */
+const REASONS: Readonly<Record<number, string>> = {
+  [ReasonCode.notAuthorized]: 'the client may not subscribe to this filter',
+  [ReasonCode.sharedSubscriptionsNotSupported]: 'shared subscriptions are not offered',
+  [ReasonCode.serverUnavailable]: 'the session cannot be reached',
+}
+
 async function subscribe(
   session: MqttSession,
   connected: Connected,
@@ -32,7 +39,9 @@ async function subscribe(
   const reasonCodes = packet.subscriptions.map(
     (request) => refusal(request) ?? failure ?? request.qos,
   )
-  session.send({ kind: 'suback', packetId, reasonCodes, properties: {} })
+  const reasonString = REASONS[reasonCodes.find((code) => code >= ReasonCode.unspecifiedError) ?? 0]
+  const properties = session.explains && reasonString !== undefined ? { reasonString } : {}
+  session.send({ kind: 'suback', packetId, reasonCodes, properties })
   if (failure !== undefined) return
   for (const [index, request] of accepted.entries()) {
     const fresh = existed[index] !== true

@@ -1,0 +1,67 @@
+/** Who the client of a CONNECT is, and whether it may have what it brings with it. */
+import type { Access } from '../../../security/access.ts'
+import { type ConnectPacket, type Properties, ReasonCode } from '../packets.ts'
+import type { MqttSession } from '../session.ts'
+import { exchange } from './auth.ts'
+
+export interface Identity {
+  readonly user: string
+  readonly access: Access | undefined
+  /** What the method of authentication has to say to the client. */
+  readonly proof: Properties
+}
+
+/** Undefined: the client was refused. */
+export async function authenticate(
+  session: MqttSession,
+  packet: ConnectPacket,
+): Promise<Identity | undefined> {
+  const { will, properties } = packet
+  const method = properties.authenticationMethod
+  const found =
+    method === undefined
+      ? await byPassword(session, packet)
+      : await byExchange(session, method, properties.authenticationData)
+  if (found === undefined) return undefined
+  if (will === undefined || found.access?.mayPublish(will.topic) !== false) return found
+  refuseAccess(session, ReasonCode.notAuthorized, `it may not publish its will to ${will.topic}`)
+  return undefined
+}
+
+async function byPassword(
+  session: MqttSession,
+  { userName: username, password }: ConnectPacket,
+): Promise<Identity | undefined> {
+  const { address, certificateName } = session.transport.peer
+  const { clientId } = session
+  const credentials = { clientId, username, password, certificateName, remoteAddress: address }
+  const found = await session.services.security.authenticate(credentials)
+  if (found.kind === 'in') return { ...found, proof: {} }
+  const isBad = found.kind === 'bad-credentials'
+  const reason = isBad ? 'bad user name or password' : 'a user name and password are needed'
+  const { badUserNameOrPassword, notAuthorized } = ReasonCode
+  refuseAccess(session, isBad ? badUserNameOrPassword : notAuthorized, reason)
+  return undefined
+}
+
+async function byExchange(
+  session: MqttSession,
+  method: string,
+  first: Buffer | undefined,
+): Promise<Identity | undefined> {
+  const found = await exchange(session, method, first)
+  if (found.kind === 'in') {
+    return { user: found.user, access: found.access, proof: found.properties }
+  }
+  refuseAccess(session, ReasonCode.badUserNameOrPassword, found.reason)
+  return undefined
+}
+
+function refuseAccess(session: MqttSession, reasonCode: number, reason: string): void {
+  const { clientId: client, transport } = session
+  session.services.log.warn(
+    { errId: 'MQTT_NOT_AUTHORISED', client, remote: transport.remote, reason },
+    'a client was not let in',
+  )
+  session.refuse(reasonCode, { reason })
+}
