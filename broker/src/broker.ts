@@ -4,7 +4,7 @@ import { createServer } from 'node:net'
 import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
 import { MetadataCache } from './cluster/metadata-cache.ts'
-import { PeerMesh } from './cluster/peer-mesh.ts'
+import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
 import { BrokerSettings } from './cluster/settings.ts'
 import { ShardHost } from './cluster/shard-host.ts'
@@ -19,11 +19,13 @@ import { TailCache } from './core/logs/tail-cache.ts'
 import { TaskBudget } from './core/logs/task-budget.ts'
 import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
+import type { DispatchStrategy } from './core/queues/queue-policy.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
+import { type GroupResources, GroupShard } from './functions/group-shard.ts'
 import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
@@ -228,16 +230,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     router,
     clock: systemClock,
     hostedFilters: () => shards.filters(),
-    handlers: {
-      publish: (item, reply) => messaging.receive(item, reply),
-      request: (shard, request) => answer(hosted, shard, { request, clock: systemClock }),
-      push: (to, deliveries) => messaging.push(to, deliveries),
-      evict: (to) => messaging.evict(to),
-      acknowledged: (to, offsets) =>
-        messaging.acknowledged(shardOf('session', to.session, metadata.shardCount), to, offsets),
-      linked: (node) => messaging.peerLinked(node),
-      changed: () => messaging.changed(),
-    },
+    handlers: peerHandlers(hosted, metadata, () => messaging),
   })
   const messaging: Messaging = new Messaging({
     directory: metadata,
@@ -260,12 +253,33 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
     logs: logResourcesOf(topics),
     publish: (message) => messaging.publishAndWait(message),
+    leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
+    groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
     onChange: () => messaging.changed(),
     log,
   })
   const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
   return { ...frontage, ...parts, log, register: () => placement.start() }
+}
+
+/** What other brokers ask of this one. */
+function peerHandlers(
+  hosted: HostedShards,
+  metadata: MetadataCache,
+  messaging: () => Messaging,
+): PeerHandlers {
+  return {
+    publish: (item, reply) => messaging().receive(item, reply),
+    request: (shard, request) => answer(hosted, shard, { request, clock: systemClock }),
+    push: (to, deliveries) => messaging().push(to, deliveries),
+    pushShared: (to, deliveries) => messaging().pushShared(to, deliveries),
+    evict: (to) => messaging().evict(to),
+    acknowledged: (to, offsets) =>
+      messaging().acknowledged(shardOf('session', to.session, metadata.shardCount), to, offsets),
+    linked: (node) => messaging().peerLinked(node),
+    changed: () => messaging().changed(),
+  }
 }
 
 /** What clients meet, and what decides about them. */
@@ -301,6 +315,14 @@ function loadOf({ protocols, admission, mover }: Frontage, hosted: HostedShards,
     shards,
     throttled: admission.isThrottled,
     clientsMoved: mover.moved,
+  }
+}
+
+/** What the groups of all shards share. */
+function groupResourcesOf({ settings }: Frontage): GroupResources {
+  return {
+    dispatch: () => settings.get('mqtt.shared-dispatch') as DispatchStrategy,
+    random: Math.random,
   }
 }
 
@@ -340,6 +362,10 @@ function connectionsOf(parts: {
     push: (node, to, deliveries) => {
       if (node === nodeId) messaging.push(to, deliveries)
       else mesh.push(node, to, deliveries)
+    },
+    pushShared: (node, to, deliveries) => {
+      if (node === nodeId) messaging.pushShared(to, deliveries)
+      else mesh.pushShared(node, to, deliveries)
     },
     evict: (node, to: SessionAddress) => {
       if (node !== nodeId) return mesh.evict(node, to)

@@ -25,4 +25,18 @@ export const MQTT_SETTINGS = {
     unit: 's',
     description: 'after its connection no session is kept for longer; unset: as clients ask',
   }),
+  'mqtt.shared-dispatch': {
+    type: 'choice',
+    choices: [
+      'round-robin',
+      'random',
+      'sticky',
+      'least-in-flight',
+      'hash-publisher',
+      'hash-address',
+    ],
+    default: 'round-robin',
+    role: 'broker',
+    description: 'which member of a shared subscription gets the next message',
+  },
 } as const satisfies Record<string, SettingSchema>

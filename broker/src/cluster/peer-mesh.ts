@@ -4,6 +4,7 @@
  */
 import { type ClientOptions, credentials } from '@grpc/grpc-js'
 import { broker } from '@robust/proto'
+import type { GroupDelivery } from '../core/groups/hosted-groups.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
 import type { Peers, PublishItem, PublishReply } from '../core/ports/peers.ts'
@@ -13,23 +14,24 @@ import { Announcements } from './announcements.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import { PeerLink, type PeerStream } from './peer-link.ts'
 import {
-  fromWireAddress,
   fromWireDelivery,
   fromWirePublish,
   fromWireReply,
   fromWireRequest,
-  toWireAddress,
   toWireDelivery,
   toWirePublish,
   toWireReply,
   toWireRequest,
 } from './wire.ts'
+import { fromWireGroupMessage, toWireGroupMessage } from './wire-groups.ts'
+import { fromWireAddress, toWireAddress } from './wire-values.ts'
 
 /** What a peer asks of this broker. */
 export interface PeerHandlers {
   publish(item: PublishItem, reply: (refused: PublishReply) => void): void
   request(shard: number, request: ShardRequest): Promise<ShardReply>
   push(to: SessionAddress, deliveries: readonly Delivery[]): void
+  pushShared(to: SessionAddress, deliveries: readonly GroupDelivery[]): void
   evict(to: SessionAddress): void
   acknowledged(to: SessionAddress, offsets: readonly number[]): void
   /** A new stream is up. */
@@ -182,6 +184,11 @@ export class PeerMesh implements Peers {
   push(node: string, to: SessionAddress, deliveries: readonly Delivery[]): void {
     const messages = deliveries.map((delivery) => toWireDelivery(delivery))
     this.#linkOf(node)?.send({ $case: 'sessionPush', value: { ...toWireAddress(to), messages } })
+  }
+
+  pushShared(node: string, to: SessionAddress, deliveries: readonly GroupDelivery[]): void {
+    const messages = deliveries.map((delivery) => toWireGroupMessage(delivery))
+    this.#linkOf(node)?.send({ $case: 'groupPush', value: { ...toWireAddress(to), messages } })
   }
 
   /** Resolves when the peer has closed the connection, or the stream breaks. */
@@ -345,6 +352,11 @@ export class PeerMesh implements Peers {
       case 'sessionPush':
         handlers.push(fromWireAddress(kind.value), kind.value.messages.map(fromWireDelivery))
         return
+      case 'groupPush': {
+        const deliveries = kind.value.messages.map(fromWireGroupMessage)
+        handlers.pushShared(fromWireAddress(kind.value), deliveries)
+        return
+      }
       case 'sessionAcknowledge':
         handlers.acknowledged(fromWireAddress(kind.value), kind.value.offsets)
         return

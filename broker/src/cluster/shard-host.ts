@@ -5,11 +5,12 @@
 
 import type { StorageAdapter } from '@robust/storage-adapters'
 import { StorageError } from '@robust/storage-adapters'
+import type { HostedGroups } from '../core/groups/hosted-groups.ts'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { type LogResources, LogShard } from '../core/logs/log-shard.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
-import type { Connections } from '../core/ports/connections.ts'
+import type { Connections, SessionAddress } from '../core/ports/connections.ts'
 import { RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
@@ -36,10 +37,22 @@ export interface ShardHostOptions {
   readonly connections: Connections
   readonly logs: LogResources
   readonly publish: (message: Message) => Promise<void>
+  readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
+  readonly groups: (parts: GroupParts) => HostedGroups
   readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
   /** The set of served shards has changed. */
   readonly onChange: () => void
   readonly log: HostLog
+}
+
+/** What the groups of one shard are made of. */
+export interface GroupParts {
+  readonly writer: ShardWriter
+  readonly storage: StorageAdapter
+  readonly clock: Clock
+  readonly connections: Connections
+  readonly announce: (change: FilterChange) => Promise<void>
+  readonly onError: (error: Error) => void
 }
 
 interface Slot {
@@ -79,10 +92,10 @@ export class ShardHost {
   }
 
   filters(): { shard: number; epoch: number; filters: readonly string[] }[] {
-    return [...this.#options.hosted.all()].map(({ shard, epoch, sessions }) => ({
+    return [...this.#options.hosted.all()].map(({ shard, epoch, sessions, groups }) => ({
       shard,
       epoch,
-      filters: sessions.filters(),
+      filters: [...sessions.filters(), ...groups.groups()],
     }))
   }
 
@@ -99,7 +112,10 @@ export class ShardHost {
     for (const [shard, epoch] of granted) {
       if (!this.#slots.has(shard)) this.#begin(shard, epoch)
     }
-    for (const shard of hosted.all()) shard.sessions.checkMembers()
+    for (const { sessions, groups } of hosted.all()) {
+      sessions.checkMembers()
+      groups.checkMembers()
+    }
   }
 
   /** The Placement Center says so before the metadata stream does. */
@@ -149,6 +165,7 @@ export class ShardHost {
         const hosted = await this.#load(slot)
         if (!this.#current(slot)) {
           hosted.sessions.stop()
+          hosted.groups.stop()
           return
         }
         this.#storageAvailable = true
@@ -158,6 +175,8 @@ export class ShardHost {
         this.#announce(hosted)
         this.#report(hosted)
         hosted.sessions.checkMembers()
+        hosted.groups.checkMembers()
+        hosted.groups.start()
         hosted.logs.start()
         this.#options.onChange()
         return
@@ -192,6 +211,7 @@ export class ShardHost {
   async #load(slot: Slot): Promise<HostedShard> {
     const { storage, clock, connections, publish, announce, log, metadata, incarnation } =
       this.#options
+    const { leaveGroups } = this.#options
     const { shard, epoch } = slot
     const writer = new ShardWriter({
       shard,
@@ -209,9 +229,19 @@ export class ShardHost {
       clock,
       connections,
       publish,
+      leaveGroups,
       announce: (change) => announce(shard, epoch, change),
       onError: (err) =>
         log.error({ err, shard, errId: 'SESSION_TASK_FAILED' }, 'a session task failed'),
+    })
+    const groups = this.#options.groups({
+      writer,
+      storage,
+      clock,
+      connections,
+      announce: (change) => announce(shard, epoch, change),
+      onError: (err) =>
+        log.error({ err, shard, errId: 'GROUP_TASK_FAILED' }, 'a group task failed'),
     })
     const retained = new RetainedShard(writer, storage)
     const logs = new LogShard({
@@ -221,16 +251,17 @@ export class ShardHost {
       clock,
       onError: (err) => log.error({ err, shard, errId: 'LOG_TASK_FAILED' }, 'a log task failed'),
     })
-    await Promise.all([sessions.load(), retained.load()])
-    return { shard, epoch, writer, sessions, retained, logs }
+    await Promise.all([sessions.load(), groups.load(), retained.load()])
+    return { shard, epoch, writer, sessions, groups, retained, logs }
   }
 
   /**
    * In the turn in which the shard begins to be served, so that no peer can miss a change. Until it arrives,
    * peers go by the filters of the owner before, which nobody could change in between.
    */
-  #announce({ shard, epoch, sessions }: HostedShard): void {
-    const change = { reset: true, added: sessions.filters(), removed: [] }
+  #announce({ shard, epoch, sessions, groups }: HostedShard): void {
+    const added = [...sessions.filters(), ...groups.groups()]
+    const change = { reset: true, added, removed: [] }
     void this.#options.announce(shard, epoch, change)
   }
 
@@ -291,6 +322,7 @@ export class ShardHost {
     if (hosted === undefined) return
     this.#options.hosted.remove(slot.shard)
     hosted.sessions.stop()
+    hosted.groups.stop()
     hosted.logs.stop()
     hosted.writer.abandon()
   }
@@ -303,6 +335,7 @@ export class ShardHost {
       this.#options.hosted.remove(shard)
       hosted.sessions.flush()
       hosted.sessions.stop()
+      hosted.groups.stop()
       hosted.logs.flush()
       hosted.logs.stop()
       await hosted.writer.drained()

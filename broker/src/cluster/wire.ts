@@ -1,33 +1,27 @@
 /** Core values to and from the messages of `broker.proto`. Only shapes; no decisions. */
 import { broker } from '@robust/proto'
-import type { Guarantee, Message, Subscription } from '../core/message.ts'
-import type { Attachment, Delivery, SessionAddress } from '../core/ports/connections.ts'
+import type { Delivery } from '../core/ports/connections.ts'
 import type { Place, PublishItem } from '../core/ports/peers.ts'
 import type { Will } from '../core/sessions/session.ts'
 import type { Attached } from '../core/sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
+import {
+  fromWireJoin,
+  fromWireLeave,
+  fromWireSettle,
+  toWireJoin,
+  toWireLeave,
+  toWireSettle,
+} from './wire-groups.ts'
+import {
+  fromWireAddress,
+  fromWireMessage,
+  fromWireSubscription,
+  toWireAddress,
+  toWireMessage,
+} from './wire-values.ts'
 
 type WireRequest = NonNullable<broker.ShardRequest['kind']>
-
-export function toWireMessage(message: Message): broker.Message {
-  return {
-    address: message.address,
-    payload: message.payload,
-    guarantee: message.guarantee,
-    retain: message.retain,
-    dialect: message.dialect,
-    properties: message.properties,
-    timestampMs: message.timestampMs,
-    expiresAtMs: message.expiresAtMs,
-    publisher: message.publisher,
-    token: message.token,
-  }
-}
-
-export function fromWireMessage(message: broker.Message | undefined): Message {
-  const wire = message ?? broker.Message.fromPartial({})
-  return { ...wire, guarantee: guaranteeOf(wire.guarantee) }
-}
 
 export function toWirePublish(item: PublishItem): broker.Publish {
   const { message, live } = item
@@ -43,6 +37,7 @@ const PLACES = {
   sessions: broker.PlaceKind.PLACE_KIND_SESSIONS,
   retained: broker.PlaceKind.PLACE_KIND_RETAINED,
   log: broker.PlaceKind.PLACE_KIND_LOG,
+  groups: broker.PlaceKind.PLACE_KIND_GROUPS,
 } as const
 
 function toWirePlace(place: Place): broker.Place {
@@ -52,19 +47,8 @@ function toWirePlace(place: Place): broker.Place {
 
 function fromWirePlace({ kind, shard, log }: broker.Place): Place {
   if (kind === PLACES.log) return { kind: 'log', shard, log }
+  if (kind === PLACES.groups) return { kind: 'groups', shard }
   return { kind: kind === PLACES.retained ? 'retained' : 'sessions', shard }
-}
-
-export function toWireAddress(to: SessionAddress): { session: string; attachment: Attachment } {
-  const { epoch, counter } = to.attachment
-  return { session: to.session, attachment: { epoch, counter } }
-}
-
-export function fromWireAddress(wire: {
-  session: string
-  attachment: broker.Attachment | undefined
-}): SessionAddress {
-  return { session: wire.session, attachment: wire.attachment ?? { epoch: 0, counter: 0 } }
 }
 
 export function toWireDelivery(delivery: Delivery): broker.InboxMessage {
@@ -130,6 +114,12 @@ function toWireKind(request: ShardRequest): WireRequest {
       const { shards, filter, after } = request
       return { $case: 'retained', value: { shards: [...shards], filter, after } }
     }
+    case 'join':
+      return { $case: 'groupJoin', value: toWireJoin(request.member) }
+    case 'leave':
+      return { $case: 'groupLeave', value: toWireLeave(request.leave) }
+    case 'settle':
+      return { $case: 'groupSettle', value: toWireSettle(request.settle) }
     default:
       return request satisfies never
   }
@@ -176,6 +166,12 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
     }
     case 'retained':
       return { kind: 'retained', ...kind.value }
+    case 'groupJoin':
+      return { kind: 'join', member: fromWireJoin(kind.value) }
+    case 'groupLeave':
+      return { kind: 'leave', leave: fromWireLeave(kind.value) }
+    case 'groupSettle':
+      return { kind: 'settle', settle: fromWireSettle(kind.value) }
     case undefined:
       return undefined
     default:
@@ -248,18 +244,10 @@ function fromWireAttached(wire: broker.SessionAttached): Attached {
   }
 }
 
-function fromWireSubscription(wire: broker.Subscription): Subscription {
-  return { ...wire, guarantee: guaranteeOf(wire.guarantee) }
-}
-
 function toWireWill(will: Will | undefined): broker.Will | undefined {
   return will && { message: toWireMessage(will.message), delaySeconds: will.delaySeconds }
 }
 
 function fromWireWill(will: broker.Will | undefined): Will | undefined {
   return will && { message: fromWireMessage(will.message), delaySeconds: will.delaySeconds }
-}
-
-function guaranteeOf(value: number): Guarantee {
-  return value === 0 ? 0 : value === 1 ? 1 : 2
 }

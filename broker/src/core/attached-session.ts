@@ -3,6 +3,9 @@
  * the owner of its shard, wherever that is and whenever it moves.
  */
 import { BrokerError } from './errors.ts'
+import { GroupMemberships } from './groups/group-memberships.ts'
+import type { GroupDelivery } from './groups/hosted-groups.ts'
+import { isShared } from './groups/shared-filter.ts'
 import { effectiveGuarantee, type Message, type Subscriber, type Subscription } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Attachment, Delivery, SessionAddress } from './ports/connections.ts'
@@ -17,6 +20,8 @@ export interface SessionEvents {
   deliver(message: Message, grants: readonly Subscription[]): void
   /** Messages of a durable session, in order of their offsets. */
   push(deliveries: readonly Delivery[]): void
+  /** A message of a shared subscription; `done` runs when the client has it, or will not get it. */
+  deliverShared(delivery: GroupDelivery, done: () => void): void
   /** Another connection has the session: close the socket. */
   evicted(): void
 }
@@ -38,6 +43,7 @@ export interface SessionContext {
   readonly nodeEpoch: number
   readonly client: ShardClient
   readonly clock: Clock
+  readonly shardCount: () => number
   readonly acknowledge: (to: SessionAddress, offsets: readonly number[]) => void
   /** Live registration; resolves when every peer knows. */
   readonly subscribeLive: (subscriber: Subscriber, subscription: Subscription) => Promise<void>
@@ -65,6 +71,7 @@ export class AttachedSession implements Subscriber {
   readonly #subscriptions = new Map<string, Subscription>()
   readonly #pushed = new Set<number>()
   readonly #acknowledged = new Set<number>()
+  readonly #groups: GroupMemberships
   #toAcknowledge: number[] = []
   #started = false
   #closed = false
@@ -87,12 +94,20 @@ export class AttachedSession implements Subscriber {
     for (const subscription of attached.subscriptions) {
       this.#subscriptions.set(subscription.filter, subscription)
     }
+    this.#groups = new GroupMemberships({
+      ...more.context,
+      to: () => this.#address(),
+      durable: attached.durable,
+      window: options.window,
+      deliver: (delivery, done) => this.#events.deliverShared(delivery, done),
+      enqueue: (messages) => this.enqueue(messages),
+    })
   }
 
   /** Registers the stored subscriptions here. Before `start`. */
   async restore(): Promise<void> {
-    const all = [...this.#subscriptions.values()]
-    await Promise.all(all.map((subscription) => this.#context.subscribeLive(this, subscription)))
+    const own = [...this.#subscriptions.values()].filter(({ filter }) => !isShared(filter))
+    await Promise.all(own.map((subscription) => this.#context.subscribeLive(this, subscription)))
   }
 
   /** That the session is subscribed to. */
@@ -104,6 +119,10 @@ export class AttachedSession implements Subscriber {
   start(): void {
     this.#started = true
     this.#askStart()
+    for (const subscription of this.#subscriptions.values()) {
+      // Durable sessions are members while they are away: nothing is missed until it has joined again.
+      if (isShared(subscription.filter)) this.#groups.join(subscription).catch(() => undefined)
+    }
   }
 
   /** Answered, since another connection may have taken the session before this broker knew of its own. */
@@ -129,12 +148,24 @@ export class AttachedSession implements Subscriber {
         fresh.push(delivery)
       }
     }
+    this.#groups.pushed(fresh)
     if (fresh.length > 0) this.#events.push(fresh)
+  }
+
+  /** From the owners of groups. */
+  pushShared(deliveries: readonly GroupDelivery[]): void {
+    this.#groups.push(deliveries)
+  }
+
+  /** These shards have other owners, or streams to their owners were lost. */
+  rejoin(shards: ReadonlySet<number>): void {
+    if (this.#started && !this.#closed) this.#groups.rejoin(shards)
   }
 
   /** The client is done with the message. */
   acknowledge(offset: number): void {
     this.#pushed.delete(offset)
+    this.#groups.acknowledged(offset)
     this.#acknowledged.add(offset)
     if (this.#acknowledged.size > ACKNOWLEDGED_REMEMBERED_MAX) {
       for (const oldest of this.#acknowledged) {
@@ -166,6 +197,7 @@ export class AttachedSession implements Subscriber {
     const existed = subscriptions.map(({ filter }) => this.#subscriptions.has(filter))
     const live = subscriptions.map((subscription) => {
       this.#subscriptions.set(subscription.filter, subscription)
+      if (isShared(subscription.filter)) return this.#groups.join(subscription)
       return this.#context.subscribeLive(this, subscription)
     })
     if (this.durable) await this.#call((to) => ({ kind: 'subscribe', to, subscriptions }))
@@ -174,11 +206,14 @@ export class AttachedSession implements Subscriber {
   }
 
   async unsubscribe(filters: readonly string[]): Promise<readonly boolean[]> {
+    const shared: Promise<void>[] = []
     const existed = filters.map((filter) => {
-      this.#context.unsubscribeLive(this, filter)
+      if (isShared(filter)) shared.push(this.#groups.leave(filter))
+      else this.#context.unsubscribeLive(this, filter)
       return this.#subscriptions.delete(filter)
     })
     if (this.durable) await this.#call((to) => ({ kind: 'unsubscribe', to, filters }))
+    await Promise.all(shared)
     return existed
   }
 
@@ -231,7 +266,10 @@ export class AttachedSession implements Subscriber {
 
   #end(): void {
     this.#closed = true
-    for (const filter of this.#subscriptions.keys()) this.#context.unsubscribeLive(this, filter)
+    for (const filter of this.#subscriptions.keys()) {
+      if (!isShared(filter)) this.#context.unsubscribeLive(this, filter)
+    }
+    this.#groups.end()
     this.#context.forget(this)
   }
 

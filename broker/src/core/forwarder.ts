@@ -76,8 +76,9 @@ export class Forwarder {
     if (message.guarantee === 0) this.#sendLoosely(message, route)
     const shards = message.guarantee === 0 ? [] : route.shards
     const peers = message.guarantee === 0 ? [] : route.peers
+    const groups = message.guarantee === 0 ? [] : route.groups
     const { logs } = route
-    if (shards.length + peers.length + logs.length === 0 && retainedShard < 0) {
+    if (shards.length + groups.length + peers.length + logs.length === 0 && retainedShard < 0) {
       receipt?.settle('accepted')
       return
     }
@@ -85,6 +86,7 @@ export class Forwarder {
     if (receipt?.refusable === true && message.guarantee === 1) this.#refusable.add(pending)
     const byNode = new Map<string, Place[]>(peers.map((peer) => [peer, []]))
     for (const shard of shards) this.#place({ kind: 'sessions', shard }, pending, byNode)
+    for (const shard of groups) this.#place({ kind: 'groups', shard }, pending, byNode)
     for (const { shard, log } of logs) this.#place({ kind: 'log', shard, log }, pending, byNode)
     for (const [node, places] of byNode) {
       const live = peers.includes(node)
@@ -124,9 +126,27 @@ export class Forwarder {
   }
 
   #sendLoosely(message: Message, route: Route): void {
-    for (const peer of route.peers) {
+    const { groups, peers } = route
+    if (groups.length > 0) this.#sendToGroups(message, route)
+    for (const peer of peers) {
       const item = { message, live: true, places: [] }
       if (!this.#options.peers.publish(peer, item, undefined)) this.dropped++
+    }
+  }
+
+  /** Whose owner is not known now, or is gone, does not get it. */
+  #sendToGroups(message: Message, { groups }: Route): void {
+    const { directory, hosted, peers } = this.#options
+    for (const shard of groups) {
+      const place = { kind: 'groups', shard } as const
+      const here = hosted.get(shard)
+      if (here !== undefined) {
+        appendTo(here, { message: ownCopy(message), place }, () => undefined)
+        continue
+      }
+      const owner = directory.owner(shard)
+      const item = { message, live: false, places: [place] }
+      if (owner === undefined || !peers.publish(owner.node, item, undefined)) this.dropped++
     }
   }
 

@@ -1,5 +1,6 @@
 /** A shard that this broker owns: its writer and what lives on it, opened, served and closed together. */
 import { BrokerError } from './errors.ts'
+import type { HostedGroups } from './groups/hosted-groups.ts'
 import { REPLY_BYTES } from './limits.ts'
 import type { LogShard } from './logs/log-shard.ts'
 import type { Message } from './message.ts'
@@ -16,6 +17,7 @@ export interface HostedShard {
   readonly epoch: number
   readonly writer: ShardWriter
   readonly sessions: SessionShard
+  readonly groups: HostedGroups
   readonly retained: RetainedShard
   readonly logs: LogShard
 }
@@ -53,6 +55,9 @@ export function appendTo(
     case 'sessions':
       hosted.sessions.append(message, done)
       return true
+    case 'groups':
+      hosted.groups.append(message, done)
+      return true
     case 'retained':
       hosted.retained.store(message, done)
       return true
@@ -89,7 +94,7 @@ async function dispatch(
   options: { readonly request: ShardRequest; readonly clock: Clock },
 ): Promise<ShardReply> {
   const { request } = options
-  const { sessions } = target
+  const { sessions, groups } = target
   switch (request.kind) {
     case 'attach':
       return { status: 'ok', attached: await sessions.attach(request.attach) }
@@ -113,6 +118,15 @@ async function dispatch(
       return { status: 'ok' }
     case 'enqueue':
       await sessions.enqueue(request.to, request.messages)
+      return { status: 'ok' }
+    case 'join':
+      await groups.join(request.member)
+      return { status: 'ok' }
+    case 'leave':
+      await groups.leave(request.leave)
+      return { status: 'ok' }
+    case 'settle':
+      await groups.settle(request.settle)
       return { status: 'ok' }
     case 'retained':
       return findRetained(hosted, request, options.clock.wallMs())

@@ -6,6 +6,8 @@ import { AttachedSession, type AttachOptions, type SessionEvents } from './attac
 import { BrokerError } from './errors.ts'
 import { hasWildcard } from './filter-index.ts'
 import { Forwarder } from './forwarder.ts'
+import type { GroupDelivery } from './groups/hosted-groups.ts'
+import { shardOfGroup } from './groups/shared-filter.ts'
 import { appendTo, type HostedShards } from './hosted-shard.ts'
 import {
   grantsFor,
@@ -68,8 +70,9 @@ export class Messaging {
    */
   publish(message: Message, receipt: Receipt | undefined): boolean {
     const route = this.#router.route(message.address)
-    const { peers, shards, logs } = route
-    const kept = logs.length > 0 || (message.guarantee > 0 && shards.length > 0)
+    const { peers, shards, groups, logs } = route
+    const wanted = shards.length + groups.length > 0
+    const kept = logs.length > 0 || (message.guarantee > 0 && wanted)
     let delayMs = 0
     if (kept || (message.retain && message.payload.byteLength > 0)) {
       const { pressure } = this.#options
@@ -80,7 +83,7 @@ export class Messaging {
       }
     }
     deliverLive(message, route.targets)
-    const alone = peers.length === 0 && !kept
+    const alone = peers.length + groups.length === 0 && !kept
     if (alone && !message.retain) {
       if (message.guarantee === 0 || this.#options.mayAcknowledge()) return true
       this.#whenAllowed(() => receipt?.settle('accepted'))
@@ -168,6 +171,7 @@ export class Messaging {
       nodeEpoch: attach.nodeEpoch,
       client: this.#client,
       clock,
+      shardCount: () => directory.shardCount,
       acknowledge: (to: SessionAddress, offsets: readonly number[]) =>
         this.#acknowledge(shard, to, offsets),
       subscribeLive: (subscriber: Subscriber, subscription: Subscription) =>
@@ -261,13 +265,20 @@ export class Messaging {
     if (moved.size === 0) return
     for (const session of this.#sessions.values()) {
       if (moved.has(session.shard)) void session.reattach()
+      session.rejoin(moved)
     }
   }
 
   /** There is a new stream to the broker: what was on the way in the old one, pushes included, is lost. */
   peerLinked(node: string): void {
+    const { directory } = this.#options
+    const shards = new Set<number>()
+    for (let shard = 0; shard < directory.shardCount; shard++) {
+      if (directory.owner(shard)?.node === node) shards.add(shard)
+    }
     for (const session of [...this.#sessions.values()]) {
-      if (this.#options.directory.owner(session.shard)?.node === node) void session.reattach()
+      if (shards.has(session.shard)) void session.reattach()
+      session.rejoin(shards)
     }
   }
 
@@ -302,6 +313,25 @@ export class Messaging {
     if (session !== undefined && sameAttachment(session.attachment, to.attachment)) {
       session.push(deliveries)
     }
+  }
+
+  /** The owner of a group pushes to the connection here. */
+  pushShared(to: SessionAddress, deliveries: readonly GroupDelivery[]): void {
+    const session = this.#sessions.get(to.session)
+    if (session !== undefined && sameAttachment(session.attachment, to.attachment)) {
+      session.pushShared(deliveries)
+    }
+  }
+
+  /** A session has ended, with its memberships. Resolves when the groups know. */
+  async leaveGroups(to: SessionAddress, filters: readonly string[]): Promise<void> {
+    const { shardCount } = this.#options.directory
+    await Promise.all(
+      filters.map((group) => {
+        const leave = { group, to, forever: true }
+        return this.#client.call(shardOfGroup(group, shardCount), { kind: 'leave', leave })
+      }),
+    )
   }
 
   evict(to: SessionAddress): void {

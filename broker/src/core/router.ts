@@ -6,6 +6,7 @@
  * without asking it could be lost for its sessions.
  */
 import { FilterIndex } from './filter-index.ts'
+import { isShared, plainFilter } from './groups/shared-filter.ts'
 import { ROUTES_CACHED_MAX } from './limits.ts'
 import type { Subscriber, Subscription } from './message.ts'
 import { type Partition, partitionFor, partitionOf, type Topic } from './topics/topic.ts'
@@ -23,6 +24,8 @@ export interface Route {
   readonly peers: readonly string[]
   /** Shards that have durable sessions that match, or may have. */
   readonly shards: readonly number[]
+  /** Shards that have groups that match, or may have. */
+  readonly groups: readonly number[]
   /** Logs of the topics that keep the address. */
   readonly logs: readonly Partition[]
 }
@@ -41,6 +44,7 @@ export class Router {
   readonly #live = new FilterIndex<LiveEntry>()
   readonly #peers = new FilterIndex<string>()
   readonly #shards = new FilterIndex<number>()
+  readonly #groups = new FilterIndex<number>()
   readonly #peerFilters = new Map<string, Set<string>>()
   readonly #shardFilters = new Map<number, { epoch: number; filters: Set<string> }>()
   readonly #liveFilters = new Map<string, number>()
@@ -133,10 +137,9 @@ export class Router {
     const entry = known ?? { epoch, filters: new Set<string>() }
     entry.epoch = epoch
     this.#shardFilters.set(shard, entry)
-    const key = String(shard)
     applyChange(entry.filters, change, {
-      add: (filter) => this.#shards.add(filter, key, shard),
-      remove: (filter) => this.#shards.remove(filter, key),
+      add: (filter) => this.#addOfShard(filter, shard),
+      remove: (filter) => this.#removeOfShard(filter, shard),
     })
     this.#cache.clear()
     return true
@@ -149,10 +152,21 @@ export class Router {
 
   #forgetShard(shard: number): void {
     for (const filter of this.#shardFilters.get(shard)?.filters ?? []) {
-      this.#shards.remove(filter, String(shard))
+      this.#removeOfShard(filter, shard)
     }
     this.#shardFilters.delete(shard)
     this.#cache.clear()
+  }
+
+  /** Several groups of a shard may have one filter. */
+  #addOfShard(filter: string, shard: number): void {
+    if (isShared(filter)) this.#groups.add(plainFilter(filter), `${shard} ${filter}`, shard)
+    else this.#shards.add(filter, String(shard), shard)
+  }
+
+  #removeOfShard(filter: string, shard: number): void {
+    if (isShared(filter)) this.#groups.remove(plainFilter(filter), `${shard} ${filter}`)
+    else this.#shards.remove(filter, String(shard))
   }
 
   #compute(address: string): Route {
@@ -174,13 +188,23 @@ export class Router {
     this.#peers.match(address, (peer) => peers.add(peer))
     const shards = new Set<number>()
     this.#shards.match(address, (shard) => shards.add(shard))
+    const groups = new Set<number>()
+    this.#groups.match(address, (shard) => groups.add(shard))
     for (let shard = 0; shard < this.#cluster.shardCount; shard++) {
-      if (!this.#shardFilters.has(shard)) shards.add(shard)
+      if (this.#shardFilters.has(shard)) continue
+      shards.add(shard)
+      groups.add(shard)
     }
     const logs = this.#topics
       .match(address)
       .map((topic) => partitionOf(topic, partitionFor(topic, address), this.#cluster.shardCount))
-    return { targets: [...targets.values()], peers: [...peers], shards: [...shards], logs }
+    return {
+      targets: [...targets.values()],
+      peers: [...peers],
+      shards: [...shards],
+      groups: [...groups],
+      logs,
+    }
   }
 }
 

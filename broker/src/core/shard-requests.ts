@@ -1,4 +1,5 @@
 /** What brokers ask of the owner of a shard, besides appending messages. Every request may be repeated. */
+import type { GroupLeave, GroupMember, GroupSettle } from './groups/hosted-groups.ts'
 import type { Message, Subscription } from './message.ts'
 import type { SessionAddress } from './ports/connections.ts'
 import type {
@@ -39,6 +40,9 @@ export type ShardRequest =
       readonly messages: readonly Enqueued[]
     }
   | ({ readonly kind: 'retained'; readonly filter: string } & RetainedPosition)
+  | { readonly kind: 'join'; readonly member: GroupMember }
+  | { readonly kind: 'leave'; readonly leave: GroupLeave }
+  | { readonly kind: 'settle'; readonly settle: GroupSettle }
 
 export type ShardReply =
   | {

@@ -1,4 +1,5 @@
 /** Keys and logs of a queue on its shard. Changing them strands stored data. */
+import type { ShardWriter } from '../core/shard-writer.ts'
 import type { KeyRange } from '../core/stored.ts'
 
 const DIGITS = 16
@@ -7,7 +8,7 @@ export function padded(value: number): string {
   return String(value).padStart(DIGITS, '0')
 }
 
-/** Everything of the queue. `id`: of its creation. */
+/** Everything of a queue. `id`: of its creation. */
 export function queuePrefix(id: number): string {
   return `queue/${padded(id)}/`
 }
@@ -28,8 +29,8 @@ export class QueueKeys {
   readonly prepared: string
   readonly redrives: string
 
-  constructor(id: number) {
-    this.prefix = queuePrefix(id)
+  constructor(prefix: string) {
+    this.prefix = prefix
     this.state = `${this.prefix}state`
     this.entries = `${this.prefix}entry/`
     this.kept = `${this.prefix}kept/`
@@ -61,4 +62,13 @@ export class QueueKeys {
 export function placeOf(key: string, prefix: string): { level: number; offset: number } {
   const [level = '', offset = ''] = key.slice(prefix.length).split('/')
   return { level: Number(level), offset: Number(offset) }
+}
+
+/** Stages the removal of everything that a queue has. */
+export function dropQueue(writer: ShardWriter, prefix: string): void {
+  const { from, to } = rangeOf(prefix)
+  writer.transact(() => {
+    for (const log of writer.logNames()) if (log.startsWith(prefix)) writer.dropLog(log)
+    writer.deleteRange(from, to)
+  })
 }

@@ -10,7 +10,7 @@ import type { QueueReply, QueueRequest } from '../core/queues/queue-requests.ts'
 import type { CommitOutcome, ShardWriter } from '../core/shard-writer.ts'
 import type { Forward } from './departures.ts'
 import { Queue } from './queue.ts'
-import { QueueKeys, rangeOf } from './queue-keys.ts'
+import { dropQueue, queuePrefix } from './queue-keys.ts'
 import type { PreparedMessage } from './transactions.ts'
 
 /** What the queues of all shards of a broker share. */
@@ -98,13 +98,7 @@ export class QueueShard implements HostedQueues {
   /** Stages the removal of everything that is kept for a queue that was deleted. */
   drop(id: number): void {
     for (const queue of this.#opened.values()) if (queue.id === id) this.#forget(queue)
-    const { writer } = this.#options
-    const keys = new QueueKeys(id)
-    const { from, to } = rangeOf(keys.prefix)
-    writer.transact(() => {
-      for (const log of writer.logNames()) if (log.startsWith(keys.prefix)) writer.dropLog(log)
-      writer.deleteRange(from, to)
-    })
+    dropQueue(this.#options.writer, queuePrefix(id))
   }
 
   get counts(): { readonly queues: number; readonly consumers: number } {
@@ -126,6 +120,7 @@ export class QueueShard implements HostedQueues {
       ...this.#options,
       id,
       name,
+      prefix: queuePrefix(id),
       policy: () => {
         definition = definitionOf(name) ?? definition
         if (definition === undefined) throw new Error(`queue ${name} has no definition`)

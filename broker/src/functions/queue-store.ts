@@ -22,6 +22,8 @@ import { placeOf, QueueKeys, rangeOf } from './queue-keys.ts'
 export interface QueueStoreOptions {
   /** Of the queue's creation. */
   readonly id: number
+  /** Of its keys and logs. */
+  readonly prefix: string
   readonly writer: ShardWriter
   readonly storage: StorageAdapter
   readonly clock: Clock
@@ -73,7 +75,7 @@ export class QueueStore {
   constructor(options: QueueStoreOptions) {
     this.#options = options
     const { writer, storage } = options
-    this.keys = new QueueKeys(options.id)
+    this.keys = new QueueKeys(options.prefix)
     this.deduplication = new Deduplication(this.keys.deduplication)
     this.delay = new Delay({ prefix: this.keys.delayed, writer, storage })
   }

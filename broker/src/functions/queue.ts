@@ -192,14 +192,18 @@ export class Queue {
     })
   }
 
-  /** What it had is given to others, when that is stored. */
-  async removeConsumer(consumer: Consumer): Promise<void> {
+  /** What it had is given to others, when that is stored; what is its own goes with it. */
+  async removeConsumer(
+    consumer: Consumer,
+    isItsOwn: (entry: Entry) => boolean = () => false,
+  ): Promise<void> {
     this.receivers.consumers.remove(consumer)
     if (consumer.inFlight.size === 0) return
     await this.change(() => {
       for (const entry of consumer.inFlight) {
-        const isStillIts = entry.state === 'leased' && entry.consumer === consumer.id
-        if (isStillIts) this.giveBack(entry, { delayMs: 0, failed: true })
+        if (entry.state !== 'leased' || entry.consumer !== consumer.id) continue
+        if (isItsOwn(entry)) this.store.finish(entry)
+        else this.giveBack(entry, { delayMs: 0, failed: true })
       }
       consumer.inFlight.clear()
     })

@@ -4,13 +4,14 @@
  */
 import type { StorageAdapter } from '@robust/storage-adapters'
 import type { SessionEvents } from '../core/attached-session.ts'
+import type { GroupDelivery } from '../core/groups/hosted-groups.ts'
 import { answer, HostedShards } from '../core/hosted-shard.ts'
 import { LogShard } from '../core/logs/log-shard.ts'
 import { TailCache } from '../core/logs/tail-cache.ts'
 import { TaskBudget } from '../core/logs/task-budget.ts'
 import type { Message, Subscription } from '../core/message.ts'
 import { Messaging } from '../core/messaging.ts'
-import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
+import type { Connections, Delivery, SessionAddress } from '../core/ports/connections.ts'
 import type { Directory, ShardOwner } from '../core/ports/directory.ts'
 import type { Peers, PublishReply } from '../core/ports/peers.ts'
 import { RetainedShard } from '../core/retained-shard.ts'
@@ -20,6 +21,7 @@ import { shardOf } from '../core/shard-hash.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { Topics } from '../core/topics/topics.ts'
+import { GroupShard } from '../functions/group-shard.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
 export interface CoreNode {
@@ -78,10 +80,10 @@ export class CoreCluster {
         added: other.router.liveFilters(),
         removed: [],
       })
-      for (const { shard, epoch, sessions } of other.hosted.all()) {
+      for (const { shard, epoch, sessions, groups } of other.hosted.all()) {
         router.changeShardFilters(shard, epoch, {
           reset: true,
-          added: sessions.filters(),
+          added: [...sessions.filters(), ...groups.groups()],
           removed: [],
         })
       }
@@ -96,6 +98,7 @@ export class CoreCluster {
     const lost = (): void => {
       node.hosted.remove(shard)
       sessions.stop()
+      groups.stop()
       logs.stop()
       node.messaging.changed()
     }
@@ -108,20 +111,36 @@ export class CoreCluster {
       onLost: lost,
     })
     await writer.open()
+    const connections: Connections = {
+      push: (to, address, deliveries) => this.#push(name, to, { address, deliveries }),
+      pushShared: (to, address, deliveries) => {
+        if (!this.#linked(name, to)) return
+        queueMicrotask(() => this.nodes.get(to)?.messaging.pushShared(address, deliveries))
+      },
+      evict: async (to, address) => {
+        if (this.#linked(name, to)) this.nodes.get(to)?.messaging.evict(address)
+      },
+      isMember: (other, nodeEpoch) => this.nodes.get(other)?.nodeEpoch === nodeEpoch,
+    }
     const sessions: SessionShard = new SessionShard({
       writer,
       storage: this.#storage,
       clock: this.clock,
-      connections: {
-        push: (to, address, deliveries) => this.#push(name, to, { address, deliveries }),
-        evict: async (to, address) => {
-          if (this.#linked(name, to)) this.nodes.get(to)?.messaging.evict(address)
-        },
-        isMember: (other, nodeEpoch) => this.nodes.get(other)?.nodeEpoch === nodeEpoch,
-      },
+      connections,
       publish: (message) => node.messaging.publishAndWait(message),
+      leaveGroups: (to, filters) => node.messaging.leaveGroups(to, filters),
       announce: (change) => this.#announceShard(shard, epoch, change),
       onError: (error) => node.errors.push(error),
+    })
+    const groups: GroupShard = new GroupShard({
+      writer,
+      storage: this.#storage,
+      clock: this.clock,
+      connections,
+      announce: (change) => this.#announceShard(shard, epoch, change),
+      onError: (error) => node.errors.push(error),
+      dispatch: () => 'round-robin',
+      random: () => 0,
     })
     const retained = new RetainedShard(writer, this.#storage)
     const logs = new LogShard({
@@ -134,12 +153,15 @@ export class CoreCluster {
       isDeleted: (log) => this.topics.isDeleted(log),
       onError: (error) => node.errors.push(error),
     })
-    await Promise.all([sessions.load(), retained.load()])
-    node.hosted.add({ shard, epoch, writer, sessions, retained, logs })
+    await Promise.all([sessions.load(), groups.load(), retained.load()])
+    node.hosted.add({ shard, epoch, writer, sessions, groups, retained, logs })
     logs.start()
-    await this.#announceShard(shard, epoch, { reset: true, added: sessions.filters(), removed: [] })
+    groups.start()
+    const added = [...sessions.filters(), ...groups.groups()]
+    await this.#announceShard(shard, epoch, { reset: true, added, removed: [] })
     this.#owners.set(shard, { node: name, epoch })
     sessions.checkMembers()
+    groups.checkMembers()
     await this.changed()
   }
 
@@ -159,13 +181,17 @@ export class CoreCluster {
     this.nodes.delete(name)
     for (const hosted of node.hosted.all()) {
       hosted.sessions.stop()
+      hosted.groups.stop()
       hosted.logs.stop()
       hosted.writer.abandon()
       this.#owners.delete(hosted.shard)
     }
     for (const other of this.nodes.values()) {
       other.router.forgetPeer(name)
-      for (const { sessions } of other.hosted.all()) sessions.checkMembers()
+      for (const { sessions, groups } of other.hosted.all()) {
+        sessions.checkMembers()
+        groups.checkMembers()
+      }
     }
     await this.changed()
   }
@@ -270,6 +296,8 @@ export class TestClient implements SessionEvents {
   readonly live: string[] = []
   readonly inbox: string[] = []
   readonly offsets: number[] = []
+  readonly shared: string[] = []
+  readonly sharedDone: (() => void)[] = []
   evictions = 0
   acknowledge: ((offset: number) => void) | undefined
 
@@ -283,6 +311,12 @@ export class TestClient implements SessionEvents {
       this.offsets.push(offset)
       this.acknowledge?.(offset)
     }
+  }
+
+  deliverShared({ message }: GroupDelivery, done: () => void): void {
+    this.shared.push(Buffer.from(message.payload).toString())
+    if (this.acknowledge === undefined) this.sharedDone.push(done)
+    else done()
   }
 
   evicted(): void {

@@ -25,6 +25,8 @@ export const PlaceKind = {
   PLACE_KIND_RETAINED: 1,
   /** PLACE_KIND_LOG - a topic's log */
   PLACE_KIND_LOG: 2,
+  /** PLACE_KIND_GROUPS - the shard's groups of shared subscriptions that want it */
+  PLACE_KIND_GROUPS: 3,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -34,6 +36,7 @@ export namespace PlaceKind {
   export type PLACE_KIND_SESSIONS = typeof PlaceKind.PLACE_KIND_SESSIONS;
   export type PLACE_KIND_RETAINED = typeof PlaceKind.PLACE_KIND_RETAINED;
   export type PLACE_KIND_LOG = typeof PlaceKind.PLACE_KIND_LOG;
+  export type PLACE_KIND_GROUPS = typeof PlaceKind.PLACE_KIND_GROUPS;
   export type UNRECOGNIZED = typeof PlaceKind.UNRECOGNIZED;
 }
 
@@ -85,6 +88,7 @@ export interface PeerItem {
     /** answers live_filters, shard_filters, session_evict */
     { $case: "done"; value: Done }
     | { $case: "leaving"; value: Leaving }
+    | { $case: "groupPush"; value: GroupPush }
     | undefined;
 }
 
@@ -105,7 +109,7 @@ export interface LiveFilters {
   removed: string[];
 }
 
-/** What the durable sessions of a shard want; announced by its owner. */
+/** What the durable sessions of a shard and its groups want, the latter as shared filters; announced by its owner. */
 export interface ShardFilters {
   shard: number;
   epoch: number;
@@ -166,6 +170,9 @@ export interface ShardRequest {
     | { $case: "release"; value: SessionRelease }
     | { $case: "enqueue"; value: SessionEnqueue }
     | { $case: "start"; value: SessionStart }
+    | { $case: "groupJoin"; value: GroupJoin }
+    | { $case: "groupLeave"; value: GroupLeave }
+    | { $case: "groupSettle"; value: GroupSettle }
     | undefined;
 }
 
@@ -331,6 +338,77 @@ export interface SessionAcknowledge {
   offsets: number[];
 }
 
+/** A connected session is a member of a group from now on. */
+export interface GroupJoin {
+  /** the shared filter, as it was subscribed to */
+  group: string;
+  session: string;
+  attachment: Attachment | undefined;
+  nodeId: string;
+  nodeEpoch: number;
+  /** it stays a member while it is not connected */
+  durable: boolean;
+  subscription:
+    | Subscription
+    | undefined;
+  /** messages under way to it at most */
+  window: number;
+}
+
+export interface GroupLeave {
+  group: string;
+  session: string;
+  attachment:
+    | Attachment
+    | undefined;
+  /** else only the connection has ended */
+  forever: boolean;
+}
+
+/** One giving of a message of a group. */
+export interface GroupReceipt {
+  /** of the group's making */
+  id: number;
+  level: number;
+  offset: number;
+  leaseEpoch: number;
+  leaseNumber: number;
+}
+
+export interface GroupSettle {
+  group: string;
+  session: string;
+  attachment:
+    | Attachment
+    | undefined;
+  /** the member has these */
+  done: GroupReceipt[];
+  /** messages that are not under way any more */
+  credit: number;
+}
+
+/** Owner of groups to the broker that has the socket. */
+export interface GroupPush {
+  session: string;
+  attachment: Attachment | undefined;
+  messages: GroupMessage[];
+}
+
+export interface GroupMessage {
+  group: string;
+  message:
+    | Message
+    | undefined;
+  /** as the member gets it */
+  guarantee: number;
+  retain: boolean;
+  /** 0: none */
+  identifier: number;
+  redelivered: boolean;
+  /** absent: nothing is to be said of it */
+  receipt: GroupReceipt | undefined;
+}
+
 export interface Done {
 }
 
@@ -441,6 +519,9 @@ export const PeerItem: MessageFns<PeerItem> = {
         break;
       case "leaving":
         Leaving.encode(message.kind.value, writer.uint32(114).fork()).join();
+        break;
+      case "groupPush":
+        GroupPush.encode(message.kind.value, writer.uint32(122).fork()).join();
         break;
     }
     return writer;
@@ -571,6 +652,14 @@ export const PeerItem: MessageFns<PeerItem> = {
             message.kind = { $case: "leaving", value: Leaving.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.kind = { $case: "groupPush", value: GroupPush.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -660,6 +749,12 @@ export const PeerItem: MessageFns<PeerItem> = {
       case "leaving": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "leaving", value: Leaving.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "groupPush": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "groupPush", value: GroupPush.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1396,6 +1491,15 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "start":
         SessionStart.encode(message.kind.value, writer.uint32(90).fork()).join();
         break;
+      case "groupJoin":
+        GroupJoin.encode(message.kind.value, writer.uint32(98).fork()).join();
+        break;
+      case "groupLeave":
+        GroupLeave.encode(message.kind.value, writer.uint32(106).fork()).join();
+        break;
+      case "groupSettle":
+        GroupSettle.encode(message.kind.value, writer.uint32(114).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1501,6 +1605,30 @@ export const ShardRequest: MessageFns<ShardRequest> = {
             message.kind = { $case: "start", value: SessionStart.decode(reader, reader.uint32()) };
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.kind = { $case: "groupJoin", value: GroupJoin.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.kind = { $case: "groupLeave", value: GroupLeave.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.kind = { $case: "groupSettle", value: GroupSettle.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1577,6 +1705,24 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "start": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "start", value: SessionStart.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "groupJoin": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "groupJoin", value: GroupJoin.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "groupLeave": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "groupLeave", value: GroupLeave.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "groupSettle": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "groupSettle", value: GroupSettle.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -3465,6 +3611,679 @@ export const SessionAcknowledge: MessageFns<SessionAcknowledge> = {
       ? Attachment.fromPartial(object.attachment)
       : undefined;
     message.offsets = object.offsets?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseGroupJoin(): GroupJoin {
+  return {
+    group: "",
+    session: "",
+    attachment: undefined,
+    nodeId: "",
+    nodeEpoch: 0,
+    durable: false,
+    subscription: undefined,
+    window: 0,
+  };
+}
+
+export const GroupJoin: MessageFns<GroupJoin> = {
+  encode(message: GroupJoin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.session !== "") {
+      writer.uint32(18).string(message.session);
+    }
+    if (message.attachment !== undefined) {
+      Attachment.encode(message.attachment, writer.uint32(26).fork()).join();
+    }
+    if (message.nodeId !== "") {
+      writer.uint32(34).string(message.nodeId);
+    }
+    if (message.nodeEpoch !== 0) {
+      writer.uint32(40).uint64(message.nodeEpoch);
+    }
+    if (message.durable !== false) {
+      writer.uint32(48).bool(message.durable);
+    }
+    if (message.subscription !== undefined) {
+      Subscription.encode(message.subscription, writer.uint32(58).fork()).join();
+    }
+    if (message.window !== 0) {
+      writer.uint32(64).uint32(message.window);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupJoin {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupJoin();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.attachment = Attachment.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.nodeEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.durable = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.subscription = Subscription.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.window = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupJoin>): GroupJoin {
+    return GroupJoin.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupJoin>): GroupJoin {
+    const message = createBaseGroupJoin();
+    message.group = object.group ?? "";
+    message.session = object.session ?? "";
+    message.attachment = (object.attachment !== undefined && object.attachment !== null)
+      ? Attachment.fromPartial(object.attachment)
+      : undefined;
+    message.nodeId = object.nodeId ?? "";
+    message.nodeEpoch = object.nodeEpoch ?? 0;
+    message.durable = object.durable ?? false;
+    message.subscription = (object.subscription !== undefined && object.subscription !== null)
+      ? Subscription.fromPartial(object.subscription)
+      : undefined;
+    message.window = object.window ?? 0;
+    return message;
+  },
+};
+
+function createBaseGroupLeave(): GroupLeave {
+  return { group: "", session: "", attachment: undefined, forever: false };
+}
+
+export const GroupLeave: MessageFns<GroupLeave> = {
+  encode(message: GroupLeave, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.session !== "") {
+      writer.uint32(18).string(message.session);
+    }
+    if (message.attachment !== undefined) {
+      Attachment.encode(message.attachment, writer.uint32(26).fork()).join();
+    }
+    if (message.forever !== false) {
+      writer.uint32(32).bool(message.forever);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupLeave {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupLeave();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.attachment = Attachment.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.forever = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupLeave>): GroupLeave {
+    return GroupLeave.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupLeave>): GroupLeave {
+    const message = createBaseGroupLeave();
+    message.group = object.group ?? "";
+    message.session = object.session ?? "";
+    message.attachment = (object.attachment !== undefined && object.attachment !== null)
+      ? Attachment.fromPartial(object.attachment)
+      : undefined;
+    message.forever = object.forever ?? false;
+    return message;
+  },
+};
+
+function createBaseGroupReceipt(): GroupReceipt {
+  return { id: 0, level: 0, offset: 0, leaseEpoch: 0, leaseNumber: 0 };
+}
+
+export const GroupReceipt: MessageFns<GroupReceipt> = {
+  encode(message: GroupReceipt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.level !== 0) {
+      writer.uint32(16).uint32(message.level);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    if (message.leaseEpoch !== 0) {
+      writer.uint32(32).uint64(message.leaseEpoch);
+    }
+    if (message.leaseNumber !== 0) {
+      writer.uint32(40).uint64(message.leaseNumber);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupReceipt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupReceipt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.level = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.leaseEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.leaseNumber = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupReceipt>): GroupReceipt {
+    return GroupReceipt.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupReceipt>): GroupReceipt {
+    const message = createBaseGroupReceipt();
+    message.id = object.id ?? 0;
+    message.level = object.level ?? 0;
+    message.offset = object.offset ?? 0;
+    message.leaseEpoch = object.leaseEpoch ?? 0;
+    message.leaseNumber = object.leaseNumber ?? 0;
+    return message;
+  },
+};
+
+function createBaseGroupSettle(): GroupSettle {
+  return { group: "", session: "", attachment: undefined, done: [], credit: 0 };
+}
+
+export const GroupSettle: MessageFns<GroupSettle> = {
+  encode(message: GroupSettle, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.session !== "") {
+      writer.uint32(18).string(message.session);
+    }
+    if (message.attachment !== undefined) {
+      Attachment.encode(message.attachment, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.done) {
+      GroupReceipt.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.credit !== 0) {
+      writer.uint32(40).uint32(message.credit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupSettle {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupSettle();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.attachment = Attachment.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.done.push(GroupReceipt.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.credit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupSettle>): GroupSettle {
+    return GroupSettle.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupSettle>): GroupSettle {
+    const message = createBaseGroupSettle();
+    message.group = object.group ?? "";
+    message.session = object.session ?? "";
+    message.attachment = (object.attachment !== undefined && object.attachment !== null)
+      ? Attachment.fromPartial(object.attachment)
+      : undefined;
+    message.done = object.done?.map((e) => GroupReceipt.fromPartial(e)) || [];
+    message.credit = object.credit ?? 0;
+    return message;
+  },
+};
+
+function createBaseGroupPush(): GroupPush {
+  return { session: "", attachment: undefined, messages: [] };
+}
+
+export const GroupPush: MessageFns<GroupPush> = {
+  encode(message: GroupPush, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.attachment !== undefined) {
+      Attachment.encode(message.attachment, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.messages) {
+      GroupMessage.encode(v!, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupPush {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupPush();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.attachment = Attachment.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.messages.push(GroupMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupPush>): GroupPush {
+    return GroupPush.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupPush>): GroupPush {
+    const message = createBaseGroupPush();
+    message.session = object.session ?? "";
+    message.attachment = (object.attachment !== undefined && object.attachment !== null)
+      ? Attachment.fromPartial(object.attachment)
+      : undefined;
+    message.messages = object.messages?.map((e) => GroupMessage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGroupMessage(): GroupMessage {
+  return {
+    group: "",
+    message: undefined,
+    guarantee: 0,
+    retain: false,
+    identifier: 0,
+    redelivered: false,
+    receipt: undefined,
+  };
+}
+
+export const GroupMessage: MessageFns<GroupMessage> = {
+  encode(message: GroupMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.group !== "") {
+      writer.uint32(10).string(message.group);
+    }
+    if (message.message !== undefined) {
+      Message.encode(message.message, writer.uint32(18).fork()).join();
+    }
+    if (message.guarantee !== 0) {
+      writer.uint32(24).uint32(message.guarantee);
+    }
+    if (message.retain !== false) {
+      writer.uint32(32).bool(message.retain);
+    }
+    if (message.identifier !== 0) {
+      writer.uint32(40).uint32(message.identifier);
+    }
+    if (message.redelivered !== false) {
+      writer.uint32(48).bool(message.redelivered);
+    }
+    if (message.receipt !== undefined) {
+      GroupReceipt.encode(message.receipt, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.group = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = Message.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.guarantee = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.retain = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.identifier = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.redelivered = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.receipt = GroupReceipt.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupMessage>): GroupMessage {
+    return GroupMessage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupMessage>): GroupMessage {
+    const message = createBaseGroupMessage();
+    message.group = object.group ?? "";
+    message.message = (object.message !== undefined && object.message !== null)
+      ? Message.fromPartial(object.message)
+      : undefined;
+    message.guarantee = object.guarantee ?? 0;
+    message.retain = object.retain ?? false;
+    message.identifier = object.identifier ?? 0;
+    message.redelivered = object.redelivered ?? false;
+    message.receipt = (object.receipt !== undefined && object.receipt !== null)
+      ? GroupReceipt.fromPartial(object.receipt)
+      : undefined;
     return message;
   },
 };

@@ -2,6 +2,7 @@
  * How the owner of a session reaches the broker that has its client's socket. Sends to one node arrive in
  * order; a send to a node that is gone is dropped, since its connections are gone with it.
  */
+import type { GroupDelivery } from '../groups/hosted-groups.ts'
 import type { InboxEntry } from '../record.ts'
 
 /** Which connection a session has now. Ids of one session only grow: shard epoch first, then counter. */
@@ -23,6 +24,8 @@ export interface SessionAddress {
 
 export interface Connections {
   push(node: string, to: SessionAddress, deliveries: readonly Delivery[]): void
+  /** Messages of groups that the session is in, in order. */
+  pushShared(node: string, to: SessionAddress, deliveries: readonly GroupDelivery[]): void
   /** Resolves when the connection is closed, or its broker is gone or does not answer in time. */
   evict(node: string, to: SessionAddress): Promise<void>
   /** Whether this incarnation of the broker is a member of the cluster. */

@@ -7,9 +7,12 @@ import type { FilterChange } from '../router.ts'
 import type { ShardReply, ShardRequest } from '../shard-requests.ts'
 import type { SessionAddress } from './connections.ts'
 
-/** Where a shard puts a message: into the inboxes of its sessions that want it, to the retained, or into a log. */
+/**
+ * Where a shard puts a message: into the inboxes of its sessions that want it, to its groups that want it, to the
+ * retained, or into a log.
+ */
 export type Place =
-  | { readonly kind: 'sessions' | 'retained'; readonly shard: number }
+  | { readonly kind: 'sessions' | 'groups' | 'retained'; readonly shard: number }
   | { readonly kind: 'log'; readonly shard: number; readonly log: string }
 
 export interface PublishItem {

@@ -5,6 +5,7 @@
  */
 import type { StorageAdapter } from '@robust/storage-adapters'
 import { BrokerError } from '../errors.ts'
+import { isShared } from '../groups/shared-filter.ts'
 import {
   effectiveGuarantee,
   grantsFor,
@@ -24,6 +25,7 @@ import type { FilterChange } from '../router.ts'
 import type { Enqueued } from '../shard-requests.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
 import { encodeJson } from '../stored.ts'
+import { Turns } from '../turns.ts'
 import { Inbox } from './inbox.ts'
 import { loadSessions } from './load-sessions.ts'
 import {
@@ -53,6 +55,8 @@ export interface SessionShardOptions {
   readonly connections: Connections
   /** Publishes a will through this broker; settles when it is accepted. */
   readonly publish: (message: Message) => Promise<void>
+  /** The session is a member of these groups no more. */
+  readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
   /** Tells every broker, this one included, and resolves when all know. */
   readonly announce: (change: FilterChange) => Promise<void>
   readonly onError: (error: Error) => void
@@ -97,7 +101,7 @@ export class SessionShard {
   readonly #sessions = new Map<string, Session>()
   readonly #subscriptions = new ShardSubscriptions()
   /** One attach or detach at a time for each session. */
-  readonly #turns = new Map<string, Promise<void>>()
+  readonly #turns = new Turns()
   #counter = 0
   #stopped = false
 
@@ -386,6 +390,7 @@ export class SessionShard {
     const { writer } = this.#options
     session.timer?.cancel()
     this.#sessions.delete(session.name)
+    await this.#leaveGroups(session)
     const removed: string[] = []
     for (const filter of [...session.subscriptions.keys()]) {
       if (this.#subscriptions.remove(session, filter)) removed.push(filter)
@@ -401,6 +406,18 @@ export class SessionShard {
     if (session.inbox !== undefined || session.stored) await this.#committed()
     if (removed.length > 0) {
       this.#background(this.#options.announce({ reset: false, added: [], removed }))
+    }
+  }
+
+  async #leaveGroups(session: Session): Promise<void> {
+    const shared = [...session.subscriptions.keys()].filter((filter) => isShared(filter))
+    if (shared.length === 0) return
+    // Of the newest connection: a member that came later under the same name stays.
+    const attachment = { epoch: this.#options.writer.epoch, counter: this.#counter }
+    try {
+      await this.#options.leaveGroups({ session: session.name, attachment }, shared)
+    } catch (error) {
+      this.#options.onError(error instanceof Error ? error : new Error(String(error)))
     }
   }
 
@@ -458,17 +475,10 @@ export class SessionShard {
   }
 
   #inTurn<T>(name: string, run: () => Promise<T>): Promise<T> {
-    const before = this.#turns.get(name) ?? Promise.resolve()
-    const result = before.then(() => {
+    return this.#turns.run(name, () => {
       if (this.#stopped) throw new BrokerError('UNAVAILABLE', 'the shard has moved')
       return run()
     })
-    const turn = result.then(ignore, ignore)
-    this.#turns.set(name, turn)
-    void turn.then(() => {
-      if (this.#turns.get(name) === turn) this.#turns.delete(name)
-    })
-    return result
   }
 
   #background(work: Promise<unknown>): void {
@@ -482,8 +492,6 @@ export class SessionShard {
 function to(session: Session, attachment: Attachment): SessionAddress {
   return { session: session.name, attachment }
 }
-
-function ignore(): void {}
 
 function ignoreOutcome(_outcome: CommitOutcome): void {}
 

@@ -1,5 +1,6 @@
 /** The durable subscriptions of all sessions of a shard, by filter. */
 import { FilterIndex } from '../filter-index.ts'
+import { isShared } from '../groups/shared-filter.ts'
 import type { Subscription } from '../message.ts'
 import type { Session } from './session.ts'
 
@@ -15,6 +16,8 @@ export class ShardSubscriptions {
   add(session: Session, subscription: Subscription): boolean {
     const { filter } = subscription
     session.subscriptions.set(filter, subscription)
+    // Shared ones are matched where their group is.
+    if (isShared(filter)) return false
     const result = this.#index.add(filter, session.name, { session, subscription })
     if (result === 'replaced') return false
     const count = this.#counts.get(filter) ?? 0
@@ -24,7 +27,7 @@ export class ShardSubscriptions {
 
   /** True: no session of the shard has the filter any more. */
   remove(session: Session, filter: string): boolean {
-    if (!session.subscriptions.delete(filter)) return false
+    if (!session.subscriptions.delete(filter) || isShared(filter)) return false
     this.#index.remove(filter, session.name)
     const count = (this.#counts.get(filter) ?? 1) - 1
     if (count > 0) {

@@ -6,6 +6,7 @@
  * at every broker. [MQTT-4.4.0-1] Live messages, which end with their connection, count up.
  */
 import type { AttachedSession } from '../../core/attached-session.ts'
+import type { GroupDelivery } from '../../core/groups/hosted-groups.ts'
 import {
   effectiveGuarantee,
   type Guarantee,
@@ -38,6 +39,8 @@ export interface OutboundOptions {
 
 interface Waiting {
   readonly message: Message
+  /** Runs when the client has it, or will not get it. */
+  readonly done?: () => void
   readonly guarantee: Guarantee
   readonly retain: boolean
   readonly identifiers: readonly number[]
@@ -58,6 +61,8 @@ export class Outbound {
   readonly #options: OutboundOptions
   readonly #flights = new Map<number, Flight>()
   readonly #live = new LiveFlights()
+  /** By the packet ids of live messages: whom to tell that the client has it. */
+  readonly #done = new Map<number, () => void>()
   readonly #waiting: Waiting[] = []
   #waitingBytes = 0
   readonly #aliases: OutgoingAliases | undefined
@@ -94,11 +99,21 @@ export class Outbound {
     this.sendLive(message, { guarantee, retain, identifiers })
   }
 
+  /** Of a shared subscription. */
+  deliverShared(delivery: GroupDelivery, done: () => void): void {
+    const { message, guarantee, retain, identifier } = delivery
+    const identifiers = identifier === 0 ? NONE : [identifier]
+    if (guarantee > 0) {
+      this.sendLive(message, { guarantee, retain, identifiers, done })
+      return
+    }
+    if (this.#options.outbox.pendingBytes > SOCKET_BYTES_HIGH) this.dropped++
+    else this.sendLive(message, { guarantee, retain, identifiers })
+    done()
+  }
+
   /** At-least-once or better, outside any inbox: waits when the client's window is full. */
-  sendLive(
-    message: Message,
-    how: { guarantee: Guarantee; retain: boolean; identifiers: readonly number[] },
-  ): void {
+  sendLive(message: Message, how: Omit<Waiting, 'message'>): void {
     if (how.guarantee === 0) {
       this.#write(message, { ...how, packetId: 0, duplicate: false })
       return
@@ -156,6 +171,7 @@ export class Outbound {
   ): void {
     if (type === PacketType.pubrec && live !== FlightState.published && !failed) {
       this.#live.set(packetId, FlightState.released)
+      this.#completed(packetId)
       this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
       return
     }
@@ -165,7 +181,14 @@ export class Outbound {
       (type === PacketType.pubrec && failed)
     if (!over) return
     this.#live.remove(packetId)
+    this.#completed(packetId)
     if (this.#waiting.length > 0) this.#launchWaiting()
+  }
+
+  #completed(packetId: number): void {
+    if (this.#done.size === 0) return
+    this.#done.get(packetId)?.()
+    this.#done.delete(packetId)
   }
 
   #received(packetId: number, flight: Flight | undefined, reasonCode: number): void {
@@ -207,6 +230,7 @@ export class Outbound {
       // It waited for longer than it was to live. [MQTT-3.3.2-5]
       if (expiresAtMs !== 0 && expiresAtMs <= this.#options.nowMs()) {
         this.dropped++
+        next.done?.()
         continue
       }
       this.#launch(next.message, next)
@@ -216,9 +240,12 @@ export class Outbound {
   #launch(message: Message, how: Omit<Waiting, 'message'>): void {
     const state = how.guarantee === 2 ? FlightState.publishedExactlyOnce : FlightState.published
     const packetId = this.#live.add(state)
-    const { guarantee, retain, identifiers } = how
+    const { guarantee, retain, identifiers, done } = how
     const fields = { guarantee, retain, identifiers, packetId, duplicate: false }
-    if (!this.#write(message, fields)) this.#live.remove(packetId)
+    if (!this.#write(message, fields)) {
+      this.#live.remove(packetId)
+      done?.()
+    } else if (done !== undefined) this.#done.set(packetId, done)
   }
 
   #write(

@@ -9,6 +9,7 @@
  */
 import type { AttachedSession } from '../../core/attached-session.ts'
 import { BrokerError } from '../../core/errors.ts'
+import type { GroupDelivery } from '../../core/groups/hosted-groups.ts'
 import type { Message, Subscription } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock } from '../../core/ports/clock.ts'
@@ -244,6 +245,13 @@ export class MqttSession implements PacketSink {
   /** Live messages, from the core. */
   deliver(message: Message, grants: readonly Subscription[]): void {
     if (this.#state.kind === 'connected') this.#state.connected.outbound.deliver(message, grants)
+  }
+
+  /** Of a shared subscription, from the core. */
+  deliverShared(delivery: GroupDelivery, done: () => void): void {
+    if (this.#state.kind === 'connected') {
+      this.#state.connected.outbound.deliverShared(delivery, done)
+    }
   }
 
   /** Messages of the inbox, from the core. */

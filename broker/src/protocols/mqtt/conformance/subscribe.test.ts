@@ -92,11 +92,67 @@ describe('SUBSCRIBE', () => {
     }
   })
 
-  test('a shared subscription is refused while it is not offered, and CONNACK says so', async () => {
-    const client = await connected()
-    expect(client.connack.properties?.sharedSubscriptionAvailable).toBe(false)
-    const { granted } = await client.subscribe('$share/group/topic')
-    expect(granted).toEqual([ReasonCode.sharedSubscriptionsNotSupported])
+  test.each(['$share/group/shared', '$queue/shared'])(
+    'a shared subscription, %s, gives each message to one client, and no retained ones',
+    async (filter) => {
+      const publisher = await connected()
+      expect(publisher.connack.properties?.sharedSubscriptionAvailable).not.toBe(false)
+      publisher.publish('shared', 'retained', { qos: 1, messageId: 1, retain: true })
+      await publisher.next('puback')
+      const members = [await connected(), await connected()]
+      for (const member of members) expect((await member.subscribe(filter, 1)).granted).toEqual([1])
+      for (let messageId = 2; messageId < 12; messageId++) {
+        publisher.publish('shared', `${messageId}`, { qos: 1, messageId })
+        await publisher.next('puback')
+      }
+      const got: string[] = []
+      for (const member of members) {
+        for (let count = 0; count < 5; count++) {
+          const { payload, messageId, dup } = await member.next('publish')
+          expect(dup).toBe(false)
+          got.push(payload.toString())
+          member.send({ cmd: 'puback', messageId: messageId ?? 0 })
+        }
+      }
+      expect(got.map(Number).sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+      for (const member of members) {
+        await member.ping()
+        expect(member.publishes).toEqual([])
+      }
+      publisher.publish('shared', '', { retain: true })
+      await publisher.ping()
+    },
+  )
+
+  test('a shared subscription keeps the QoS that was granted, and drops what a client refuses', async () => {
+    const publisher = await connected()
+    const member = await connected()
+    await member.subscribe('$share/g/shared/refused', 1)
+    publisher.publish('shared/refused', 'x', { qos: 2, messageId: 1 })
+    const { qos, messageId = 0 } = await member.next('publish')
+    expect(qos).toBe(1)
+    const other = await connected()
+    await other.subscribe('$share/g/shared/refused', 1)
+    member.send({ cmd: 'puback', messageId, reasonCode: ReasonCode.implementationSpecificError })
+    await member.ping()
+    member.socket.destroy()
+    publisher.publish('shared/refused', 'y', { qos: 1, messageId: 2 })
+    expect((await other.next('publish')).payload.toString()).toBe('y')
+    await other.ping()
+    expect(other.publishes).toEqual([])
+  })
+
+  test('what a client of a shared subscription did not acknowledge goes to another one', async () => {
+    const publisher = await connected()
+    const first = await connected()
+    await first.subscribe('$share/left/shared/left', 1)
+    publisher.publish('shared/left', 'x', { qos: 1, messageId: 1 })
+    await publisher.next('puback')
+    await first.next('publish')
+    const second = await connected()
+    await second.subscribe('$share/left/shared/left', 1)
+    first.socket.destroy()
+    expect((await second.next('publish')).payload.toString()).toBe('x')
   })
 
   test.each([

@@ -215,7 +215,7 @@ function offered(
     receiveMaximum: RECEIVE_MAXIMUM,
     topicAliasMaximum: TOPIC_ALIAS_MAXIMUM,
     maximumPacketSize: session.transport.packetBytesMax,
-    sharedSubscriptionAvailable: false,
+    sharedSubscriptionAvailable: true,
     ...(expirySeconds !== asked && { sessionExpiryInterval: expirySeconds }),
     ...(keepAliveSeconds !== connect.keepAliveSeconds && { serverKeepAlive: keepAliveSeconds }),
     ...(clientId === '' && { assignedClientIdentifier: session.clientId }),

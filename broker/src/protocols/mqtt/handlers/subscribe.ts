@@ -1,4 +1,5 @@
 /** SUBSCRIBE: answers when no publish acknowledged from then on can miss the subscriber, then sends what is retained. */
+import { isShared, plainFilter } from '../../../core/groups/shared-filter.ts'
 import type { Message, Subscription } from '../../../core/message.ts'
 import { effectiveGuarantee } from '../../../core/message.ts'
 import type { Access } from '../../../security/access.ts'
@@ -15,7 +16,6 @@ export function handleSubscribe(session: MqttSession, packet: SubscribePacket): 
 /** Of the first filter that was refused. */
 const REASONS: Readonly<Record<number, string>> = {
   [ReasonCode.notAuthorized]: 'the client may not subscribe to this filter',
-  [ReasonCode.sharedSubscriptionsNotSupported]: 'shared subscriptions are not offered',
   [ReasonCode.serverUnavailable]: 'the session cannot be reached',
 }
 
@@ -44,6 +44,8 @@ async function subscribe(
   session.send({ kind: 'suback', packetId, reasonCodes, properties })
   if (failure !== undefined) return
   for (const [index, request] of accepted.entries()) {
+    // [MQTT 5.0 section 4.8.2]: none for a shared subscription.
+    if (isShared(request.filter)) continue
     const fresh = existed[index] !== true
     const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && fresh)
     const subscription = wanted[index]
@@ -58,8 +60,7 @@ function refusalOf(
   { filter }: SubscriptionRequest,
   access: Access | undefined,
 ): number | undefined {
-  if (filter.startsWith('$share/')) return ReasonCode.sharedSubscriptionsNotSupported
-  return access?.maySubscribe(filter) === false ? ReasonCode.notAuthorized : undefined
+  return access?.maySubscribe(plainFilter(filter)) === false ? ReasonCode.notAuthorized : undefined
 }
 
 /** [MQTT-3.3.1-8] Retained messages keep their flag for a new subscription. */
