@@ -26,7 +26,7 @@ import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
-import { composeMqtt, mqttPorts } from './mqtt.ts'
+import { composeMqtt, mqttPorts, retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
@@ -51,8 +51,6 @@ export interface Broker {
   /** Gives its shards back, leaves the cluster, closes everything. Idempotent. */
   stop(): Promise<void>
 }
-
-const VERSION = '0.1.0'
 
 /** Resolves when the broker is a member and its listeners are open. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -98,7 +96,7 @@ function assemble(parts: Parts): Node {
   const { metadata, placement, mesh, shards, messaging, runtime, settings } = cluster
   const { protocols, mover } = cluster
   const mqttLog = log.child({ protocol: 'mqtt' })
-  protocols.push(composeMqtt({ ...cluster, config, log: mqttLog }))
+  protocols.push(composeMqtt({ ...cluster, config, nodeId, log: mqttLog }))
   settings.follow('log.level', (level) => {
     // A child has a level of its own from its beginning on.
     for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
@@ -248,14 +246,10 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     mayAcknowledge: () => placement.mayAcknowledge,
   })
   const shards: ShardHost = new ShardHost({
-    metadata,
-    placement,
-    storage,
-    hosted,
-    clock: systemClock,
-    incarnation,
+    ...{ metadata, placement, storage, hosted, clock: systemClock, incarnation },
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
     logs: logResourcesOf(topics),
+    retainedLimits: () => retainedLimitsOf(frontage.settings, metadata.shardCount),
     publish: (message) => messaging.publishAndWait(message),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
     onChange: () => messaging.changed(),

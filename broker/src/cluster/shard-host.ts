@@ -5,12 +5,13 @@
 
 import type { StorageAdapter } from '@robust/storage-adapters'
 import { StorageError } from '@robust/storage-adapters'
+import { ClaimShard } from '../core/claims.ts'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { type LogResources, LogShard } from '../core/logs/log-shard.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Connections } from '../core/ports/connections.ts'
-import { RetainedShard } from '../core/retained-shard.ts'
+import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { type LostReason, ShardWriter } from '../core/shard-writer.ts'
@@ -33,6 +34,7 @@ export interface ShardHostOptions {
   readonly incarnation: string
   readonly connections: Connections
   readonly logs: LogResources
+  readonly retainedLimits: () => RetainedLimits
   readonly publish: (message: Message) => Promise<void>
   readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
   /** The set of served shards has changed. */
@@ -211,7 +213,11 @@ export class ShardHost {
       onError: (err) =>
         log.error({ err, shard, errId: 'SESSION_TASK_FAILED' }, 'a session task failed'),
     })
-    const retained = new RetainedShard(writer, storage)
+    const retained = new RetainedShard(writer, storage, {
+      clock,
+      limits: this.#options.retainedLimits,
+    })
+    const claims = new ClaimShard(writer, storage)
     const logs = new LogShard({
       ...this.#options.logs,
       writer,
@@ -219,8 +225,8 @@ export class ShardHost {
       clock,
       onError: (err) => log.error({ err, shard, errId: 'LOG_TASK_FAILED' }, 'a log task failed'),
     })
-    await Promise.all([sessions.load(), retained.load()])
-    return { shard, epoch, writer, sessions, retained, logs }
+    await Promise.all([sessions.load(), retained.load(), claims.load()])
+    return { shard, epoch, writer, sessions, retained, claims, logs }
   }
 
   /**

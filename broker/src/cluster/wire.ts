@@ -126,6 +126,12 @@ function toWireKind(request: ShardRequest): WireRequest {
       )
       return { $case: 'enqueue', value: { ...toWireAddress(request.to), messages } }
     }
+    case 'holds': {
+      const { session, filter } = request
+      return { $case: 'holds', value: { session, filter } }
+    }
+    case 'claim':
+      return { $case: 'claim', value: request.claim }
     case 'retained': {
       const { shards, filter, after } = request
       return { $case: 'retained', value: { shards: [...shards], filter, after } }
@@ -174,6 +180,10 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
       const messages = kind.value.messages.map((wired) => fromWireDelivery(wired))
       return { kind: 'enqueue', to: fromWireAddress(kind.value), messages }
     }
+    case 'holds':
+      return { kind: 'holds', ...kind.value }
+    case 'claim':
+      return { kind: 'claim', claim: kind.value }
     case 'retained':
       return { kind: 'retained', ...kind.value }
     case undefined:
@@ -201,6 +211,7 @@ export function toWireReply(reply: ShardReply): broker.ShardReply {
     existed: [...(ok?.existed ?? [])],
     nextShards: [...(ok?.next?.shards ?? [])],
     nextAfter: ok?.next?.after ?? '',
+    holder: ok?.holder ?? '',
   }
 }
 
@@ -210,6 +221,7 @@ export function fromWireReply(wire: broker.ShardReply): ShardReply {
       const reply = {
         status: 'ok' as const,
         existed: wire.existed,
+        ...(wire.holder !== '' && { holder: wire.holder }),
         retained: wire.retained.map((message) => fromWireMessage(message)),
         ...(wire.nextShards.length === 0
           ? {}

@@ -1,4 +1,5 @@
 /** A shard that this broker owns: its writer and what lives on it, opened, served and closed together. */
+import type { ClaimShard } from './claims.ts'
 import { BrokerError } from './errors.ts'
 import { REPLY_BYTES } from './limits.ts'
 import type { LogShard } from './logs/log-shard.ts'
@@ -17,6 +18,7 @@ export interface HostedShard {
   readonly writer: ShardWriter
   readonly sessions: SessionShard
   readonly retained: RetainedShard
+  readonly claims: ClaimShard
   readonly logs: LogShard
 }
 
@@ -114,6 +116,10 @@ async function dispatch(
     case 'enqueue':
       await sessions.enqueue(request.to, request.messages)
       return { status: 'ok' }
+    case 'holds':
+      return { status: 'ok', existed: [sessions.holds(request.session, request.filter)] }
+    case 'claim':
+      return { status: 'ok', holder: await target.claims.claim(request.claim) }
     case 'retained':
       return findRetained(hosted, request, options.clock.wallMs())
     default:

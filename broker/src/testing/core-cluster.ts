@@ -4,6 +4,7 @@
  */
 import type { StorageAdapter } from '@robust/storage-adapters'
 import type { SessionEvents } from '../core/attached-session.ts'
+import { ClaimShard } from '../core/claims.ts'
 import { answer, HostedShards } from '../core/hosted-shard.ts'
 import { LogShard } from '../core/logs/log-shard.ts'
 import { TailCache } from '../core/logs/tail-cache.ts'
@@ -13,7 +14,7 @@ import { Messaging } from '../core/messaging.ts'
 import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
 import type { Directory, ShardOwner } from '../core/ports/directory.ts'
 import type { Peers, PublishReply } from '../core/ports/peers.ts'
-import { RetainedShard } from '../core/retained-shard.ts'
+import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import { type FilterChange, Router } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { shardOf } from '../core/shard-hash.ts'
@@ -37,6 +38,7 @@ export class CoreCluster {
     for (const { router } of this.nodes.values()) router.topicsChanged()
   })
   readonly shardCount: number
+  retainedLimits: RetainedLimits = { messagesMax: undefined, expirySeconds: undefined }
   readonly nodes = new Map<string, CoreNode>()
   /** Nodes whose registration may be gone. */
   readonly stale = new Set<string>()
@@ -118,7 +120,11 @@ export class CoreCluster {
       announce: (change) => this.#announceShard(shard, epoch, change),
       onError: (error) => node.errors.push(error),
     })
-    const retained = new RetainedShard(writer, this.#storage)
+    const retained = new RetainedShard(writer, this.#storage, {
+      clock: this.clock,
+      limits: () => this.retainedLimits,
+    })
+    const claims = new ClaimShard(writer, this.#storage)
     const logs = new LogShard({
       writer,
       storage: this.#storage,
@@ -129,8 +135,8 @@ export class CoreCluster {
       isDeleted: (log) => this.topics.isDeleted(log),
       onError: (error) => node.errors.push(error),
     })
-    await Promise.all([sessions.load(), retained.load()])
-    node.hosted.add({ shard, epoch, writer, sessions, retained, logs })
+    await Promise.all([sessions.load(), retained.load(), claims.load()])
+    node.hosted.add({ shard, epoch, writer, sessions, retained, claims, logs })
     logs.start()
     await this.#announceShard(shard, epoch, { reset: true, added: sessions.filters(), removed: [] })
     this.#owners.set(shard, { node: name, epoch })

@@ -6,7 +6,7 @@ import { type SettingName, type SettingValue, settingValue } from '@robust/proto
 import { openStorage } from '@robust/storage-adapters'
 import type { IConnackPacket, IConnectPacket } from 'mqtt-packet'
 import { ResourceCache } from '../cluster/resource-cache.ts'
-import { policyOf } from '../mqtt.ts'
+import { liveRules, policyOf } from '../mqtt.ts'
 import { MqttServer } from '../protocols/mqtt/server.ts'
 import type { Refusal } from '../protocols/shared/admission.ts'
 import type { ListeningEndpoint } from '../protocols/shared/protocol-server.ts'
@@ -37,6 +37,7 @@ export class MqttBench {
   readonly #settings = new Map<SettingName, unknown>()
   readonly #clients: RawClient[] = []
   readonly #put: { kind: string; name: string }[] = []
+  readonly #rules = liveRules(this.resources)
   readonly #methods: readonly AuthenticationMethod[]
   readonly #stopStorage: () => Promise<void>
   #version = 0
@@ -145,6 +146,10 @@ export class MqttBench {
       }),
       packetBytesMax: () => get('limits.packet-bytes') ?? 1 << 20,
       policy: () => policyOf({ get }),
+      rules: this.#rules,
+      node: name,
+      version: '0.0.0',
+      gauges: () => ({ offline: 0, subscriptions: 0, retained: 0, heapBytes: 1 }),
       admission: { isOverrun: false, admit: () => this.refusals.shift() },
       messaging,
       clock,

@@ -22,7 +22,7 @@ import {
 } from '../ports/connections.ts'
 import type { FilterChange } from '../router.ts'
 import type { Enqueued } from '../shard-requests.ts'
-import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
+import { type CommitOutcome, requireCommitted, type ShardWriter } from '../shard-writer.ts'
 import { encodeJson } from '../stored.ts'
 import { Inbox } from './inbox.ts'
 import { loadSessions } from './load-sessions.ts'
@@ -35,6 +35,7 @@ import {
   newSession,
   publishedNow,
   type Session,
+  addressOf as to,
   type Will,
 } from './session.ts'
 import {
@@ -109,6 +110,13 @@ export class SessionShard {
     return this.#sessions.size
   }
 
+  /** Sessions without a connection; looks at each. */
+  get offline(): number {
+    let count = 0
+    for (const { connected } of this.#sessions.values()) if (connected === undefined) count++
+    return count
+  }
+
   /** Reads what is stored. Wills and expiries of sessions whose broker is gone begin to count. */
   async load(): Promise<void> {
     const { writer, storage } = this.#options
@@ -126,6 +134,13 @@ export class SessionShard {
       }
       this.#sessions.set(name, session)
     }
+  }
+
+  /** A session that ends with its connection keeps its subscriptions at its broker: it counts while connected. */
+  holds(name: string, filter: string): boolean {
+    const session = this.#sessions.get(name)
+    if (session?.inbox === undefined) return session?.connected !== undefined
+    return session.subscriptions.has(filter)
   }
 
   /** After the load, and whenever the members change. */
@@ -479,14 +494,6 @@ export class SessionShard {
   }
 }
 
-function to(session: Session, attachment: Attachment): SessionAddress {
-  return { session: session.name, attachment }
-}
-
 function ignore(): void {}
 
 function ignoreOutcome(_outcome: CommitOutcome): void {}
-
-function requireCommitted(outcome: CommitOutcome): void {
-  if (outcome === 'lost') throw new BrokerError('UNAVAILABLE', 'the shard has moved')
-}

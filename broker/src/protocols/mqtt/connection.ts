@@ -77,8 +77,7 @@ export class MqttConnection implements Transport {
     this.#activeAtMs = this.#options.services.clock.nowMs()
   }
 
-  /** Called about every second. */
-  checkKeepAlive(nowMs: number): void {
+  #checkKeepAlive(nowMs: number): void {
     // Before it is connected a client has so long in all: bytes that dribble in win it no time.
     if (this.#active && this.session.state === 'connected') {
       this.#active = false
@@ -90,6 +89,12 @@ export class MqttConnection implements Transport {
     if (this.#reader.paused) return
     const reasonCode = ReasonCode.keepAliveTimeout
     this.session.close({ reasonCode, reason: 'keep-alive timed out', publishWill: true })
+  }
+
+  /** Called about every second. */
+  check(nowMs: number): void {
+    this.session.checkPace(nowMs)
+    this.#checkKeepAlive(nowMs)
   }
 
   close(): void {

@@ -13,9 +13,10 @@ import { encode, encodeAck } from './codec/encode.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import type { PublishView } from './codec/packet-reader.ts'
 import { RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
-import { PublishedMessage, topicOf } from './mapping.ts'
+import { isSystem, PublishedMessage, topicOf } from './mapping.ts'
 import { PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
 import type { MqttPolicy } from './policy.ts'
+import type { Rewriter } from './rewrite.ts'
 
 export interface InboundOptions {
   readonly session: AttachedSession
@@ -25,6 +26,7 @@ export interface InboundOptions {
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
   readonly policy: () => MqttPolicy
+  readonly rewriter: Rewriter
   /** Reasons are told in words too. */
   readonly explains: boolean
   /** The largest packet that the client takes. */
@@ -75,6 +77,7 @@ export class Inbound {
   #paused = false
   #spare: Owed | undefined
   messages = 0
+  payloadBytes = 0
   /** Messages that the client may not publish. */
   denied = 0
 
@@ -89,18 +92,26 @@ export class Inbound {
   publish(view: PublishView): void {
     const { messaging, session, nowMs, version } = this.#options
     this.messages++
-    const address = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
-    const { access, policy } = this.#options
-    if (access !== undefined && !access.mayPublish(address)) {
+    const topic = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
+    const { access, policy, rewriter } = this.#options
+    const address = rewriter.topic(topic)
+    this.payloadBytes += view.end - view.payloadStart
+    // What the server says of itself nobody else may say.
+    if (isSystem(address) || (access !== undefined && !access.mayPublish(address))) {
       this.#deny(view, ReasonCode.notAuthorized)
+      return
+    }
+    if (view.retain && isTooLarge(view, policy().retainedBytesMax)) {
+      this.#deny(view, ReasonCode.quotaExceeded)
       return
     }
     if (view.isTextPayload && policy().checksPayloadFormat && !isText(view)) {
       this.#refusePayload(view)
       return
     }
+    const isRenamed = address !== topic
     if (view.qos === 2) {
-      this.#exactlyOnce(view, address)
+      this.#exactlyOnce(view, address, isRenamed)
       return
     }
     const context = {
@@ -109,6 +120,7 @@ export class Inbound {
       publisher: session.name,
       token: '',
       layout5: version === 5,
+      isRenamed,
     }
     const message = new PublishedMessage(view, context)
     if (view.qos === 0) {
@@ -224,7 +236,7 @@ export class Inbound {
     if (this.#underWay > 0) this.#underWay--
   }
 
-  #exactlyOnce(view: PublishView, address: string): void {
+  #exactlyOnce(view: PublishView, address: string, isRenamed: boolean): void {
     const { session, nowMs, version, nextToken, onFailure } = this.#options
     const { packetId } = view
     const known = this.#incoming.get(packetId)
@@ -244,6 +256,7 @@ export class Inbound {
       publisher: session.name,
       token,
       layout5: version === 5,
+      isRenamed,
     }
     const message = new PublishedMessage(view, context)
     if (!session.durable) {
@@ -307,10 +320,15 @@ export class Inbound {
   }
 }
 
+function isTooLarge({ payloadStart, end }: PublishView, bytesMax: number | null): boolean {
+  return bytesMax !== null && end - payloadStart > bytesMax
+}
+
 const KINDS = { 4: 'puback', 5: 'pubrec', 7: 'pubcomp' } as const
 
 const REASONS: Readonly<Record<number, string>> = {
   [ReasonCode.notAuthorized]: 'the client may not publish to this topic',
+  [ReasonCode.quotaExceeded]: 'more than may be kept',
   [ReasonCode.payloadFormatInvalid]: 'the payload is not the UTF-8 that it is said to be',
   [ReasonCode.packetIdentifierNotFound]: 'no exactly-once message has this packet identifier',
 }

@@ -18,6 +18,9 @@ export const OUTGOING_ALIASES_MAX = 256
 /** Bytes that a client's socket may be behind before at-most-once messages to it are dropped. */
 export const SOCKET_BYTES_HIGH = 8 * 1024 * 1024
 
+/** Bytes that wait for the socket of a client that is not behind. */
+export const PENDING_BYTES_USUAL = 64 * 1024
+
 /** Bytes of at-least-once messages that wait for a live subscriber's window before it is let go. */
 export const WAITING_BYTES_MAX = 64 * 1024 * 1024
 

@@ -17,7 +17,7 @@ import type { Delivery } from '../../core/ports/connections.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
-import { SOCKET_BYTES_HIGH, WAITING_BYTES_MAX } from './limits.ts'
+import { PENDING_BYTES_USUAL, SOCKET_BYTES_HIGH, WAITING_BYTES_MAX } from './limits.ts'
 import { FlightState, LiveFlights } from './live-flights.ts'
 import { OutgoingAliases } from './outgoing-aliases.ts'
 import { type AckType, PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
@@ -63,6 +63,10 @@ export class Outbound {
   readonly #aliases: OutgoingAliases | undefined
   #session: AttachedSession | undefined
   messages = 0
+  payloadBytes = 0
+  #behindSinceMs = -1
+  /** It has been behind for longer than the policy has patience. */
+  isSlow = false
   /** At-most-once messages that the client was too slow for, messages larger than it takes, and expired ones. */
   dropped = 0
 
@@ -74,6 +78,26 @@ export class Outbound {
 
   attach(session: AttachedSession): void {
     this.#session = session
+  }
+
+  /** Called about every second: whether the client has become slow, or has caught up. */
+  checkPace(nowMs: number, patienceMs: number): 'slow' | 'caught-up' | undefined {
+    const { outbox, window } = this.#options
+    const isBehind =
+      outbox.pendingBytes > PENDING_BYTES_USUAL ||
+      this.#waiting.length > 0 ||
+      this.#flights.size >= window
+    if (!isBehind) {
+      this.#behindSinceMs = -1
+      if (!this.isSlow) return undefined
+      this.isSlow = false
+      return 'caught-up'
+    }
+    if (this.#behindSinceMs < 0) this.#behindSinceMs = nowMs
+    if (this.isSlow || patienceMs === 0 || nowMs - this.#behindSinceMs <= patienceMs)
+      return undefined
+    this.isSlow = true
+    return 'slow'
   }
 
   deliver(message: Message, grants: readonly Subscription[]): void {
@@ -237,6 +261,7 @@ export class Outbound {
       duplicate: how.duplicate,
       aliases: this.#aliases,
     })
+    this.payloadBytes += written ? message.payload.byteLength : 0
     if (written) this.messages++
     else this.dropped++
     return written

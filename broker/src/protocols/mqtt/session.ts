@@ -18,11 +18,13 @@ import type { Authenticator } from '../../security/authenticator.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import type { SeldomLog } from '../shared/seldom-log.ts'
+import type { ClientEvents } from './client-events.ts'
 import { encode } from './codec/encode.ts'
 import type { MqttError } from './codec/mqtt-error.ts'
 import { violation } from './codec/mqtt-error.ts'
 import type { PacketSink, PublishView } from './codec/packet-reader.ts'
 import { reasonOf } from './errors.ts'
+import type { Flapping } from './flapping.ts'
 import { handlers } from './handlers/index.ts'
 import type { Inbound } from './inbound.ts'
 import type { MqttPeer } from './listeners.ts'
@@ -36,7 +38,9 @@ import {
   type ProtocolVersion,
   ReasonCode,
 } from './packets.ts'
-import type { MqttPolicy } from './policy.ts'
+import type { MqttPolicy, MqttRules } from './policy.ts'
+import type { Rewriter } from './rewrite.ts'
+import type { SystemTopics } from './system-topics.ts'
 
 /** What the session asks of the connection that carries it. */
 export interface Transport {
@@ -63,6 +67,10 @@ export interface SessionServices {
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
   readonly policy: () => MqttPolicy
+  readonly rules: () => MqttRules
+  readonly events: ClientEvents
+  readonly flapping: Flapping
+  readonly system: SystemTopics
   readonly admission: AdmissionPort
   readonly security: Authenticator
   readonly onConnected: (session: MqttSession) => void
@@ -79,6 +87,21 @@ export interface Connected {
   readonly user: string
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
+  readonly rewriter: Rewriter
+}
+
+/** Of one connection. */
+export interface SessionCounts {
+  readonly messagesIn: number
+  readonly messagesOut: number
+  /** Bytes of payload. */
+  readonly payloadIn: number
+  readonly payloadOut: number
+  /** Messages that the client was too slow for, that it does not take, or that expired. */
+  readonly dropped: number
+  readonly denied: number
+  readonly packetsIn: number
+  readonly packetsOut: number
 }
 
 type State =
@@ -99,6 +122,8 @@ export interface CloseOptions {
   readonly server?: string
 }
 
+const OPEN = { reason: '', reasonCode: 0 }
+
 export class MqttSession implements PacketSink {
   readonly transport: Transport
   readonly services: SessionServices
@@ -110,6 +135,9 @@ export class MqttSession implements PacketSink {
   packetBytesMax = Number.MAX_SAFE_INTEGER
   /** That CONNECT named. */
   authenticationMethod: string | undefined
+  /** Why it ended, while it is being closed. */
+  ending: { readonly reason: string; readonly reasonCode: number } = OPEN
+  #packetsIn = 0
   #answer: ((data: Buffer | undefined) => void) | undefined
   #state: State = { kind: 'waiting' }
 
@@ -126,23 +154,39 @@ export class MqttSession implements PacketSink {
     return this.#state.kind === 'connected' ? this.#state.connected : undefined
   }
 
-  /** Counters of this connection: messages from and to the client, and messages that it was too slow for. */
-  counts(): { messagesIn: number; messagesOut: number; dropped: number; denied: number } {
-    const connected = this.connected
+  counts(): SessionCounts {
+    const { inbound, outbound } = this.connected ?? {}
     return {
-      denied: connected?.inbound.denied ?? 0,
-      messagesIn: connected?.inbound.messages ?? 0,
-      messagesOut: connected?.outbound.messages ?? 0,
-      dropped: connected?.outbound.dropped ?? 0,
+      denied: inbound?.denied ?? 0,
+      messagesIn: inbound?.messages ?? 0,
+      payloadIn: inbound?.payloadBytes ?? 0,
+      messagesOut: outbound?.messages ?? 0,
+      payloadOut: outbound?.payloadBytes ?? 0,
+      dropped: outbound?.dropped ?? 0,
+      packetsIn: this.#packetsIn,
+      packetsOut: this.transport.outbox.packets,
     }
   }
 
+  /** Called about every second. */
+  checkPace(nowMs: number): void {
+    const { events, log, policy } = this.services
+    const change = this.connected?.outbound.checkPace(nowMs, policy().slowAfterMs)
+    if (change === undefined) return
+    events.pace(this, change)
+    if (change !== 'slow') return
+    const fields = { errId: 'MQTT_SLOW_CLIENT', client: this.clientId, reason: 'it is behind' }
+    log.warn(fields, 'a client is slow to take what it is sent')
+  }
+
   publish(view: PublishView): void {
+    this.#packetsIn++
     this.#requireConnected()
     if (this.#state.kind === 'connected') this.#state.connected.inbound.publish(view)
   }
 
   acknowledge(type: AckType, packetId: number, reasonCode: number): void {
+    this.#packetsIn++
     this.#requireConnected()
     if (this.#state.kind !== 'connected') return
     const { inbound, outbound } = this.#state.connected
@@ -151,6 +195,7 @@ export class MqttSession implements PacketSink {
   }
 
   packet(packet: Packet): void {
+    this.#packetsIn++
     if (this.#state.kind === 'closed') return
     if (packet.kind !== 'auth' && packet.kind !== 'disconnect') this.#requireConnected()
     const handle = handlers[packet.kind] as
@@ -311,6 +356,7 @@ export class MqttSession implements PacketSink {
   close(options: CloseOptions): void {
     const state = this.#state
     if (state.kind === 'closed') return
+    this.ending = options
     if (state.kind !== 'connected') {
       this.#end(Promise.resolve())
       return
