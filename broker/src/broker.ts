@@ -276,11 +276,35 @@ function frontageOf(metadata: MetadataCache): Frontage {
     limits: () => ({
       connectionsMax: settings.get('limits.connections-max'),
       perSecond: settings.get('limits.connections-per-second'),
+      listenerPerSecond: settings.get('limits.listener-connections-per-second'),
+      userConnectionsMax: settings.get('limits.user-connections-max'),
+      userPerSecond: settings.get('limits.user-connections-per-second'),
     }),
+    isOutOfMemory: memoryWatch(settings),
     serverOf: (node, protocol) => metadata.serverOf(node, protocol),
   })
   return { protocols, settings, admission, mover: new ClientMover(systemClock) }
 }
+
+/** Asked for every chunk that comes, looked up once in a while. */
+function memoryWatch(settings: BrokerSettings): () => boolean {
+  const most = settings.live(() => settings.get('limits.memory-bytes'))
+  let isAbove = false
+  let lookedAtMs = Number.NEGATIVE_INFINITY
+  return () => {
+    const limit = most()
+    if (limit === null) return false
+    const nowMs = systemClock.nowMs()
+    if (nowMs - lookedAtMs >= MEMORY_LOOK_MS) {
+      lookedAtMs = nowMs
+      const { heapUsed, external } = process.memoryUsage()
+      isAbove = heapUsed + external > limit
+    }
+    return isAbove
+  }
+}
+
+const MEMORY_LOOK_MS = 250
 
 function loadOf({ protocols, admission, mover }: Frontage, hosted: HostedShards, router: Router) {
   const shards = shardCounters(hosted)

@@ -12,7 +12,9 @@ import type { RewriteRule } from './protocols/mqtt/rewrite.ts'
 import { type MqttEntrances, MqttServer, type SystemGauges } from './protocols/mqtt/server.ts'
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
+import { type RateLimit, type RateLimits, Rates } from './protocols/shared/rates.ts'
 import { type Anonymous, Authenticator } from './security/authenticator.ts'
+import { Bans } from './security/bans.ts'
 
 export const VERSION = '0.1.0'
 
@@ -37,6 +39,8 @@ export function composeMqtt(parts: MqttParts): MqttServer {
     }),
     packetBytesMax: () => settings.get('limits.packet-bytes') ?? config.packetBytesMax,
     policy: settings.live(policyOf),
+    rates: new Rates(systemClock, settings.live(rateLimitsOf)),
+    bans: new Bans(metadata.resources, () => systemClock.wallMs()),
     rules: liveRules(metadata.resources),
     node: nodeId,
     version: VERSION,
@@ -96,6 +100,18 @@ export function retainedLimitsOf(settings: Settings, shardCount: number): Retain
   }
 }
 
+export function rateLimitsOf(settings: Settings): RateLimits {
+  const of = (who: 'client' | 'user' | 'listener'): RateLimit => ({
+    messages: settings.get(`limits.${who}-messages-per-second`),
+    bytes: settings.get(`limits.${who}-bytes-per-second`),
+  })
+  const limits = { client: of('client'), user: of('user'), listener: of('listener') }
+  const isOpen = Object.values(limits).every(
+    ({ messages, bytes }) => messages === null && bytes === null,
+  )
+  return { ...limits, isOpen }
+}
+
 export function policyOf(settings: Settings): MqttPolicy {
   return {
     keepAliveMaxSeconds: settings.get('mqtt.keep-alive-max-seconds'),
@@ -111,6 +127,9 @@ export function policyOf(settings: Settings): MqttPolicy {
       windowMs: settings.get('mqtt.flapping-window-seconds') * 1_000,
       banMs: settings.get('mqtt.flapping-ban-seconds') * 1_000,
     },
+    disconnectsExcess: settings.get('limits.excess') === 'disconnect',
+    unsentBytesMax: settings.get('limits.client-unsent-bytes'),
+    waitingBytesMax: settings.get('limits.client-waiting-bytes'),
     checksPayloadFormat: settings.get('mqtt.payload-format-check'),
   }
 }

@@ -12,7 +12,7 @@ import type { Outbox } from '../shared/outbox.ts'
 import { encode, encodeAck } from './codec/encode.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import type { PublishView } from './codec/packet-reader.ts'
-import { RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
+import { OWED_BYTES_MAX, RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
 import { isSystem, PublishedMessage, topicOf } from './mapping.ts'
 import { PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
 import type { MqttPolicy } from './policy.ts'
@@ -43,6 +43,7 @@ class Owed implements Receipt {
   packetId = 0
   readonly type: 4 | 5
   reasonCode = -1
+  bytes = 0
   readonly #inbound: Inbound
 
   constructor(inbound: Inbound, type: 4 | 5) {
@@ -74,6 +75,7 @@ export class Inbound {
   readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
   /** Taken on this connection and not completed: what counts against the receive maximum. */
   #underWay = 0
+  #owedBytes = 0
   #paused = false
   #spare: Owed | undefined
   messages = 0
@@ -131,6 +133,7 @@ export class Inbound {
       // The common case owes nothing: a receipt that was not needed serves the next message.
       const owed = this.#spare ?? new Owed(this, PacketType.puback)
       owed.packetId = view.packetId
+      owed.bytes = view.end - view.start
       if (messaging.publish(message, owed)) {
         this.#spare = owed
         this.#options.outbox.word(PacketType.puback << 4, 2, view.packetId)
@@ -144,6 +147,7 @@ export class Inbound {
     }
     const owed = new Owed(this, PacketType.puback)
     owed.packetId = view.packetId
+    owed.bytes = view.end - view.start
     this.#owe(owed)
     if (messaging.publish(message, owed)) owed.settle('accepted')
   }
@@ -196,6 +200,7 @@ export class Inbound {
       const next = owed[this.#owedHead] as Owed
       if (next.reasonCode < 0) break
       this.#owedHead++
+      this.#owedBytes -= next.bytes
       if (next.type === PacketType.pubrec && next.reasonCode === ReasonCode.success) {
         const incoming = this.#incoming.get(next.packetId)
         if (incoming !== undefined) incoming.received = true
@@ -209,7 +214,8 @@ export class Inbound {
       owed.splice(0, this.#owedHead)
       this.#owedHead = 0
     }
-    if (this.#paused && this.#waiting < RECEIVE_MAXIMUM / 2) {
+    const isRelieved = this.#waiting < RECEIVE_MAXIMUM / 2 && this.#owedBytes < OWED_BYTES_MAX / 2
+    if (this.#paused && isRelieved) {
       this.#paused = false
       this.#options.pauseReading(false)
     }
@@ -226,7 +232,9 @@ export class Inbound {
       const message = 'more messages are under way than the receive maximum allows'
       throw new MqttError(ReasonCode.receiveMaximumExceeded, '[MQTT-3.3.4-9]', message)
     }
-    if (this.#paused || this.#waiting <= RECEIVE_MAXIMUM) return
+    this.#owedBytes += owed.bytes
+    const isMuch = this.#waiting > RECEIVE_MAXIMUM || this.#owedBytes > OWED_BYTES_MAX
+    if (this.#paused || !isMuch) return
     this.#paused = true
     this.#options.pauseReading(true)
   }
@@ -249,6 +257,7 @@ export class Inbound {
     this.#incoming.set(packetId, { token, received: false, routing: true })
     const owed = new Owed(this, PacketType.pubrec)
     owed.packetId = packetId
+    owed.bytes = view.end - view.start
     this.#owe(owed)
     const context = {
       address,

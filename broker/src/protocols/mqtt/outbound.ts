@@ -17,7 +17,7 @@ import type { Delivery } from '../../core/ports/connections.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
-import { PENDING_BYTES_USUAL, SOCKET_BYTES_HIGH, WAITING_BYTES_MAX } from './limits.ts'
+import { PENDING_BYTES_USUAL } from './limits.ts'
 import { FlightState, LiveFlights } from './live-flights.ts'
 import { OutgoingAliases } from './outgoing-aliases.ts'
 import { type AckType, PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
@@ -31,9 +31,17 @@ export interface OutboundOptions {
   /** Topic aliases that the client takes; 0 none. */
   readonly aliasesMax: number
   readonly nowMs: () => number
+  readonly limits: () => OutboundLimits
   /** Live messages wait for this client beyond all bounds. */
   readonly onOverflow: () => void
   readonly onFailure: (error: unknown) => void
+}
+
+export interface OutboundLimits {
+  /** Unsent, above which at-most-once messages are dropped. */
+  readonly unsentBytesMax: number
+  /** Of messages that wait for the window. */
+  readonly waitingBytesMax: number
 }
 
 interface Waiting {
@@ -82,6 +90,8 @@ export class Outbound {
 
   /** Called about every second: whether the client has become slow, or has caught up. */
   checkPace(nowMs: number, patienceMs: number): 'slow' | 'caught-up' | undefined {
+    // The socket may have taken what was before it without any acknowledgement.
+    this.#launchWaiting()
     const { outbox, window } = this.#options
     const isBehind =
       outbox.pendingBytes > PENDING_BYTES_USUAL ||
@@ -111,7 +121,7 @@ export class Outbound {
       if (grant.identifier !== 0) identifiers = [...identifiers, grant.identifier]
     }
     if (guarantee === 0) {
-      if (outbox.pendingBytes > SOCKET_BYTES_HIGH) this.dropped++
+      if (outbox.pendingBytes > this.#options.limits().unsentBytesMax) this.dropped++
       else this.#write(message, { guarantee, retain, identifiers, packetId: 0, duplicate: false })
       return
     }
@@ -127,13 +137,13 @@ export class Outbound {
       this.#write(message, { ...how, packetId: 0, duplicate: false })
       return
     }
-    if (this.#live.size < this.#options.window && this.#waiting.length === 0) {
+    if (this.#mayLaunch && this.#waiting.length === 0) {
       this.#launch(message, how)
       return
     }
     this.#waitingBytes += message.payload.byteLength + message.address.length
     this.#waiting.push({ message: ownCopy(message), ...how })
-    if (this.#waitingBytes > WAITING_BYTES_MAX) this.#options.onOverflow()
+    if (this.#waitingBytes > this.#options.limits().waitingBytesMax) this.#options.onOverflow()
   }
 
   /** From the session's inbox, within the window that its owner was told. */
@@ -223,8 +233,14 @@ export class Outbound {
     this.#session?.acknowledge(flight.offset)
   }
 
+  /** A large window of large messages would be more than a socket should have before it. */
+  get #mayLaunch(): boolean {
+    const { window, outbox, limits } = this.#options
+    return this.#live.size < window && outbox.pendingBytes <= limits().unsentBytesMax
+  }
+
   #launchWaiting(): void {
-    while (this.#waiting.length > 0 && this.#live.size < this.#options.window) {
+    while (this.#waiting.length > 0 && this.#mayLaunch) {
       const next = this.#waiting.shift() as Waiting
       this.#waitingBytes -= next.message.payload.byteLength + next.message.address.length
       const { expiresAtMs } = next.message

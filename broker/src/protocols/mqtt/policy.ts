@@ -42,6 +42,12 @@ export interface MqttPolicy {
   /** A client that is behind for longer is slow; 0 none is. */
   readonly slowAfterMs: number
   readonly flapping: FlappingPolicy
+  /** A client that sends more than it may is disconnected instead of read slower. */
+  readonly disconnectsExcess: boolean
+  /** Bytes that wait for a client's socket; above it at-most-once messages to it are dropped. */
+  readonly unsentBytesMax: number
+  /** Bytes of messages that wait for the window of a live subscriber; above it the client is let go. */
+  readonly waitingBytesMax: number
   /** Payloads that are said to be UTF-8 are checked. */
   readonly checksPayloadFormat: boolean
 }

@@ -4,6 +4,7 @@ import type { Message } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
 import type { Authenticator } from '../../security/authenticator.ts'
+import type { Bans } from '../../security/bans.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type {
   ClientMove,
@@ -12,6 +13,7 @@ import type {
   ProtocolLog,
   ProtocolServer,
 } from '../shared/protocol-server.ts'
+import type { Rates } from '../shared/rates.ts'
 import { SeldomLog } from '../shared/seldom-log.ts'
 import { ClientEvents } from './client-events.ts'
 import { MqttConnection } from './connection.ts'
@@ -31,6 +33,8 @@ export interface MqttServerOptions {
   readonly packetBytesMax: () => number
   readonly policy: () => MqttPolicy
   readonly rules: () => MqttRules
+  readonly rates: Rates
+  readonly bans: Bans
   /** Of this broker. */
   readonly node: string
   readonly version: string
@@ -85,7 +89,7 @@ export class MqttServer implements ProtocolServer {
   constructor(options: MqttServerOptions) {
     this.#options = options
     const { messaging, clock, log, packetBytesMax, policy, rules } = options
-    const { admission, security } = options
+    const { admission, security, rates, bans } = options
     const prefix = randomUUID().slice(0, 8)
     let tokens = 0
     this.#services = {
@@ -95,6 +99,7 @@ export class MqttServer implements ProtocolServer {
       packetBytesMax,
       policy,
       rules,
+      ...{ rates, bans },
       ...this.#watchers(),
       admission,
       security,
@@ -110,6 +115,9 @@ export class MqttServer implements ProtocolServer {
       for (const { session } of [...this.#connections]) {
         if (session.connected?.user === user) session.revoke('its user has changed')
       }
+    })
+    bans.onChange(() => {
+      for (const { session } of [...this.#connections]) session.checkBan()
     })
     security.onRules(() => {
       for (const { session } of [...this.#connections]) session.checkAccess()

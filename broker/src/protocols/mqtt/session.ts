@@ -15,8 +15,10 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
 import type { Access } from '../../security/access.ts'
 import type { Authenticator } from '../../security/authenticator.ts'
+import type { Bans } from '../../security/bans.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type { Outbox } from '../shared/outbox.ts'
+import type { ClientRates, Rates, Sent } from '../shared/rates.ts'
 import type { SeldomLog } from '../shared/seldom-log.ts'
 import type { ClientEvents } from './client-events.ts'
 import { encode } from './codec/encode.ts'
@@ -27,6 +29,7 @@ import { reasonOf } from './errors.ts'
 import type { Flapping } from './flapping.ts'
 import { handlers } from './handlers/index.ts'
 import type { Inbound } from './inbound.ts'
+import { MEMORY_WAIT_MS } from './limits.ts'
 import type { MqttPeer } from './listeners.ts'
 import type { Outbound } from './outbound.ts'
 import {
@@ -72,6 +75,8 @@ export interface SessionServices {
   readonly flapping: Flapping
   readonly system: SystemTopics
   readonly admission: AdmissionPort
+  readonly rates: Rates
+  readonly bans: Bans
   readonly security: Authenticator
   readonly onConnected: (session: MqttSession) => void
   readonly onClosed: (session: MqttSession, detached: Promise<void>) => void
@@ -88,6 +93,7 @@ export interface Connected {
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
   readonly rewriter: Rewriter
+  readonly rates: ClientRates
 }
 
 /** Of one connection. */
@@ -166,6 +172,25 @@ export class MqttSession implements PacketSink {
       packetsIn: this.#packetsIn,
       packetsOut: this.transport.outbox.packets,
     }
+  }
+
+  /** Messages of the client so far. */
+  get published(): number {
+    return this.connected?.inbound.messages ?? 0
+  }
+
+  /** What the client has sent since the last call; answers for how long not to read it, ms. */
+  spend(sent: Sent): number {
+    const { connected, services } = this
+    if (connected === undefined) return 0
+    const waitMs = connected.rates.spend(sent)
+    if (waitMs > 0 && services.policy().disconnectsExcess) {
+      const reason = 'more messages or bytes than it may send'
+      this.close({ reasonCode: ReasonCode.messageRateTooHigh, reason, publishWill: true })
+      return 0
+    }
+    const isPublisher = sent.messages > 0 && services.admission.isOutOfMemory
+    return isPublisher ? Math.max(waitMs, MEMORY_WAIT_MS) : waitMs
   }
 
   /** Called about every second. */
@@ -303,6 +328,16 @@ export class MqttSession implements PacketSink {
     this.revoke('it may not subscribe any more to what it is subscribed to')
   }
 
+  /** Somebody who manages the broker wants the client gone. */
+  checkBan(): void {
+    const { connected, clientId, transport } = this
+    if (connected === undefined) return
+    const visitor = { clientId, user: connected.user, address: transport.peer.address }
+    if (!this.services.bans.isBanned(visitor)) return
+    const reasonCode = ReasonCode.administrativeAction
+    this.close({ reasonCode, reason: 'the client is banned', publishWill: true })
+  }
+
   revoke(reason: string): void {
     this.close({ reasonCode: ReasonCode.notAuthorized, reason, publishWill: true })
   }
@@ -365,6 +400,8 @@ export class MqttSession implements PacketSink {
       const properties = this.#told(options)
       this.send({ kind: 'disconnect', reasonCode: options.reasonCode, properties })
     }
+    state.connected.rates.leave()
+    this.services.admission.leave(state.connected.user)
     const { publishWill, expirySeconds } = options
     this.#end(state.connected.session.detach({ publishWill, expirySeconds }))
   }

@@ -9,13 +9,14 @@ import { Inbound } from '../inbound.ts'
 import {
   CLIENT_ID_BYTES_MAX,
   OUTGOING_ALIASES_MAX,
+  PENDING_BYTES_USUAL,
   RECEIVE_MAXIMUM,
   TOPIC_ALIAS_MAXIMUM,
   WINDOW_3X,
   WINDOW_MAX,
 } from '../limits.ts'
 import { filledIn, toSubscription, toWill } from '../mapping.ts'
-import { Outbound } from '../outbound.ts'
+import { Outbound, type OutboundLimits } from '../outbound.ts'
 import { type ConnectPacket, type Properties, ReasonCode } from '../packets.ts'
 import { isFilter } from '../rewrite.ts'
 import type { Connected, MqttSession } from '../session.ts'
@@ -30,6 +31,11 @@ export function handleConnect(session: MqttSession, packet: ConnectPacket): void
     return
   }
   if (!admit(session, packet)) return
+  const { address } = session.transport.peer
+  if (session.services.bans.isBanned({ clientId: packet.clientId, user: undefined, address })) {
+    refuseBanned(session)
+    return
+  }
   if (isFlapping(session, packet.clientId)) return
   const clientId = packet.clientId === '' ? session.services.nextClientId() : packet.clientId
   session.beginConnecting(clientId)
@@ -103,14 +109,19 @@ async function connect(
   clientId: string,
 ): Promise<void> {
   let attached: AttachedSession | undefined
+  let entered: string | undefined
   try {
     const identity = await authenticate(session, packet)
     if (identity === undefined || session.state !== 'connecting') return
+    if (!enter(session, identity)) return
+    entered = identity.user
     attached = await attach(session, packet, identity)
     await forgetForbidden(attached, identity.access)
     const given = await subscribeUnasked(session, attached, identity)
     const connected = assemble(session, { attached, packet, identity })
     if (!session.finishConnecting(connected)) {
+      connected.rates.leave()
+      session.services.admission.leave(entered)
       await attached.detach({ publishWill: true, expirySeconds: undefined })
       return
     }
@@ -122,9 +133,36 @@ async function connect(
       { errId: 'MQTT_CONNECT_FAILED', client: clientId, reason },
       'a client could not be connected',
     )
+    if (entered !== undefined && session.connected === undefined) {
+      session.services.admission.leave(entered)
+    }
     session.refuse(reasonOf(error), { reason: 'the session cannot be reached' })
     await attached?.detach({ publishWill: false, expirySeconds: undefined })
   }
+}
+
+/** Limits and bans of the user, who is known now. */
+function enter(session: MqttSession, { user }: Identity): boolean {
+  const { clientId, services, transport } = session
+  const { address } = transport.peer
+  if (services.bans.isBanned({ clientId, user, address })) {
+    refuseBanned(session)
+    return false
+  }
+  const refusal = services.admission.enter(user)
+  if (refusal === undefined) return true
+  const { reason } = refusal
+  const fields = { errId: 'MQTT_CONNECTION_REFUSED', client: clientId, reason }
+  services.log.warn(fields, 'a client was not let in')
+  session.refuse(refusalReason(refusal), { reason })
+  return false
+}
+
+function refuseBanned(session: MqttSession): void {
+  const { clientId: client, services, transport } = session
+  const fields = { errId: 'MQTT_CLIENT_BANNED', client, reason: 'it is banned' }
+  services.log.warn({ ...fields, remote: transport.remote }, 'a client was not let in')
+  session.refuse(ReasonCode.banned, { reason: 'the client is banned' })
 }
 
 function attach(
@@ -195,6 +233,7 @@ function assemble(
     aliasesMax: Math.min(packet.properties.topicAliasMaximum ?? 0, OUTGOING_ALIASES_MAX),
     nowMs: () => clock.wallMs(),
     onFailure,
+    limits: () => limitsOf(session),
     onOverflow: () =>
       session.close({
         reasonCode: ReasonCode.quotaExceeded,
@@ -218,7 +257,20 @@ function assemble(
     pauseReading: (paused) => transport.setReading(!paused),
     onFailure,
   })
-  return { session: attached, inbound, outbound, connect: packet, expirySeconds, ...identity }
+  const rates = session.services.rates.enter(identity.user, transport.peer.entrance)
+  const { user, access, rewriter } = identity
+  return {
+    ...{ session: attached, inbound, outbound, rates },
+    ...{ connect: packet, expirySeconds, user, access, rewriter },
+  }
+}
+
+/** While the broker is short of memory little may wait for a client. */
+function limitsOf({ services }: MqttSession): OutboundLimits {
+  const policy = services.policy()
+  return services.admission.isOutOfMemory
+    ? { unsentBytesMax: PENDING_BYTES_USUAL, waitingBytesMax: policy.waitingBytesMax }
+    : policy
 }
 
 /** Subscriptions of an earlier connection that are not allowed any more. */
