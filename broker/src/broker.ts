@@ -30,7 +30,7 @@ import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
-import { composeMqtt, mqttPorts } from './mqtt.ts'
+import { composeMqtt, mqttPorts, retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
@@ -55,8 +55,6 @@ export interface Broker {
   /** Gives its shards back, leaves the cluster, closes everything. Idempotent. */
   stop(): Promise<void>
 }
-
-const VERSION = '0.1.0'
 
 /** Resolves when the broker is a member and its listeners are open. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -102,7 +100,7 @@ function assemble(parts: Parts): Node {
   const { metadata, placement, mesh, shards, messaging, runtime, settings } = cluster
   const { protocols, mover } = cluster
   const mqttLog = log.child({ protocol: 'mqtt' })
-  protocols.push(composeMqtt({ ...cluster, config, log: mqttLog }))
+  protocols.push(composeMqtt({ ...cluster, config, nodeId, log: mqttLog }))
   settings.follow('log.level', (level) => {
     // A child has a level of its own from its beginning on.
     for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
@@ -243,15 +241,10 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     mayAcknowledge: () => placement.mayAcknowledge,
   })
   const shards: ShardHost = new ShardHost({
-    metadata,
-    placement,
-    storage,
-    pressure,
-    hosted,
-    clock: systemClock,
-    incarnation,
+    ...{ metadata, placement, storage, pressure, hosted, clock: systemClock, incarnation },
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
     logs: logResourcesOf(topics),
+    retainedLimits: () => retainedLimitsOf(frontage.settings, metadata.shardCount),
     publish: (message) => messaging.publishAndWait(message),
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
     groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
@@ -300,11 +293,35 @@ function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontag
     limits: () => ({
       connectionsMax: settings.get('limits.connections-max'),
       perSecond: settings.get('limits.connections-per-second'),
+      listenerPerSecond: settings.get('limits.listener-connections-per-second'),
+      userConnectionsMax: settings.get('limits.user-connections-max'),
+      userPerSecond: settings.get('limits.user-connections-per-second'),
     }),
+    isOutOfMemory: memoryWatch(settings),
     serverOf: (node, protocol) => metadata.serverOf(node, protocol),
   })
   return { protocols, settings, admission, mover: new ClientMover(systemClock), pressure }
 }
+
+/** Asked for every chunk that comes, looked up once in a while. */
+function memoryWatch(settings: BrokerSettings): () => boolean {
+  const most = settings.live(() => settings.get('limits.memory-bytes'))
+  let isAbove = false
+  let lookedAtMs = Number.NEGATIVE_INFINITY
+  return () => {
+    const limit = most()
+    if (limit === null) return false
+    const nowMs = systemClock.nowMs()
+    if (nowMs - lookedAtMs >= MEMORY_LOOK_MS) {
+      lookedAtMs = nowMs
+      const { heapUsed, external } = process.memoryUsage()
+      isAbove = heapUsed + external > limit
+    }
+    return isAbove
+  }
+}
+
+const MEMORY_LOOK_MS = 250
 
 function loadOf({ protocols, admission, mover }: Frontage, hosted: HostedShards, router: Router) {
   const shards = shardCounters(hosted)

@@ -18,6 +18,7 @@ import {
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
 import { addPlacementCommands } from './placement-commands.ts'
+import { addRuleCommands } from './rule-commands.ts'
 import { addSecurityCommands } from './security-commands.ts'
 import { addStorageCommands } from './storage-commands.ts'
 import { addTopicCommands } from './topic-commands.ts'
@@ -143,6 +144,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addConfigCommands(program, wiring)
   addTopicCommands(program, wiring)
   addSecurityCommands(program, wiring)
+  addRuleCommands(program, wiring)
   addPlacementCommands(program, wiring)
   addRoleHelp(program)
   addStorageCommands(program, act)

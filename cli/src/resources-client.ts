@@ -1,4 +1,4 @@
-/** Users and permissions as the Placement Center keeps them. */
+/** Users, permissions and other rules as the Placement Center keeps them. */
 import type { placement } from '@robust/proto'
 import { askLeader } from './clients.ts'
 
@@ -9,7 +9,7 @@ export interface StoredResource {
 }
 
 export interface ResourceChange {
-  readonly kind: 'user' | 'permission'
+  readonly kind: 'user' | 'permission' | 'auto-subscription' | 'topic-rewrite' | 'ban'
   readonly name: string
   /** Undefined: it goes. */
   readonly value: object | undefined

@@ -4,6 +4,7 @@
  * process's own flag, or no limit, holds until the setting is set.
  */
 
+import { LIMIT_SETTINGS } from './limit-settings.ts'
 import { MQTT_SETTINGS } from './mqtt-settings.ts'
 import { integer, type SettingSchema } from './setting-schema.ts'
 
@@ -21,18 +22,7 @@ export const SETTINGS = {
     unit: 's',
     description: 'a drain that names no deadline: after it shards are taken and clients closed',
   }),
-  'limits.connections-max': integer('broker', [1, 10_000_000, null], {
-    unit: 'connections',
-    description: 'of one broker, all protocols together; more are refused; unset: no limit',
-  }),
-  'limits.connections-per-second': integer('broker', [1, 1_000_000, null], {
-    unit: 'connections/s',
-    description: 'that one broker lets in; more are refused; unset: no limit',
-  }),
-  'limits.packet-bytes': integer('broker', [1_024, 256 * 1024 ** 2, null], {
-    unit: 'bytes',
-    description: 'largest packet, for connections made from then on; unset: --packet-bytes-max',
-  }),
+  ...LIMIT_SETTINGS,
   'log.level': {
     type: 'choice',
     choices: ['debug', 'info', 'warn', 'error'],

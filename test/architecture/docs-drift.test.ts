@@ -101,7 +101,9 @@ describe('broker/src/protocols/mqtt/README.md', () => {
     }
     expect(readme).toContain(`topic alias from clients (${limit('TOPIC_ALIAS_MAXIMUM')})`)
     expect(readme).toContain(`receive maximum (${limit('RECEIVE_MAXIMUM').toLocaleString('en')})`)
-    expect(readme).toContain(`more than ${limit('SOCKET_BYTES_HIGH') / 1024 ** 2} MiB unsent`)
-    expect(readme).toContain(`up to ${limit('WAITING_BYTES_MAX') / 1024 ** 2} MiB`)
+    const unsent = SETTINGS['limits.client-unsent-bytes'].default / 1024 ** 2
+    const waiting = SETTINGS['limits.client-waiting-bytes'].default / 1024 ** 2
+    expect(readme).toContain(`more than ${unsent} MiB unsent`)
+    expect(readme).toContain(`up to ${waiting} MiB`)
   })
 })

@@ -5,13 +5,14 @@
 
 import type { StorageAdapter } from '@robust/storage-adapters'
 import { StorageError } from '@robust/storage-adapters'
+import { ClaimShard } from '../core/claims.ts'
 import type { HostedGroups } from '../core/groups/hosted-groups.ts'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { type LogResources, LogShard } from '../core/logs/log-shard.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Connections, SessionAddress } from '../core/ports/connections.ts'
-import { RetainedShard } from '../core/retained-shard.ts'
+import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { type LostReason, ShardWriter, type StorageState } from '../core/shard-writer.ts'
@@ -36,6 +37,7 @@ export interface ShardHostOptions {
   readonly incarnation: string
   readonly connections: Connections
   readonly logs: LogResources
+  readonly retainedLimits: () => RetainedLimits
   readonly publish: (message: Message) => Promise<void>
   readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
   readonly groups: (parts: GroupParts) => HostedGroups
@@ -243,7 +245,11 @@ export class ShardHost {
       onError: (err) =>
         log.error({ err, shard, errId: 'GROUP_TASK_FAILED' }, 'a group task failed'),
     })
-    const retained = new RetainedShard(writer, storage)
+    const retained = new RetainedShard(writer, storage, {
+      clock,
+      limits: this.#options.retainedLimits,
+    })
+    const claims = new ClaimShard(writer, storage)
     const logs = new LogShard({
       ...this.#options.logs,
       writer,
@@ -251,8 +257,8 @@ export class ShardHost {
       clock,
       onError: (err) => log.error({ err, shard, errId: 'LOG_TASK_FAILED' }, 'a log task failed'),
     })
-    await Promise.all([sessions.load(), groups.load(), retained.load()])
-    return { shard, epoch, writer, sessions, groups, retained, logs }
+    await Promise.all([sessions.load(), groups.load(), retained.load(), claims.load()])
+    return { shard, epoch, writer, sessions, groups, retained, claims, logs }
   }
 
   /**

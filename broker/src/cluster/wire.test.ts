@@ -50,11 +50,14 @@ const requests: ShardRequest[] = [
   { kind: 'start', to },
   { kind: 'release', to, offset: 2 ** 33 },
   { kind: 'enqueue', to, messages: [{ message, identifiers: [1, 2] }] },
+  { kind: 'holds', session: 's', filter: 'a/#' },
+  { kind: 'claim', claim: { name: 'a/#', session: 's', insteadOf: 'r', release: true } },
   { kind: 'retained', shards: [1, 2], filter: '#', after: 'x' },
 ]
 
 const replies: ShardReply[] = [
   { status: 'ok', existed: [true, false], retained: [message] },
+  { status: 'ok', existed: [], retained: [], holder: 's' },
   { status: 'ok', existed: [], retained: [], next: { shards: [4], after: 'a' } },
   {
     status: 'ok',

@@ -2,8 +2,8 @@
 import { broker } from '@robust/proto'
 import type { Delivery } from '../core/ports/connections.ts'
 import type { Place, PublishItem } from '../core/ports/peers.ts'
+import type { Attached } from '../core/sessions/attachments.ts'
 import type { Will } from '../core/sessions/session.ts'
-import type { Attached } from '../core/sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
 import {
   fromWireJoin,
@@ -110,6 +110,12 @@ function toWireKind(request: ShardRequest): WireRequest {
       )
       return { $case: 'enqueue', value: { ...toWireAddress(request.to), messages } }
     }
+    case 'holds': {
+      const { session, filter } = request
+      return { $case: 'holds', value: { session, filter } }
+    }
+    case 'claim':
+      return { $case: 'claim', value: request.claim }
     case 'retained': {
       const { shards, filter, after } = request
       return { $case: 'retained', value: { shards: [...shards], filter, after } }
@@ -164,6 +170,10 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
       const messages = kind.value.messages.map((wired) => fromWireDelivery(wired))
       return { kind: 'enqueue', to: fromWireAddress(kind.value), messages }
     }
+    case 'holds':
+      return { kind: 'holds', ...kind.value }
+    case 'claim':
+      return { kind: 'claim', claim: kind.value }
     case 'retained':
       return { kind: 'retained', ...kind.value }
     case 'groupJoin':
@@ -197,6 +207,7 @@ export function toWireReply(reply: ShardReply): broker.ShardReply {
     existed: [...(ok?.existed ?? [])],
     nextShards: [...(ok?.next?.shards ?? [])],
     nextAfter: ok?.next?.after ?? '',
+    holder: ok?.holder ?? '',
   }
 }
 
@@ -206,6 +217,7 @@ export function fromWireReply(wire: broker.ShardReply): ShardReply {
       const reply = {
         status: 'ok' as const,
         existed: wire.existed,
+        ...(wire.holder !== '' && { holder: wire.holder }),
         retained: wire.retained.map((message) => fromWireMessage(message)),
         ...(wire.nextShards.length === 0
           ? {}

@@ -1,4 +1,5 @@
 /** A shard that this broker owns: its writer and what lives on it, opened, served and closed together. */
+import type { ClaimShard } from './claims.ts'
 import { BrokerError } from './errors.ts'
 import type { HostedGroups } from './groups/hosted-groups.ts'
 import { REPLY_BYTES } from './limits.ts'
@@ -19,6 +20,7 @@ export interface HostedShard {
   readonly sessions: SessionShard
   readonly groups: HostedGroups
   readonly retained: RetainedShard
+  readonly claims: ClaimShard
   readonly logs: LogShard
 }
 
@@ -128,6 +130,10 @@ async function dispatch(
     case 'settle':
       await groups.settle(request.settle)
       return { status: 'ok' }
+    case 'holds':
+      return { status: 'ok', existed: [sessions.holds(request.session, request.filter)] }
+    case 'claim':
+      return { status: 'ok', holder: await target.claims.claim(request.claim) }
     case 'retained':
       return findRetained(hosted, request, options.clock.wallMs())
     default:

@@ -30,6 +30,9 @@ export const TOKENS_REMEMBERED_MAX = 2_048
 /** The largest packet id span of a session (16 bits in every dialect that has packet ids). */
 export const INFLIGHT_SPAN_MAX = 65_535
 
+/** Bytes of a session's messages on their way to its client, and one message more: the broker with the socket has them in memory. */
+export const INFLIGHT_BYTES_MAX = 16 * 1024 * 1024
+
 /** How long a request to a shard waits for the shard to have an owner, ms. */
 export const SHARD_WAIT_MS = 15_000
 

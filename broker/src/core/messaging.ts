@@ -3,8 +3,9 @@
  * no protocol's notion of anything.
  */
 import { AttachedSession, type AttachOptions, type SessionEvents } from './attached-session.ts'
+import type { ClaimRequest } from './claims.ts'
 import { BrokerError } from './errors.ts'
-import { hasWildcard } from './filter-index.ts'
+import { filterMatches, hasWildcard } from './filter-index.ts'
 import { Forwarder } from './forwarder.ts'
 import type { GroupDelivery } from './groups/hosted-groups.ts'
 import { shardOfGroup } from './groups/shared-filter.ts'
@@ -27,6 +28,11 @@ import { type Answered, ShardClient } from './shard-client.ts'
 import { shardOf } from './shard-hash.ts'
 import type { RetainedPosition } from './shard-requests.ts'
 import type { StoragePressure } from './storage-pressure.ts'
+
+/** Holders that come and go between two looks. */
+const CLAIM_TRIES_MAX = 5
+
+export { filterMatches }
 
 export interface MessagingOptions {
   readonly directory: Directory
@@ -194,6 +200,40 @@ export class Messaging {
     const owner = directory.owner(shard)
     if (owner !== undefined && owner.epoch > attached.attachment.epoch) await session.reattach()
     return session
+  }
+
+  /** Delivers to the live subscribers of this broker only, at most once. */
+  publishHere(message: Message): void {
+    deliverLive(message, this.#router.route(message.address).targets)
+  }
+
+  /**
+   * Makes the session the only one that has the name: false when another one has it. `filter` is what the
+   * holder of the name is subscribed to.
+   */
+  async claim(name: string, session: string, filter: string): Promise<boolean> {
+    let insteadOf = ''
+    for (let tries = 0; tries < CLAIM_TRIES_MAX; tries++) {
+      const holder = await this.#claim({ name, session, insteadOf, release: false })
+      if (holder === session) return true
+      const { shardCount } = this.#options.directory
+      const shard = shardOf('session', holder, shardCount)
+      const request = { kind: 'holds' as const, session: holder, filter }
+      const { existed } = await this.#client.call(shard, request)
+      if (existed?.[0] === true) return false
+      insteadOf = holder
+    }
+    return false
+  }
+
+  async unclaim(name: string, session: string): Promise<void> {
+    await this.#claim({ name, session, insteadOf: '', release: true })
+  }
+
+  async #claim(claim: ClaimRequest): Promise<string> {
+    const shard = shardOf('claim', claim.name, this.#options.directory.shardCount)
+    const { holder = '' } = await this.#client.call(shard, { kind: 'claim', claim })
+    return holder
   }
 
   /** Retained messages whose address the filter matches, from every shard that may have some. */

@@ -7,19 +7,38 @@ import type { StorageAdapter } from '@robust/storage-adapters'
 import { decodeRecordBatch, encodeRecordBatch } from '@robust/storage-adapters'
 import { filterMatches, hasWildcard } from './filter-index.ts'
 import type { Message } from './message.ts'
+import type { Clock } from './ports/clock.ts'
 import { fromRecord, toRecord } from './record.ts'
 import { RETAINED, retainedKey } from './sessions/session-keys.ts'
 import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
 import { scanAll } from './stored.ts'
 
+export interface RetainedLimits {
+  /** Of one shard; undefined: no limit. */
+  readonly messagesMax: number | undefined
+  /** After its publication no message is kept for longer; undefined: as its publisher says. */
+  readonly expirySeconds: number | undefined
+}
+
+export interface RetainedOptions {
+  readonly limits: () => RetainedLimits
+  readonly clock: Clock
+}
+
 export class RetainedShard {
   readonly #writer: ShardWriter
   readonly #storage: StorageAdapter
-  readonly #addresses = new Set<string>()
+  readonly #options: RetainedOptions
+  /** With a number that is another one after each change. */
+  readonly #addresses = new Map<string, number>()
+  #changes = 0
+  /** Messages that were not kept since there are too many. */
+  refused = 0
 
-  constructor(writer: ShardWriter, storage: StorageAdapter) {
+  constructor(writer: ShardWriter, storage: StorageAdapter, options: RetainedOptions) {
     this.#writer = writer
     this.#storage = storage
+    this.#options = options
   }
 
   get size(): number {
@@ -28,21 +47,38 @@ export class RetainedShard {
 
   async load(): Promise<void> {
     for await (const { key } of scanAll(this.#storage, this.#writer.shard, RETAINED)) {
-      this.#addresses.add(key.slice('retained/'.length))
+      this.#addresses.set(key.slice('retained/'.length), 0)
     }
   }
 
   /** Keeps the message, or forgets the address when the payload is empty. [MQTT-3.3.1-6] */
   store(message: Message, done: (outcome: CommitOutcome) => void): void {
     const key = retainedKey(message.address)
+    const { messagesMax = Number.POSITIVE_INFINITY } = this.#options.limits()
+    const isNew = !this.#addresses.has(message.address)
     if (message.payload.byteLength === 0) {
       if (this.#addresses.delete(message.address)) this.#writer.delete(key)
-    } else {
-      this.#addresses.add(message.address)
-      const batch = encodeRecordBatch([toRecord(message)], { baseOffset: 0, leaderEpoch: 0 })
+    } else if (isNew && this.#addresses.size >= messagesMax) this.refused++
+    else {
+      this.#addresses.set(message.address, ++this.#changes)
+      const batch = encodeRecordBatch([toRecord(this.#expiring(message))], {
+        baseOffset: 0,
+        leaderEpoch: 0,
+      })
       this.#writer.put(key, batch)
     }
     this.#writer.onCommit(done)
+  }
+
+  #expiring(message: Message): Message {
+    const { limits, clock } = this.#options
+    const { expirySeconds } = limits()
+    if (expirySeconds === undefined) return message
+    const latest = clock.wallMs() + expirySeconds * 1_000
+    const { expiresAtMs } = message
+    return expiresAtMs !== 0 && expiresAtMs <= latest
+      ? message
+      : { ...message, expiresAtMs: latest }
   }
 
   /**
@@ -57,11 +93,18 @@ export class RetainedShard {
     for (const address of this.#candidates(filter)) {
       if (address <= options.after) continue
       if (bytes >= options.bytesMax) return { messages, bytes, next: lastAddress(messages) }
+      const change = this.#addresses.get(address)
       const value = await this.#storage.get(this.#writer.shard, retainedKey(address))
       const record = value && decodeRecordBatch(value)[0]
       if (value === undefined || record === undefined) continue
       const { message } = fromRecord(record)
-      if (message.expiresAtMs !== 0 && message.expiresAtMs <= options.nowMs) continue
+      if (message.expiresAtMs !== 0 && message.expiresAtMs <= options.nowMs) {
+        // Found by whoever looks for it next: it takes no room from then on.
+        if (this.#addresses.get(address) === change && this.#addresses.delete(address)) {
+          this.#writer.delete(retainedKey(address))
+        }
+        continue
+      }
       messages.push({ ...message, retain: true })
       bytes += value.byteLength
     }
@@ -70,7 +113,7 @@ export class RetainedShard {
 
   #candidates(filter: string): string[] {
     if (!hasWildcard(filter)) return this.#addresses.has(filter) ? [filter] : []
-    return [...this.#addresses].filter((address) => filterMatches(filter, address)).sort()
+    return [...this.#addresses.keys()].filter((address) => filterMatches(filter, address)).sort()
   }
 }
 

@@ -67,6 +67,8 @@ export class Router {
     const known = this.#cache.get(address)
     if (known !== undefined) return known
     const route = this.#compute(address)
+    // The system's own addresses come once for each client and each event: they would push the others out.
+    if (address.startsWith('$')) return route
     if (this.#cache.size >= ROUTES_CACHED_MAX) this.#cache.clear()
     this.#cache.set(address, route)
     return route

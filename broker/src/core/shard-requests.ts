@@ -1,4 +1,5 @@
 /** What brokers ask of the owner of a shard, besides appending messages. Every request may be repeated. */
+import type { ClaimRequest } from './claims.ts'
 import type { GroupLeave, GroupMember, GroupSettle } from './groups/hosted-groups.ts'
 import type { Message, Subscription } from './message.ts'
 import type { SessionAddress } from './ports/connections.ts'
@@ -7,7 +8,7 @@ import type {
   AttachRequest,
   DetachRequest,
   ReattachRequest,
-} from './sessions/session-shard.ts'
+} from './sessions/attachments.ts'
 
 export type ShardRequest =
   | { readonly kind: 'attach'; readonly attach: AttachRequest }
@@ -39,6 +40,9 @@ export type ShardRequest =
       readonly to: SessionAddress
       readonly messages: readonly Enqueued[]
     }
+  /** Whether the session is there and subscribed, or connected and may be. */
+  | { readonly kind: 'holds'; readonly session: string; readonly filter: string }
+  | { readonly kind: 'claim'; readonly claim: ClaimRequest }
   | ({ readonly kind: 'retained'; readonly filter: string } & RetainedPosition)
   | { readonly kind: 'join'; readonly member: GroupMember }
   | { readonly kind: 'leave'; readonly leave: GroupLeave }
@@ -49,6 +53,8 @@ export type ShardReply =
       readonly status: 'ok'
       readonly attached?: Attached
       readonly existed?: readonly boolean[]
+      /** Of a claim. */
+      readonly holder?: string
       readonly retained?: readonly Message[]
       /** There are more retained messages than fit in one answer. */
       readonly next?: RetainedPosition

@@ -15,6 +15,7 @@ import {
   setBaseOffset,
   setLeaderEpoch,
 } from '@robust/storage-adapters'
+import { BrokerError } from './errors.ts'
 import { COMMIT_BYTES_MAX, COMMIT_OPERATIONS_MAX } from './limits.ts'
 import type { Clock } from './ports/clock.ts'
 
@@ -407,4 +408,9 @@ function encodeAppends(staged: Staged, leaderEpoch: number): Operation[] {
     }
   }
   return operations
+}
+
+/** Throws UNAVAILABLE unless it was committed. */
+export function requireCommitted(outcome: CommitOutcome): void {
+  if (outcome === 'lost') throw new BrokerError('UNAVAILABLE', 'the shard has moved')
 }

@@ -4,6 +4,7 @@
  */
 import type { StorageAdapter } from '@robust/storage-adapters'
 import type { SessionEvents } from '../core/attached-session.ts'
+import { ClaimShard } from '../core/claims.ts'
 import type { GroupDelivery } from '../core/groups/hosted-groups.ts'
 import { answer, HostedShards } from '../core/hosted-shard.ts'
 import { LogShard } from '../core/logs/log-shard.ts'
@@ -14,7 +15,7 @@ import { Messaging } from '../core/messaging.ts'
 import type { Connections, Delivery, SessionAddress } from '../core/ports/connections.ts'
 import type { Directory, ShardOwner } from '../core/ports/directory.ts'
 import type { Peers, PublishReply } from '../core/ports/peers.ts'
-import { RetainedShard } from '../core/retained-shard.ts'
+import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import { type FilterChange, Router } from '../core/router.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { shardOf } from '../core/shard-hash.ts'
@@ -40,6 +41,7 @@ export class CoreCluster {
     for (const { router } of this.nodes.values()) router.topicsChanged()
   })
   readonly shardCount: number
+  retainedLimits: RetainedLimits = { messagesMax: undefined, expirySeconds: undefined }
   readonly nodes = new Map<string, CoreNode>()
   /** Nodes whose registration may be gone. */
   readonly stale = new Set<string>()
@@ -142,7 +144,11 @@ export class CoreCluster {
       dispatch: () => 'round-robin',
       random: () => 0,
     })
-    const retained = new RetainedShard(writer, this.#storage)
+    const retained = new RetainedShard(writer, this.#storage, {
+      clock: this.clock,
+      limits: () => this.retainedLimits,
+    })
+    const claims = new ClaimShard(writer, this.#storage)
     const logs = new LogShard({
       writer,
       storage: this.#storage,
@@ -153,8 +159,8 @@ export class CoreCluster {
       isDeleted: (log) => this.topics.isDeleted(log),
       onError: (error) => node.errors.push(error),
     })
-    await Promise.all([sessions.load(), groups.load(), retained.load()])
-    node.hosted.add({ shard, epoch, writer, sessions, groups, retained, logs })
+    await Promise.all([sessions.load(), groups.load(), retained.load(), claims.load()])
+    node.hosted.add({ shard, epoch, writer, sessions, groups, retained, claims, logs })
     logs.start()
     groups.start()
     const added = [...sessions.filters(), ...groups.groups()]

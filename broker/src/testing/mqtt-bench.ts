@@ -6,11 +6,14 @@ import { type SettingName, type SettingValue, settingValue } from '@robust/proto
 import { openStorage } from '@robust/storage-adapters'
 import type { IConnackPacket, IConnectPacket } from 'mqtt-packet'
 import { ResourceCache } from '../cluster/resource-cache.ts'
-import { policyOf } from '../mqtt.ts'
+import type { Settings } from '../cluster/settings.ts'
+import { liveRules, policyOf, rateLimitsOf } from '../mqtt.ts'
 import { MqttServer } from '../protocols/mqtt/server.ts'
-import type { Refusal } from '../protocols/shared/admission.ts'
+import { Admission, type AdmissionPort, type Refusal } from '../protocols/shared/admission.ts'
 import type { ListeningEndpoint } from '../protocols/shared/protocol-server.ts'
+import { Rates } from '../protocols/shared/rates.ts'
 import { type Anonymous, Authenticator } from '../security/authenticator.ts'
+import { Bans } from '../security/bans.ts'
 import type { AuthenticationMethod } from '../security/enhanced.ts'
 import { CoreCluster } from './core-cluster.ts'
 import { RawClient } from './raw-client.ts'
@@ -31,12 +34,14 @@ export class MqttBench {
   readonly log: LogLine[] = []
   /** Answers of admission, for the next clients. */
   readonly refusals: Refusal[] = []
+  isOutOfMemory = false
   readonly servers: MqttServer[] = []
   readonly ports: number[] = []
   readonly webSocketPorts: number[] = []
   readonly #settings = new Map<SettingName, unknown>()
   readonly #clients: RawClient[] = []
   readonly #put: { kind: string; name: string }[] = []
+  readonly #rules = liveRules(this.resources)
   readonly #methods: readonly AuthenticationMethod[]
   readonly #stopStorage: () => Promise<void>
   #version = 0
@@ -78,6 +83,7 @@ export class MqttBench {
   reset(): void {
     for (const client of this.#clients.splice(0)) client.drop()
     this.#settings.clear()
+    this.isOutOfMemory = false
     for (const { kind, name } of this.#put.splice(0)) this.remove(kind, name)
     this.log.length = 0
   }
@@ -120,6 +126,33 @@ export class MqttBench {
     await settle()
   }
 
+  #admission(get: Settings['get']): AdmissionPort {
+    const admission = new Admission({
+      clock: this.cluster.clock,
+      connections: () => this.servers.reduce((sum, { connections }) => sum + connections, 0),
+      limits: () => ({
+        connectionsMax: get('limits.connections-max'),
+        perSecond: get('limits.connections-per-second'),
+        listenerPerSecond: get('limits.listener-connections-per-second'),
+        userConnectionsMax: get('limits.user-connections-max'),
+        userPerSecond: get('limits.user-connections-per-second'),
+      }),
+      isOutOfMemory: () => this.isOutOfMemory,
+      serverOf: () => undefined,
+    })
+    return {
+      get isOverrun() {
+        return admission.isOverrun
+      },
+      get isOutOfMemory() {
+        return admission.isOutOfMemory
+      },
+      admit: (entrance) => this.refusals.shift() ?? admission.admit(entrance),
+      enter: (user) => admission.enter(user),
+      leave: (user) => admission.leave(user),
+    }
+  }
+
   async #join(name: string): Promise<void> {
     const { messaging } = this.cluster.join(name)
     const { clock } = this.cluster
@@ -145,7 +178,13 @@ export class MqttBench {
       }),
       packetBytesMax: () => get('limits.packet-bytes') ?? 1 << 20,
       policy: () => policyOf({ get }),
-      admission: { isOverrun: false, admit: () => this.refusals.shift() },
+      rules: this.#rules,
+      rates: new Rates(clock, () => rateLimitsOf({ get })),
+      bans: new Bans(this.resources, () => clock.wallMs()),
+      node: name,
+      version: '0.0.0',
+      gauges: () => ({ offline: 0, subscriptions: 0, retained: 0, heapBytes: 1 }),
+      admission: this.#admission(get),
       messaging,
       clock,
       log: { debug: line, info: line, warn: line, error: line },

@@ -14,6 +14,9 @@ export const RESOURCE_KINDS = [
   'permission',
   'setting',
   'deleted-topic',
+  'auto-subscription',
+  'topic-rewrite',
+  'ban',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]

@@ -11,6 +11,9 @@ const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
   permission: ['p', { user: 'ann', action: 'publish', pattern: '#', allow: true }],
   setting: ['rebalance.reports', 3],
   'deleted-topic': ['17', { name: 'telemetry' }],
+  'auto-subscription': ['a', { topic: 'inbox/%c', qos: 1, retainHandling: 2 }],
+  'topic-rewrite': ['r', { action: 'all', filter: 'a/+', target: 'b/$1' }],
+  ban: ['b', { kind: 'client', who: 'c1', until: 1_800_000_000_000, reason: 'loud' }],
 }
 
 describe('refusalOfValue', () => {
@@ -25,6 +28,9 @@ describe('refusalOfValue', () => {
     ['topic', [], 'is an object'],
     ['topic', { capture: [1] }, 'a list of texts'],
     ['exchange', {}, 'needs the field type'],
+    ['auto-subscription', { topic: 'a', qos: 3 }, 'is one of 0, 1, 2'],
+    ['topic-rewrite', { action: 'x', filter: 'a', target: 'b' }, 'is one of publish'],
+    ['ban', { kind: 'client' }, 'needs the field who'],
     ['user', { toString: 1 }, 'no field toString'],
     ['setting', 0, 'whole number'],
   ] as [ResourceKind, unknown, string][])('%s %j is refused', (kind, value, said) => {

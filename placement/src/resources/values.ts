@@ -21,6 +21,10 @@ const texts: Field = {
 }
 const object: Field = { is: 'an object', check: isObject }
 
+function oneOf(...values: readonly (string | number)[]): Field {
+  return { is: `one of ${values.join(', ')}`, check: (value) => values.includes(value as never) }
+}
+
 function required(field: Field): Field {
   return { ...field, required: true }
 }
@@ -54,6 +58,25 @@ const FIELDS: Readonly<
     arguments: object,
   },
   user: { tags: texts, credentials: object, disabled: flag },
+  'auto-subscription': {
+    topic: required(text),
+    qos: oneOf(0, 1, 2),
+    noLocal: flag,
+    retainAsPublished: flag,
+    retainHandling: oneOf(0, 1, 2),
+  },
+  'topic-rewrite': {
+    action: required(oneOf('publish', 'subscribe', 'all')),
+    filter: required(text),
+    target: required(text),
+  },
+  // By `kind` and what it names; `until` is wall clock, ms, and nothing for ever.
+  ban: {
+    kind: required(oneOf('client', 'user', 'address')),
+    who: required(text),
+    until: { is: 'a time in ms', check: (value) => Number.isInteger(value) },
+    reason: text,
+  },
   permission: {
     user: required(text),
     action: required(text),

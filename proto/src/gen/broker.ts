@@ -173,6 +173,8 @@ export interface ShardRequest {
     | { $case: "groupJoin"; value: GroupJoin }
     | { $case: "groupLeave"; value: GroupLeave }
     | { $case: "groupSettle"; value: GroupSettle }
+    | { $case: "holds"; value: SessionHolds }
+    | { $case: "claim"; value: Claim }
     | undefined;
 }
 
@@ -186,6 +188,8 @@ export interface ShardReply {
   /** There are more retained messages than fit in one answer: ask again with these. */
   nextShards: number[];
   nextAfter: string;
+  /** of a claim */
+  holder: string;
 }
 
 /** Where a session is connected. Ids of one session only grow: (shard epoch, counter). */
@@ -298,6 +302,21 @@ export interface SessionEnqueue {
     | undefined;
   /** offsets are given by the owner */
   messages: InboxMessage[];
+}
+
+/** Whether a session is there and subscribed to the filter. One that ends with its connection may be. */
+export interface SessionHolds {
+  session: string;
+  filter: string;
+}
+
+/** What only one session may have. */
+export interface Claim {
+  name: string;
+  session: string;
+  /** the holder that has it no more */
+  insteadOf: string;
+  release: boolean;
 }
 
 export interface RetainedQuery {
@@ -1500,6 +1519,12 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "groupSettle":
         GroupSettle.encode(message.kind.value, writer.uint32(114).fork()).join();
         break;
+      case "holds":
+        SessionHolds.encode(message.kind.value, writer.uint32(242).fork()).join();
+        break;
+      case "claim":
+        Claim.encode(message.kind.value, writer.uint32(250).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1629,6 +1654,22 @@ export const ShardRequest: MessageFns<ShardRequest> = {
             message.kind = { $case: "groupSettle", value: GroupSettle.decode(reader, reader.uint32()) };
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.kind = { $case: "holds", value: SessionHolds.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.kind = { $case: "claim", value: Claim.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1726,13 +1767,34 @@ export const ShardRequest: MessageFns<ShardRequest> = {
         }
         break;
       }
+      case "holds": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "holds", value: SessionHolds.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "claim": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "claim", value: Claim.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
     return message;
   },
 };
 
 function createBaseShardReply(): ShardReply {
-  return { status: 0, detail: "", attached: undefined, retained: [], existed: [], nextShards: [], nextAfter: "" };
+  return {
+    status: 0,
+    detail: "",
+    attached: undefined,
+    retained: [],
+    existed: [],
+    nextShards: [],
+    nextAfter: "",
+    holder: "",
+  };
 }
 
 export const ShardReply: MessageFns<ShardReply> = {
@@ -1765,6 +1827,9 @@ export const ShardReply: MessageFns<ShardReply> = {
     }
     if (message.nextAfter !== "") {
       writer.uint32(58).string(message.nextAfter);
+    }
+    if (message.holder !== "") {
+      writer.uint32(242).string(message.holder);
     }
     return writer;
   },
@@ -1858,6 +1923,14 @@ export const ShardReply: MessageFns<ShardReply> = {
             message.nextAfter = reader.string();
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.holder = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1884,6 +1957,7 @@ export const ShardReply: MessageFns<ShardReply> = {
     message.existed = object.existed?.map((e) => e) || [];
     message.nextShards = object.nextShards?.map((e) => e) || [];
     message.nextAfter = object.nextAfter ?? "";
+    message.holder = object.holder ?? "";
     return message;
   },
 };
@@ -3154,6 +3228,164 @@ export const SessionEnqueue: MessageFns<SessionEnqueue> = {
       ? Attachment.fromPartial(object.attachment)
       : undefined;
     message.messages = object.messages?.map((e) => InboxMessage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSessionHolds(): SessionHolds {
+  return { session: "", filter: "" };
+}
+
+export const SessionHolds: MessageFns<SessionHolds> = {
+  encode(message: SessionHolds, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.session !== "") {
+      writer.uint32(10).string(message.session);
+    }
+    if (message.filter !== "") {
+      writer.uint32(18).string(message.filter);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionHolds {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionHolds();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SessionHolds>): SessionHolds {
+    return SessionHolds.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SessionHolds>): SessionHolds {
+    const message = createBaseSessionHolds();
+    message.session = object.session ?? "";
+    message.filter = object.filter ?? "";
+    return message;
+  },
+};
+
+function createBaseClaim(): Claim {
+  return { name: "", session: "", insteadOf: "", release: false };
+}
+
+export const Claim: MessageFns<Claim> = {
+  encode(message: Claim, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.session !== "") {
+      writer.uint32(18).string(message.session);
+    }
+    if (message.insteadOf !== "") {
+      writer.uint32(26).string(message.insteadOf);
+    }
+    if (message.release !== false) {
+      writer.uint32(32).bool(message.release);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Claim {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClaim();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.session = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.insteadOf = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.release = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Claim>): Claim {
+    return Claim.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Claim>): Claim {
+    const message = createBaseClaim();
+    message.name = object.name ?? "";
+    message.session = object.session ?? "";
+    message.insteadOf = object.insteadOf ?? "";
+    message.release = object.release ?? false;
     return message;
   },
 };

@@ -14,6 +14,7 @@ import {
   INBOX_CACHED_MAX,
   INBOX_READ_BYTES,
   INBOX_TRIM_RECORDS,
+  INFLIGHT_BYTES_MAX,
   INFLIGHT_SPAN_MAX,
   REPLY_BYTES,
   TOKENS_REMEMBERED_MAX,
@@ -59,6 +60,9 @@ export class Inbox {
   #committed = 0
   #trimmed = 0
   #inFlight = 0
+  /** Bytes of messages that are in flight, by offset. */
+  readonly #sizes = new Map<number, number>()
+  #bytesInFlight = 0
   #window = 0
   #ready = false
   /** Grows with each attach and detach: what was begun for an earlier connection is dropped. */
@@ -147,6 +151,8 @@ export class Inbox {
     this.#window = window
     this.#next = this.#acknowledged
     this.#inFlight = this.#released.size
+    this.#sizes.clear()
+    this.#bytesInFlight = 0
     this.#cache = []
   }
 
@@ -174,6 +180,7 @@ export class Inbox {
       this.#done.add(offset)
       this.#released.delete(offset)
       if (counted) this.#inFlight--
+      this.#landed(offset)
       changed = true
     }
     if (!changed) return
@@ -186,6 +193,8 @@ export class Inbox {
   release(offset: number): Promise<CommitOutcome> {
     if (offset >= this.#acknowledged && offset < this.#committed && !this.#done.has(offset)) {
       this.#released.add(offset)
+      // The client has it; only the release is owed.
+      this.#landed(offset)
       this.#writeCursor()
     }
     return new Promise((resolve) => this.#options.writer.onCommit(resolve))
@@ -257,7 +266,10 @@ export class Inbox {
         continue
       }
       this.#inFlight++
-      bytes += entry.message.payload.byteLength
+      const size = entry.message.payload.byteLength
+      this.#sizes.set(offset, size)
+      this.#bytesInFlight += size
+      bytes += size
       deliveries.push({ ...entry, redelivered, released: false })
     }
     while (this.#done.delete(this.#acknowledged)) this.#acknowledged++
@@ -266,10 +278,16 @@ export class Inbox {
     if (this.#mayPush(0)) this.#options.clock.defer(() => this.#pump())
   }
 
+  #landed(offset: number): void {
+    this.#bytesInFlight -= this.#sizes.get(offset) ?? 0
+    this.#sizes.delete(offset)
+  }
+
   #mayPush(count: number): boolean {
     return (
       this.#next < this.#committed &&
       this.#inFlight < this.#window &&
+      this.#bytesInFlight < INFLIGHT_BYTES_MAX &&
       this.#next - this.#acknowledged < INFLIGHT_SPAN_MAX &&
       count < PUSH_MESSAGES_MAX
     )

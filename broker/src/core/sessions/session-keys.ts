@@ -7,6 +7,7 @@ export const SUBSCRIPTIONS: KeyRange = range('subscription/')
 export const CURSORS: KeyRange = range('cursor/')
 export const INCOMING: KeyRange = range('incoming/')
 export const RETAINED: KeyRange = range('retained/')
+export const CLAIMS: KeyRange = range('claim/')
 
 export function sessionKey(session: string): string {
   return `session/${session}`
@@ -39,6 +40,10 @@ export function inboxLog(session: string): string {
 
 export function retainedKey(address: string): string {
   return `retained/${address}`
+}
+
+export function claimKey(name: string): string {
+  return `claim/${name}`
 }
 
 /** The parts of a key of `subscription/` or `incoming/`. */

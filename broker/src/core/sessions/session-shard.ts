@@ -15,7 +15,6 @@ import {
 } from '../message.ts'
 import type { Clock } from '../ports/clock.ts'
 import {
-  type Attachment,
   type Connections,
   isNewer,
   type SessionAddress,
@@ -23,9 +22,10 @@ import {
 } from '../ports/connections.ts'
 import type { FilterChange } from '../router.ts'
 import type { Enqueued } from '../shard-requests.ts'
-import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
+import { type CommitOutcome, requireCommitted, type ShardWriter } from '../shard-writer.ts'
 import { encodeJson } from '../stored.ts'
 import { Turns } from '../turns.ts'
+import type { Attached, AttachRequest, DetachRequest, ReattachRequest } from './attachments.ts'
 import { Inbox } from './inbox.ts'
 import { loadSessions } from './load-sessions.ts'
 import {
@@ -37,7 +37,7 @@ import {
   newSession,
   publishedNow,
   type Session,
-  type Will,
+  addressOf as to,
 } from './session.ts'
 import {
   incomingKey,
@@ -62,37 +62,6 @@ export interface SessionShardOptions {
   readonly onError: (error: Error) => void
 }
 
-export interface AttachRequest {
-  readonly session: string
-  readonly node: string
-  readonly nodeEpoch: number
-  readonly cleanStart: boolean
-  readonly expirySeconds: number
-  /** Messages in flight towards the client. */
-  readonly window: number
-  readonly will: Will | undefined
-}
-
-export interface Attached {
-  readonly attachment: Attachment
-  readonly present: boolean
-  /** The session has an inbox, whatever becomes of it when this connection ends. */
-  readonly durable: boolean
-  readonly subscriptions: readonly Subscription[]
-  readonly incoming: ReadonlyMap<number, string>
-}
-
-export interface ReattachRequest extends Omit<AttachRequest, 'cleanStart'> {
-  readonly attachment: Attachment
-}
-
-export interface DetachRequest {
-  readonly to: SessionAddress
-  readonly publishWill: boolean
-  /** Set when the client changed it while it disconnected. */
-  readonly expirySeconds: number | undefined
-}
-
 /** Timers of the platform take 31 bits of milliseconds. */
 const TIMER_MS_MAX = 0x7fff_ffff
 
@@ -113,6 +82,13 @@ export class SessionShard {
     return this.#sessions.size
   }
 
+  /** Sessions without a connection; looks at each. */
+  get offline(): number {
+    let count = 0
+    for (const { connected } of this.#sessions.values()) if (connected === undefined) count++
+    return count
+  }
+
   /** Reads what is stored. Wills and expiries of sessions whose broker is gone begin to count. */
   async load(): Promise<void> {
     const { writer, storage } = this.#options
@@ -130,6 +106,13 @@ export class SessionShard {
       }
       this.#sessions.set(name, session)
     }
+  }
+
+  /** A session that ends with its connection keeps its subscriptions at its broker: it counts while connected. */
+  holds(name: string, filter: string): boolean {
+    const session = this.#sessions.get(name)
+    if (session?.inbox === undefined) return session?.connected !== undefined
+    return session.subscriptions.has(filter)
   }
 
   /** After the load, and whenever the members change. */
@@ -489,12 +472,4 @@ export class SessionShard {
   }
 }
 
-function to(session: Session, attachment: Attachment): SessionAddress {
-  return { session: session.name, attachment }
-}
-
 function ignoreOutcome(_outcome: CommitOutcome): void {}
-
-function requireCommitted(outcome: CommitOutcome): void {
-  if (outcome === 'lost') throw new BrokerError('UNAVAILABLE', 'the shard has moved')
-}

@@ -1,7 +1,7 @@
 /** One session as its shard's owner knows it. Plain state; `session-shard.ts` changes it. */
 import type { Message, Subscription } from '../message.ts'
 import type { Timer } from '../ports/clock.ts'
-import type { Attachment } from '../ports/connections.ts'
+import type { Attachment, SessionAddress } from '../ports/connections.ts'
 import { decodeJson, encodeJson } from '../stored.ts'
 import type { Inbox } from './inbox.ts'
 
@@ -43,6 +43,10 @@ export function publishedNow(message: Message, nowMs: number): Message {
   const { timestampMs, expiresAtMs } = message
   const expires = expiresAtMs === 0 ? 0 : nowMs + expiresAtMs - timestampMs
   return { ...message, timestampMs: nowMs, expiresAtMs: expires }
+}
+
+export function addressOf(session: Session, attachment: Attachment): SessionAddress {
+  return { session: session.name, attachment }
 }
 
 export function newSession(name: string): Session {

@@ -1,5 +1,6 @@
 /** The only file of MQTT that touches a socket: bytes in, back-pressure, bytes out, keep-alive, close. */
 import type { Duplex } from 'node:stream'
+import type { Timer } from '../../core/ports/clock.ts'
 import { Outbox } from '../shared/outbox.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import { PacketReader } from './codec/packet-reader.ts'
@@ -18,6 +19,9 @@ export interface ConnectionOptions {
 /** No MQTT packet that may come first begins with a `G`, and every WebSocket handshake does. */
 const HTTP_GET = 0x47
 
+/** What keeps a client from being read. */
+const Held = { protocol: 1, rate: 2 } as const
+
 export class MqttConnection implements Transport {
   readonly outbox: Outbox
   readonly peer: MqttPeer
@@ -31,6 +35,11 @@ export class MqttConnection implements Transport {
   readonly #onLost = (): void => this.#lost()
   #keepAliveMs = CONNECT_TIMEOUT_MS
   #activeAtMs: number
+  /** Why it is not read, as bits. */
+  #held = 0
+  #wait: Timer | undefined
+  #bytesPaid = 0
+  #messagesPaid = 0
   /** Something has arrived since the last check. */
   #active = false
   #resting = false
@@ -59,11 +68,20 @@ export class MqttConnection implements Transport {
   }
 
   setReading(reading: boolean): void {
-    this.#reader.paused = !reading
-    if (!reading) {
+    this.#hold(Held.protocol, !reading)
+  }
+
+  /** Reads when nothing holds it back any more. */
+  #hold(cause: number, on: boolean): void {
+    const before = this.#held
+    this.#held = on ? before | cause : before & ~cause
+    if (this.#closed) return
+    if (this.#held !== 0) {
+      this.#reader.paused = true
       this.#socket.pause()
       return
     }
+    this.#reader.paused = false
     try {
       this.#reader.resume(this.session)
     } catch (error) {
@@ -91,8 +109,7 @@ export class MqttConnection implements Transport {
     this.#activeAtMs = this.#options.services.clock.nowMs()
   }
 
-  /** Called about every second. */
-  checkKeepAlive(nowMs: number): void {
+  #checkKeepAlive(nowMs: number): void {
     // Before it is connected a client has so long in all: bytes that dribble in win it no time.
     if (this.#active && this.session.state === 'connected') {
       this.#active = false
@@ -106,9 +123,16 @@ export class MqttConnection implements Transport {
     this.session.close({ reasonCode, reason: 'keep-alive timed out', publishWill: true })
   }
 
+  /** Called about every second. */
+  check(nowMs: number): void {
+    this.session.checkPace(nowMs)
+    this.#checkKeepAlive(nowMs)
+  }
+
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#wait?.cancel()
     this.outbox.flush()
     this.outbox.close()
     const socket = this.#socket
@@ -133,6 +157,23 @@ export class MqttConnection implements Transport {
     } catch (error) {
       this.#unreadable(error)
     }
+    this.#pay()
+  }
+
+  /** Who sends faster than it may, or while the broker is short of memory, is read again after a while. */
+  #pay(): void {
+    const { session } = this
+    const bytes = this.#bytesRead - this.#bytesPaid
+    const messages = session.published - this.#messagesPaid
+    this.#bytesPaid = this.#bytesRead
+    this.#messagesPaid = session.published
+    const waitMs = session.spend({ messages, bytes })
+    if (waitMs === 0 || this.#closed) return
+    this.#hold(Held.rate, true)
+    this.#wait ??= this.#options.services.clock.after(waitMs, () => {
+      this.#wait = undefined
+      this.#hold(Held.rate, false)
+    })
   }
 
   #handOver(onHttp: (begun: Buffer) => void, chunk: Buffer): void {

@@ -24,6 +24,8 @@ export function refusalReason({ cause, server }: Refusal): number {
       return server === undefined ? ReasonCode.serverBusy : ReasonCode.useAnotherServer
     case 'too-many':
       return ReasonCode.quotaExceeded
+    case 'no-memory':
+      return ReasonCode.serverBusy
     case 'too-fast':
       return ReasonCode.connectionRateExceeded
     default:

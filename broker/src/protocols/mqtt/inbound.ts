@@ -12,10 +12,11 @@ import type { Outbox } from '../shared/outbox.ts'
 import { encode, encodeAck } from './codec/encode.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import type { PublishView } from './codec/packet-reader.ts'
-import { RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
-import { PublishedMessage, topicOf } from './mapping.ts'
+import { OWED_BYTES_MAX, RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
+import { isSystem, PublishedMessage, topicOf } from './mapping.ts'
 import { PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
 import type { MqttPolicy } from './policy.ts'
+import type { Rewriter } from './rewrite.ts'
 
 export interface InboundOptions {
   readonly session: AttachedSession
@@ -25,6 +26,7 @@ export interface InboundOptions {
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
   readonly policy: () => MqttPolicy
+  readonly rewriter: Rewriter
   /** Reasons are told in words too. */
   readonly explains: boolean
   /** The largest packet that the client takes. */
@@ -44,6 +46,7 @@ class Owed implements Receipt {
   readonly type: 4 | 5
   reasonCode = -1
   readonly refusable: boolean
+  bytes = 0
   readonly #inbound: Inbound
 
   constructor(inbound: Inbound, type: 4 | 5) {
@@ -80,6 +83,7 @@ export class Inbound {
   readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
   /** Taken on this connection and not completed: what counts against the receive maximum. */
   #underWay = 0
+  #owedBytes = 0
   #paused = false
   #spare: Owed | undefined
   /** For messages that nothing is owed for. */
@@ -89,6 +93,7 @@ export class Inbound {
     slow: (ms) => this.slow(ms),
   }
   messages = 0
+  payloadBytes = 0
   /** Messages that the client may not publish. */
   denied = 0
 
@@ -103,18 +108,26 @@ export class Inbound {
   publish(view: PublishView): void {
     const { messaging, session, nowMs, version } = this.#options
     this.messages++
-    const address = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
-    const { access, policy } = this.#options
-    if (access !== undefined && !access.mayPublish(address)) {
+    const topic = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
+    const { access, policy, rewriter } = this.#options
+    const address = rewriter.topic(topic)
+    this.payloadBytes += view.end - view.payloadStart
+    // What the server says of itself nobody else may say.
+    if (isSystem(address) || (access !== undefined && !access.mayPublish(address))) {
       this.#deny(view, ReasonCode.notAuthorized)
+      return
+    }
+    if (view.retain && isTooLarge(view, policy().retainedBytesMax)) {
+      this.#deny(view, ReasonCode.quotaExceeded)
       return
     }
     if (view.isTextPayload && policy().checksPayloadFormat && !isText(view)) {
       this.#refusePayload(view)
       return
     }
+    const isRenamed = address !== topic
     if (view.qos === 2) {
-      this.#exactlyOnce(view, address)
+      this.#exactlyOnce(view, address, isRenamed)
       return
     }
     const context = {
@@ -123,6 +136,7 @@ export class Inbound {
       publisher: session.name,
       token: '',
       layout5: version === 5,
+      isRenamed,
     }
     const message = new PublishedMessage(view, context)
     if (view.qos === 0) {
@@ -133,6 +147,7 @@ export class Inbound {
       // The common case owes nothing: a receipt that was not needed serves the next message.
       const owed = this.#spare ?? new Owed(this, PacketType.puback)
       owed.packetId = view.packetId
+      owed.bytes = view.end - view.start
       if (messaging.publish(message, owed)) {
         this.#spare = owed
         this.#options.outbox.word(PacketType.puback << 4, 2, view.packetId)
@@ -146,6 +161,7 @@ export class Inbound {
     }
     const owed = new Owed(this, PacketType.puback)
     owed.packetId = view.packetId
+    owed.bytes = view.end - view.start
     this.#owe(owed)
     if (messaging.publish(message, owed)) owed.settle('accepted')
   }
@@ -207,6 +223,7 @@ export class Inbound {
       const next = owed[this.#owedHead] as Owed
       if (next.reasonCode < 0) break
       this.#owedHead++
+      this.#owedBytes -= next.bytes
       if (next.type === PacketType.pubrec && next.reasonCode === ReasonCode.success) {
         const incoming = this.#incoming.get(next.packetId)
         if (incoming !== undefined) incoming.received = true
@@ -220,7 +237,8 @@ export class Inbound {
       owed.splice(0, this.#owedHead)
       this.#owedHead = 0
     }
-    if (this.#paused && this.#waiting < RECEIVE_MAXIMUM / 2) {
+    const isRelieved = this.#waiting < RECEIVE_MAXIMUM / 2 && this.#owedBytes < OWED_BYTES_MAX / 2
+    if (this.#paused && isRelieved) {
       this.#paused = false
       this.#options.pauseReading(false)
     }
@@ -237,7 +255,9 @@ export class Inbound {
       const message = 'more messages are under way than the receive maximum allows'
       throw new MqttError(ReasonCode.receiveMaximumExceeded, '[MQTT-3.3.4-9]', message)
     }
-    if (this.#paused || this.#waiting <= RECEIVE_MAXIMUM) return
+    this.#owedBytes += owed.bytes
+    const isMuch = this.#waiting > RECEIVE_MAXIMUM || this.#owedBytes > OWED_BYTES_MAX
+    if (this.#paused || !isMuch) return
     this.#paused = true
     this.#options.pauseReading(true)
   }
@@ -247,7 +267,7 @@ export class Inbound {
     if (this.#underWay > 0) this.#underWay--
   }
 
-  #exactlyOnce(view: PublishView, address: string): void {
+  #exactlyOnce(view: PublishView, address: string, isRenamed: boolean): void {
     const { session, nowMs, version, nextToken, onFailure } = this.#options
     const { packetId } = view
     const known = this.#incoming.get(packetId)
@@ -260,6 +280,7 @@ export class Inbound {
     this.#incoming.set(packetId, { token, received: false, routing: true })
     const owed = new Owed(this, PacketType.pubrec)
     owed.packetId = packetId
+    owed.bytes = view.end - view.start
     this.#owe(owed)
     const context = {
       address,
@@ -267,6 +288,7 @@ export class Inbound {
       publisher: session.name,
       token,
       layout5: version === 5,
+      isRenamed,
     }
     const message = new PublishedMessage(view, context)
     if (!session.durable) {
@@ -330,10 +352,15 @@ export class Inbound {
   }
 }
 
+function isTooLarge({ payloadStart, end }: PublishView, bytesMax: number | null): boolean {
+  return bytesMax !== null && end - payloadStart > bytesMax
+}
+
 const KINDS = { 4: 'puback', 5: 'pubrec', 7: 'pubcomp' } as const
 
 const REASONS: Readonly<Record<number, string>> = {
   [ReasonCode.notAuthorized]: 'the client may not publish to this topic',
+  [ReasonCode.quotaExceeded]: 'more than may be kept',
   [ReasonCode.payloadFormatInvalid]: 'the payload is not the UTF-8 that it is said to be',
   [ReasonCode.packetIdentifierNotFound]: 'no exactly-once message has this packet identifier',
 }

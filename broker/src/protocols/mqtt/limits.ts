@@ -15,11 +15,14 @@ export const TOPIC_ALIAS_MAXIMUM = 64
 /** Topic aliases that a subscriber is told, however many it takes. */
 export const OUTGOING_ALIASES_MAX = 256
 
-/** Bytes that a client's socket may be behind before at-most-once messages to it are dropped. */
-export const SOCKET_BYTES_HIGH = 8 * 1024 * 1024
+/** Bytes that wait for the socket of a client that is not behind. */
+export const PENDING_BYTES_USUAL = 64 * 1024
 
-/** Bytes of at-least-once messages that wait for a live subscriber's window before it is let go. */
-export const WAITING_BYTES_MAX = 64 * 1024 * 1024
+/** While the broker is short of memory, a client that has published is not read for so long, ms. */
+export const MEMORY_WAIT_MS = 500
+
+/** Bytes of messages of one client that are not acknowledged yet; with more it is not read. */
+export const OWED_BYTES_MAX = 16 * 1024 * 1024
 
 /** A socket that does not send CONNECT in this time is closed, ms. */
 export const CONNECT_TIMEOUT_MS = 10_000

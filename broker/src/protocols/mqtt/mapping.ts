@@ -50,7 +50,8 @@ export class PublishedMessage implements Message {
     this.end = view.end
     this.packetIdAt = view.topicEnd
     this.layout5 = context.layout5
-    this.verbatim = view.topicAlias === 0 && view.topicEnd > view.topicStart
+    const isNamed = view.topicAlias === 0 && view.topicEnd > view.topicStart
+    this.verbatim = isNamed && context.isRenamed !== true
     this.#aliasStart = view.topicAliasStart
     this.#propertiesStart = view.propertiesStart
     this.#propertiesEnd = view.propertiesEnd
@@ -77,6 +78,8 @@ export interface PublishContext {
   readonly publisher: string
   readonly token: string
   readonly layout5: boolean
+  /** The address is not the topic that came. */
+  readonly isRenamed?: boolean
 }
 
 /** What Node's buffers have and its types do not tell: decoding without looking up the encoding's name. */
@@ -121,6 +124,30 @@ export function toWill(
       publisher,
       token: '',
     },
+  }
+}
+
+const SYSTEM = '$SYS/'
+const DOLLAR = 0x24
+
+/** The server's own part of the addresses. */
+export function isSystem(address: string): boolean {
+  return address.charCodeAt(0) === DOLLAR && address.startsWith(SYSTEM)
+}
+
+/** What the server itself has to say. */
+export function systemMessage(address: string, text: string, nowMs: number): Message {
+  return {
+    address,
+    guarantee: 0,
+    retain: false,
+    payload: Buffer.from(text),
+    dialect: DIALECT,
+    properties: NO_BYTES,
+    timestampMs: nowMs,
+    expiresAtMs: 0,
+    publisher: '',
+    token: '',
   }
 }
 

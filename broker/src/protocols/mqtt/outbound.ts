@@ -18,7 +18,7 @@ import type { Delivery } from '../../core/ports/connections.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
-import { SOCKET_BYTES_HIGH, WAITING_BYTES_MAX } from './limits.ts'
+import { PENDING_BYTES_USUAL } from './limits.ts'
 import { FlightState, LiveFlights } from './live-flights.ts'
 import { OutgoingAliases } from './outgoing-aliases.ts'
 import { type AckType, PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
@@ -32,9 +32,17 @@ export interface OutboundOptions {
   /** Topic aliases that the client takes; 0 none. */
   readonly aliasesMax: number
   readonly nowMs: () => number
+  readonly limits: () => OutboundLimits
   /** Live messages wait for this client beyond all bounds. */
   readonly onOverflow: () => void
   readonly onFailure: (error: unknown) => void
+}
+
+export interface OutboundLimits {
+  /** Unsent, above which at-most-once messages are dropped. */
+  readonly unsentBytesMax: number
+  /** Of messages that wait for the window. */
+  readonly waitingBytesMax: number
 }
 
 interface Waiting {
@@ -68,6 +76,10 @@ export class Outbound {
   readonly #aliases: OutgoingAliases | undefined
   #session: AttachedSession | undefined
   messages = 0
+  payloadBytes = 0
+  #behindSinceMs = -1
+  /** It has been behind for longer than the policy has patience. */
+  isSlow = false
   /** At-most-once messages that the client was too slow for, messages larger than it takes, and expired ones. */
   dropped = 0
 
@@ -81,6 +93,28 @@ export class Outbound {
     this.#session = session
   }
 
+  /** Called about every second: whether the client has become slow, or has caught up. */
+  checkPace(nowMs: number, patienceMs: number): 'slow' | 'caught-up' | undefined {
+    // The socket may have taken what was before it without any acknowledgement.
+    this.#launchWaiting()
+    const { outbox, window } = this.#options
+    const isBehind =
+      outbox.pendingBytes > PENDING_BYTES_USUAL ||
+      this.#waiting.length > 0 ||
+      this.#flights.size >= window
+    if (!isBehind) {
+      this.#behindSinceMs = -1
+      if (!this.isSlow) return undefined
+      this.isSlow = false
+      return 'caught-up'
+    }
+    if (this.#behindSinceMs < 0) this.#behindSinceMs = nowMs
+    if (this.isSlow || patienceMs === 0 || nowMs - this.#behindSinceMs <= patienceMs)
+      return undefined
+    this.isSlow = true
+    return 'slow'
+  }
+
   deliver(message: Message, grants: readonly Subscription[]): void {
     const { outbox } = this.#options
     const guarantee = effectiveGuarantee(message, grants)
@@ -92,7 +126,7 @@ export class Outbound {
       if (grant.identifier !== 0) identifiers = [...identifiers, grant.identifier]
     }
     if (guarantee === 0) {
-      if (outbox.pendingBytes > SOCKET_BYTES_HIGH) this.dropped++
+      if (outbox.pendingBytes > this.#options.limits().unsentBytesMax) this.dropped++
       else this.#write(message, { guarantee, retain, identifiers, packetId: 0, duplicate: false })
       return
     }
@@ -107,7 +141,7 @@ export class Outbound {
       this.sendLive(message, { guarantee, retain, identifiers, done })
       return
     }
-    if (this.#options.outbox.pendingBytes > SOCKET_BYTES_HIGH) this.dropped++
+    if (this.#options.outbox.pendingBytes > this.#options.limits().unsentBytesMax) this.dropped++
     else this.sendLive(message, { guarantee, retain, identifiers })
     done()
   }
@@ -118,13 +152,13 @@ export class Outbound {
       this.#write(message, { ...how, packetId: 0, duplicate: false })
       return
     }
-    if (this.#live.size < this.#options.window && this.#waiting.length === 0) {
+    if (this.#mayLaunch && this.#waiting.length === 0) {
       this.#launch(message, how)
       return
     }
     this.#waitingBytes += message.payload.byteLength + message.address.length
     this.#waiting.push({ message: ownCopy(message), ...how })
-    if (this.#waitingBytes > WAITING_BYTES_MAX) this.#options.onOverflow()
+    if (this.#waitingBytes > this.#options.limits().waitingBytesMax) this.#options.onOverflow()
   }
 
   /** From the session's inbox, within the window that its owner was told. */
@@ -222,8 +256,14 @@ export class Outbound {
     this.#session?.acknowledge(flight.offset)
   }
 
+  /** A large window of large messages would be more than a socket should have before it. */
+  get #mayLaunch(): boolean {
+    const { window, outbox, limits } = this.#options
+    return this.#live.size < window && outbox.pendingBytes <= limits().unsentBytesMax
+  }
+
   #launchWaiting(): void {
-    while (this.#waiting.length > 0 && this.#live.size < this.#options.window) {
+    while (this.#waiting.length > 0 && this.#mayLaunch) {
       const next = this.#waiting.shift() as Waiting
       this.#waitingBytes -= next.message.payload.byteLength + next.message.address.length
       const { expiresAtMs } = next.message
@@ -264,6 +304,7 @@ export class Outbound {
       duplicate: how.duplicate,
       aliases: this.#aliases,
     })
+    this.payloadBytes += written ? message.payload.byteLength : 0
     if (written) this.messages++
     else this.dropped++
     return written

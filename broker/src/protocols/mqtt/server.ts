@@ -1,8 +1,10 @@
 /** MQTT: its listeners, its connections, and what they share. */
 import { randomBytes, randomUUID } from 'node:crypto'
+import type { Message } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
 import type { Authenticator } from '../../security/authenticator.ts'
+import type { Bans } from '../../security/bans.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type {
   ClientMove,
@@ -11,13 +13,17 @@ import type {
   ProtocolLog,
   ProtocolServer,
 } from '../shared/protocol-server.ts'
+import type { Rates } from '../shared/rates.ts'
 import { SeldomLog } from '../shared/seldom-log.ts'
+import { ClientEvents } from './client-events.ts'
 import { MqttConnection } from './connection.ts'
+import { Flapping } from './flapping.ts'
 import { WEB_SOCKET_MESSAGE_BYTES_MAX } from './limits.ts'
 import { MqttListeners, type MqttListenersOptions, type MqttPeer } from './listeners.ts'
 import { ReasonCode } from './packets.ts'
-import type { MqttPolicy } from './policy.ts'
-import type { MqttSession, SessionServices } from './session.ts'
+import type { MqttPolicy, MqttRules } from './policy.ts'
+import type { MqttSession, SessionCounts, SessionServices } from './session.ts'
+import { type SystemCounts, SystemTopics } from './system-topics.ts'
 
 export type MqttEntrances = Omit<MqttListenersOptions, 'log' | 'onPeer' | 'messageBytesMax'>
 
@@ -26,6 +32,13 @@ export interface MqttServerOptions {
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
   readonly policy: () => MqttPolicy
+  readonly rules: () => MqttRules
+  readonly rates: Rates
+  readonly bans: Bans
+  /** Of this broker. */
+  readonly node: string
+  readonly version: string
+  readonly gauges: () => SystemGauges
   readonly admission: AdmissionPort
   readonly security: Authenticator
   readonly messaging: Messaging
@@ -33,7 +46,27 @@ export interface MqttServerOptions {
   readonly log: ProtocolLog
 }
 
-const KEEP_ALIVE_CHECK_MS = 1_000
+/** What the rest of the broker knows. */
+export type SystemGauges = Pick<
+  SystemCounts,
+  'offline' | 'subscriptions' | 'retained' | 'heapBytes'
+>
+
+type Writable<T> = { -readonly [K in keyof T]: number }
+
+interface Counts extends Writable<SessionCounts> {
+  bytesIn: number
+  bytesOut: number
+  opened: number
+  accepted: number
+}
+
+const NO_COUNTS: SessionCounts = {
+  ...{ messagesIn: 0, messagesOut: 0, payloadIn: 0, payloadOut: 0 },
+  ...{ dropped: 0, denied: 0, packetsIn: 0, packetsOut: 0 },
+}
+
+const CHECK_MS = 1_000
 const DETACH_WAIT_MS = 4_000
 
 export class MqttServer implements ProtocolServer {
@@ -43,24 +76,20 @@ export class MqttServer implements ProtocolServer {
   readonly #detaching = new Set<Promise<void>>()
   readonly #services: SessionServices
   /** Of connections that have ended. */
-  readonly #ended = {
-    messagesIn: 0,
-    messagesOut: 0,
-    bytesIn: 0,
-    bytesOut: 0,
-    dropped: 0,
-    denied: 0,
-    opened: 0,
+  readonly #ended: Counts = {
+    ...NO_COUNTS,
+    ...{ bytesIn: 0, bytesOut: 0, opened: 0, accepted: 0 },
   }
   /** Which of the named servers the next client is told. */
   #turn = 0
   readonly #listeners: MqttListeners
   #moving = this.#connections.values()
-  #keepAlive: Timer | undefined
+  #checks: Timer | undefined
 
   constructor(options: MqttServerOptions) {
     this.#options = options
-    const { messaging, clock, log, packetBytesMax, policy, admission, security } = options
+    const { messaging, clock, log, packetBytesMax, policy, rules } = options
+    const { admission, security, rates, bans } = options
     const prefix = randomUUID().slice(0, 8)
     let tokens = 0
     this.#services = {
@@ -69,17 +98,26 @@ export class MqttServer implements ProtocolServer {
       log: new SeldomLog(log, clock),
       packetBytesMax,
       policy,
+      rules,
+      ...{ rates, bans },
+      ...this.#watchers(),
       admission,
       security,
       nextToken: () => `${prefix}-${tokens++}`,
       nextClientId: () => `auto-${randomBytes(12).toString('base64url')}`,
-      onConnected: () => undefined,
+      onConnected: (session) => {
+        this.#ended.accepted++
+        this.#services.events.connected(session)
+      },
       onClosed: (session, detached) => this.#sessionClosed(session, detached),
     }
     security.onRevoked((user) => {
       for (const { session } of [...this.#connections]) {
         if (session.connected?.user === user) session.revoke('its user has changed')
       }
+    })
+    bans.onChange(() => {
+      for (const { session } of [...this.#connections]) session.checkBan()
     })
     security.onRules(() => {
       for (const { session } of [...this.#connections]) session.checkAccess()
@@ -94,19 +132,38 @@ export class MqttServer implements ProtocolServer {
 
   async start(): Promise<readonly ListeningEndpoint[]> {
     const endpoints = await this.#listeners.start()
-    this.#checkKeepAlive()
+    this.#check()
     return endpoints
   }
 
-  #checkKeepAlive(): void {
+  /** Those who tell of what clients do. */
+  #watchers(): Pick<SessionServices, 'events' | 'flapping' | 'system'> {
+    const { messaging, clock, policy, node, version } = this.#options
+    const publish = (message: Message): void => {
+      messaging.publish(message, undefined)
+    }
+    return {
+      events: new ClientEvents({ node, clock, publish, isOn: () => policy().tellsEvents }),
+      flapping: new Flapping(clock, () => policy().flapping),
+      system: new SystemTopics({
+        ...{ node, version, clock, publish },
+        publishHere: (message) => messaging.publishHere(message),
+        intervalSeconds: () => policy().systemSeconds,
+        counts: () => this.#systemCounts(),
+      }),
+    }
+  }
+
+  #check(): void {
     const { clock } = this.#options
     const now = clock.nowMs()
-    for (const connection of [...this.#connections]) connection.checkKeepAlive(now)
-    this.#keepAlive = clock.after(KEEP_ALIVE_CHECK_MS, () => this.#checkKeepAlive())
+    for (const connection of [...this.#connections]) connection.check(now)
+    this.#services.system.tick()
+    this.#checks = clock.after(CHECK_MS, () => this.#check())
   }
 
   async stop(): Promise<void> {
-    this.#keepAlive?.cancel()
+    this.#checks?.cancel()
     const stopped = this.#listeners.stop()
     this.disconnectAll('the broker is shutting down')
     const told = Promise.all([...this.#detaching])
@@ -160,19 +217,24 @@ export class MqttServer implements ProtocolServer {
   }
 
   counters(): ProtocolCounters {
+    const { messagesIn, messagesOut, bytesIn, bytesOut, ...more } = this.#counts()
+    return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
+  }
+
+  #counts(): Counts {
     const sum = { ...this.#ended }
     for (const { session, bytesRead, outbox } of this.#connections) {
-      const counts = session.counts()
-      sum.messagesIn += counts.messagesIn
-      sum.messagesOut += counts.messagesOut
-      sum.dropped += counts.dropped
-      sum.denied += counts.denied
+      add(sum, session.counts())
       sum.bytesIn += bytesRead
       sum.bytesOut += outbox.bytesWritten
     }
-    const { messagesIn, messagesOut, bytesIn, bytesOut, dropped, denied, opened } = sum
-    const more = { dropped, denied, opened }
-    return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
+    return sum
+  }
+
+  #systemCounts(): SystemCounts {
+    const { denied: _, ...counts } = this.#counts()
+    const connected = this.#connections.size
+    return { ...counts, ...this.#options.gauges(), connected }
   }
 
   #accept(peer: MqttPeer, onHttp: ((begun: Buffer) => void) | undefined): void {
@@ -194,12 +256,13 @@ export class MqttServer implements ProtocolServer {
   }
 
   #sessionClosed(session: MqttSession, detached: Promise<void>): void {
-    const counts = session.counts()
-    this.#ended.messagesIn += counts.messagesIn
-    this.#ended.messagesOut += counts.messagesOut
-    this.#ended.dropped += counts.dropped
-    this.#ended.denied += counts.denied
+    add(this.#ended, session.counts())
+    this.#services.events.disconnected(session)
     this.#detaching.add(detached)
     void detached.then(() => this.#detaching.delete(detached))
   }
+}
+
+function add(sum: Writable<SessionCounts>, counts: SessionCounts): void {
+  for (const [name, count] of Object.entries(counts)) sum[name as keyof SessionCounts] += count
 }

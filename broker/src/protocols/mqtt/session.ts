@@ -16,16 +16,21 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
 import type { Access } from '../../security/access.ts'
 import type { Authenticator } from '../../security/authenticator.ts'
+import type { Bans } from '../../security/bans.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type { Outbox } from '../shared/outbox.ts'
+import type { ClientRates, Rates, Sent } from '../shared/rates.ts'
 import type { SeldomLog } from '../shared/seldom-log.ts'
+import type { ClientEvents } from './client-events.ts'
 import { encode } from './codec/encode.ts'
 import type { MqttError } from './codec/mqtt-error.ts'
 import { violation } from './codec/mqtt-error.ts'
 import type { PacketSink, PublishView } from './codec/packet-reader.ts'
 import { reasonOf } from './errors.ts'
+import type { Flapping } from './flapping.ts'
 import { handlers } from './handlers/index.ts'
 import type { Inbound } from './inbound.ts'
+import { MEMORY_WAIT_MS } from './limits.ts'
 import type { MqttPeer } from './listeners.ts'
 import type { Outbound } from './outbound.ts'
 import {
@@ -37,7 +42,9 @@ import {
   type ProtocolVersion,
   ReasonCode,
 } from './packets.ts'
-import type { MqttPolicy } from './policy.ts'
+import type { MqttPolicy, MqttRules } from './policy.ts'
+import type { Rewriter } from './rewrite.ts'
+import type { SystemTopics } from './system-topics.ts'
 
 /** What the session asks of the connection that carries it. */
 export interface Transport {
@@ -66,7 +73,13 @@ export interface SessionServices {
   /** For connections that begin now. */
   readonly packetBytesMax: () => number
   readonly policy: () => MqttPolicy
+  readonly rules: () => MqttRules
+  readonly events: ClientEvents
+  readonly flapping: Flapping
+  readonly system: SystemTopics
   readonly admission: AdmissionPort
+  readonly rates: Rates
+  readonly bans: Bans
   readonly security: Authenticator
   readonly onConnected: (session: MqttSession) => void
   readonly onClosed: (session: MqttSession, detached: Promise<void>) => void
@@ -82,6 +95,22 @@ export interface Connected {
   readonly user: string
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
+  readonly rewriter: Rewriter
+  readonly rates: ClientRates
+}
+
+/** Of one connection. */
+export interface SessionCounts {
+  readonly messagesIn: number
+  readonly messagesOut: number
+  /** Bytes of payload. */
+  readonly payloadIn: number
+  readonly payloadOut: number
+  /** Messages that the client was too slow for, that it does not take, or that expired. */
+  readonly dropped: number
+  readonly denied: number
+  readonly packetsIn: number
+  readonly packetsOut: number
 }
 
 type State =
@@ -102,6 +131,8 @@ export interface CloseOptions {
   readonly server?: string
 }
 
+const OPEN = { reason: '', reasonCode: 0 }
+
 export class MqttSession implements PacketSink {
   readonly transport: Transport
   readonly services: SessionServices
@@ -113,6 +144,9 @@ export class MqttSession implements PacketSink {
   packetBytesMax = Number.MAX_SAFE_INTEGER
   /** That CONNECT named. */
   authenticationMethod: string | undefined
+  /** Why it ended, while it is being closed. */
+  ending: { readonly reason: string; readonly reasonCode: number } = OPEN
+  #packetsIn = 0
   #answer: ((data: Buffer | undefined) => void) | undefined
   #state: State = { kind: 'waiting' }
 
@@ -129,23 +163,58 @@ export class MqttSession implements PacketSink {
     return this.#state.kind === 'connected' ? this.#state.connected : undefined
   }
 
-  /** Counters of this connection: messages from and to the client, and messages that it was too slow for. */
-  counts(): { messagesIn: number; messagesOut: number; dropped: number; denied: number } {
-    const connected = this.connected
+  counts(): SessionCounts {
+    const { inbound, outbound } = this.connected ?? {}
     return {
-      denied: connected?.inbound.denied ?? 0,
-      messagesIn: connected?.inbound.messages ?? 0,
-      messagesOut: connected?.outbound.messages ?? 0,
-      dropped: connected?.outbound.dropped ?? 0,
+      denied: inbound?.denied ?? 0,
+      messagesIn: inbound?.messages ?? 0,
+      payloadIn: inbound?.payloadBytes ?? 0,
+      messagesOut: outbound?.messages ?? 0,
+      payloadOut: outbound?.payloadBytes ?? 0,
+      dropped: outbound?.dropped ?? 0,
+      packetsIn: this.#packetsIn,
+      packetsOut: this.transport.outbox.packets,
     }
   }
 
+  /** Messages of the client so far. */
+  get published(): number {
+    return this.connected?.inbound.messages ?? 0
+  }
+
+  /** What the client has sent since the last call; answers for how long not to read it, ms. */
+  spend(sent: Sent): number {
+    const { connected, services } = this
+    if (connected === undefined) return 0
+    const waitMs = connected.rates.spend(sent)
+    if (waitMs > 0 && services.policy().disconnectsExcess) {
+      const reason = 'more messages or bytes than it may send'
+      this.close({ reasonCode: ReasonCode.messageRateTooHigh, reason, publishWill: true })
+      return 0
+    }
+    const isPublisher = sent.messages > 0 && services.admission.isOutOfMemory
+    return isPublisher ? Math.max(waitMs, MEMORY_WAIT_MS) : waitMs
+  }
+
+  /** Called about every second. */
+  checkPace(nowMs: number): void {
+    const { events, log, policy } = this.services
+    const change = this.connected?.outbound.checkPace(nowMs, policy().slowAfterMs)
+    if (change === undefined) return
+    events.pace(this, change)
+    if (change !== 'slow') return
+    const fields = { errId: 'MQTT_SLOW_CLIENT', client: this.clientId, reason: 'it is behind' }
+    log.warn(fields, 'a client is slow to take what it is sent')
+  }
+
   publish(view: PublishView): void {
+    this.#packetsIn++
     this.#requireConnected()
     if (this.#state.kind === 'connected') this.#state.connected.inbound.publish(view)
   }
 
   acknowledge(type: AckType, packetId: number, reasonCode: number): void {
+    this.#packetsIn++
     this.#requireConnected()
     if (this.#state.kind !== 'connected') return
     const { inbound, outbound } = this.#state.connected
@@ -154,6 +223,7 @@ export class MqttSession implements PacketSink {
   }
 
   packet(packet: Packet): void {
+    this.#packetsIn++
     if (this.#state.kind === 'closed') return
     if (packet.kind !== 'auth' && packet.kind !== 'disconnect') this.#requireConnected()
     const handle = handlers[packet.kind] as
@@ -268,6 +338,16 @@ export class MqttSession implements PacketSink {
     this.revoke('it may not subscribe any more to what it is subscribed to')
   }
 
+  /** Somebody who manages the broker wants the client gone. */
+  checkBan(): void {
+    const { connected, clientId, transport } = this
+    if (connected === undefined) return
+    const visitor = { clientId, user: connected.user, address: transport.peer.address }
+    if (!this.services.bans.isBanned(visitor)) return
+    const reasonCode = ReasonCode.administrativeAction
+    this.close({ reasonCode, reason: 'the client is banned', publishWill: true })
+  }
+
   revoke(reason: string): void {
     this.close({ reasonCode: ReasonCode.notAuthorized, reason, publishWill: true })
   }
@@ -321,6 +401,7 @@ export class MqttSession implements PacketSink {
   close(options: CloseOptions): void {
     const state = this.#state
     if (state.kind === 'closed') return
+    this.ending = options
     if (state.kind !== 'connected') {
       this.#end(Promise.resolve())
       return
@@ -329,6 +410,8 @@ export class MqttSession implements PacketSink {
       const properties = this.#told(options)
       this.send({ kind: 'disconnect', reasonCode: options.reasonCode, properties })
     }
+    state.connected.rates.leave()
+    this.services.admission.leave(state.connected.user)
     const { publishWill, expirySeconds } = options
     this.#end(state.connected.session.detach({ publishWill, expirySeconds }))
   }

@@ -2,9 +2,17 @@ import { describe, expect, test } from 'vitest'
 import { VirtualClock } from '../../testing/virtual-clock.ts'
 import { Admission } from './admission.ts'
 
-function setUp(limits: { connectionsMax?: number; perSecond?: number } = {}) {
+interface Limits {
+  connectionsMax?: number
+  perSecond?: number
+  listenerPerSecond?: number
+  userConnectionsMax?: number
+  userPerSecond?: number
+}
+
+function setUp(limits: Limits = {}) {
   const clock = new VirtualClock()
-  const open = { connections: 0 }
+  const open = { connections: 0, isOutOfMemory: false }
   const servers = new Map([
     ['b2 mqtt', 'h2:1'],
     ['b3 mqtt', 'h3:1'],
@@ -15,7 +23,11 @@ function setUp(limits: { connectionsMax?: number; perSecond?: number } = {}) {
     limits: () => ({
       connectionsMax: limits.connectionsMax ?? null,
       perSecond: limits.perSecond ?? null,
+      listenerPerSecond: limits.listenerPerSecond ?? null,
+      userConnectionsMax: limits.userConnectionsMax ?? null,
+      userPerSecond: limits.userPerSecond ?? null,
     }),
+    isOutOfMemory: () => open.isOutOfMemory,
     serverOf: (node, protocol) => servers.get(`${node} ${protocol}`),
   })
   const admitted = (count: number): number =>
@@ -74,5 +86,37 @@ describe('Admission', () => {
     expect(admission.admit('mqtt')?.cause).toBe('too-fast')
     await clock.advance(60_000)
     expect(admitted(100)).toBe(10)
+  })
+
+  test('counts the connections a second of each entrance for itself', async () => {
+    const { admission, admitted, clock } = setUp({ listenerPerSecond: 3 })
+    await clock.advance(1_000)
+    admitted(1)
+    await clock.advance(60_000)
+    expect(admitted(100)).toBe(3)
+    expect(admission.admit('mqtts')).toBeUndefined()
+    expect(admission.admit('mqtt')?.cause).toBe('too-fast')
+  })
+
+  test('lets a user have so many connections, and so many in a second', async () => {
+    const { admission, clock, limits } = setUp({ userConnectionsMax: 2 })
+    expect([admission.enter('a'), admission.enter('a')]).toEqual([undefined, undefined])
+    expect(admission.enter('a')?.cause).toBe('too-many')
+    expect(admission.enter('b')).toBeUndefined()
+    admission.leave('a')
+    expect(admission.enter('a')).toBeUndefined()
+    limits.userConnectionsMax = 100
+    limits.userPerSecond = 1
+    await clock.advance(5_000)
+    expect(admission.enter('a')).toBeUndefined()
+    expect(admission.enter('a')?.cause).toBe('too-fast')
+    expect(admission.enter('b')).toBeUndefined()
+  })
+
+  test('lets nobody in while the broker is short of memory', () => {
+    const { admission, open } = setUp()
+    open.isOutOfMemory = true
+    expect(admission.admit('mqtt')?.cause).toBe('no-memory')
+    expect(admission.isOutOfMemory).toBe(true)
   })
 })

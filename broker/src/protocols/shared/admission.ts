@@ -3,8 +3,9 @@
  * broker is overloaded or being drained. Every protocol asks when it can tell the client the answer.
  */
 import type { Clock } from '../../core/ports/clock.ts'
+import { TokenBucket } from './token-bucket.ts'
 
-export type RefusalCause = 'throttled' | 'too-many' | 'too-fast'
+export type RefusalCause = 'throttled' | 'too-many' | 'too-fast' | 'no-memory'
 
 export interface Refusal {
   readonly cause: RefusalCause
@@ -28,7 +29,12 @@ export interface AdmissionOptions {
   readonly limits: () => {
     readonly connectionsMax: number | null
     readonly perSecond: number | null
+    readonly listenerPerSecond: number | null
+    readonly userConnectionsMax: number | null
+    readonly userPerSecond: number | null
   }
+  /** The broker has more in memory than it may. */
+  readonly isOutOfMemory: () => boolean
   /** Where a node takes clients of a protocol, while it does. */
   readonly serverOf: (node: string, protocol: string) => string | undefined
 }
@@ -37,6 +43,11 @@ export interface AdmissionOptions {
 export interface AdmissionPort {
   /** Undefined: come in. */
   admit(protocol: string): Refusal | undefined
+  /** When it is known who it is. Undefined: come in, and `leave` at the end. */
+  enter(user: string): Refusal | undefined
+  leave(user: string): void
+  /** The broker has more in memory than it may: publishers are read slower. */
+  readonly isOutOfMemory: boolean
   /** So many connections that not even a refusal can be afforded: close the socket. */
   readonly isOverrun: boolean
 }
@@ -47,15 +58,17 @@ const REFUSED_AT_ONCE_MAX = 1_000
 export class Admission implements AdmissionPort {
   readonly #options: AdmissionOptions
   #throttle: ThrottleOrder | undefined
-  readonly #throttleRate: Rate
-  readonly #limitRate: Rate
+  readonly #throttleRate: TokenBucket
+  readonly #limitRate: TokenBucket
+  readonly #listenerRates = new Map<string, TokenBucket>()
+  readonly #users = new Map<string, { connections: number; readonly rate: TokenBucket }>()
   /** Since the process began. */
   refused = 0
 
   constructor(options: AdmissionOptions) {
     this.#options = options
-    this.#throttleRate = new Rate(options.clock)
-    this.#limitRate = new Rate(options.clock)
+    this.#throttleRate = new TokenBucket(options.clock)
+    this.#limitRate = new TokenBucket(options.clock)
   }
 
   get isThrottled(): boolean {
@@ -66,6 +79,36 @@ export class Admission implements AdmissionPort {
     const { connections, limits } = this.#options
     const { connectionsMax } = limits()
     return connectionsMax !== null && connections() > connectionsMax + REFUSED_AT_ONCE_MAX
+  }
+
+  get isOutOfMemory(): boolean {
+    return this.#options.isOutOfMemory()
+  }
+
+  enter(user: string): Refusal | undefined {
+    const { userConnectionsMax, userPerSecond } = this.#options.limits()
+    const known = this.#users.get(user) ?? {
+      connections: 0,
+      rate: new TokenBucket(this.#options.clock),
+    }
+    const refusal =
+      userConnectionsMax !== null && known.connections >= userConnectionsMax
+        ? refused('too-many', `the user has ${userConnectionsMax} connections already`)
+        : userPerSecond !== null && !known.rate.take(userPerSecond)
+          ? refused('too-fast', `more than ${userPerSecond} connections of a user in a second`)
+          : undefined
+    if (refusal !== undefined) {
+      this.refused++
+      return refusal
+    }
+    known.connections++
+    this.#users.set(user, known)
+    return undefined
+  }
+
+  leave(user: string): void {
+    const known = this.#users.get(user)
+    if (known !== undefined && --known.connections === 0) this.#users.delete(user)
   }
 
   /** Undefined: lifted. */
@@ -93,39 +136,30 @@ export class Admission implements AdmissionPort {
       return { cause: 'throttled', reason: `the broker is ${throttle.reason}`, server }
     }
     const { connections, limits } = this.#options
-    const { connectionsMax, perSecond } = limits()
+    const { connectionsMax, perSecond, listenerPerSecond } = limits()
+    if (this.isOutOfMemory) return refused('no-memory', 'the broker is short of memory')
     if (connectionsMax !== null && connections() > connectionsMax) {
-      const reason = `there are ${connectionsMax} connections already`
-      return { cause: 'too-many', reason, server: undefined }
+      return refused('too-many', `there are ${connectionsMax} connections already`)
     }
     if (perSecond !== null && !this.#limitRate.take(perSecond)) {
-      const reason = `more than ${perSecond} connections in a second`
-      return { cause: 'too-fast', reason, server: undefined }
+      return refused('too-fast', `more than ${perSecond} connections in a second`)
+    }
+    if (listenerPerSecond !== null && !this.#listenerRate(protocol).take(listenerPerSecond)) {
+      return refused(
+        'too-fast',
+        `more than ${listenerPerSecond} connections of a listener in a second`,
+      )
     }
     return undefined
   }
+
+  #listenerRate(listener: string): TokenBucket {
+    const rate = this.#listenerRates.get(listener) ?? new TokenBucket(this.#options.clock)
+    this.#listenerRates.set(listener, rate)
+    return rate
+  }
 }
 
-/** A token bucket that holds a second's worth, and at least one. */
-class Rate {
-  readonly #clock: Clock
-  #tokens = 1
-  #atMs: number
-
-  constructor(clock: Clock) {
-    this.#clock = clock
-    this.#atMs = clock.nowMs()
-  }
-
-  /** Whether there was one. */
-  take(perSecond: number): boolean {
-    const nowMs = this.#clock.nowMs()
-    const earned = ((nowMs - this.#atMs) / 1_000) * perSecond
-    this.#atMs = nowMs
-    if (perSecond <= 0) return false
-    this.#tokens = Math.min(Math.max(1, perSecond), this.#tokens + earned)
-    if (this.#tokens < 1) return false
-    this.#tokens -= 1
-    return true
-  }
+function refused(cause: RefusalCause, reason: string): Refusal {
+  return { cause, reason, server: undefined }
 }

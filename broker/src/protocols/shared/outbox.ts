@@ -62,6 +62,8 @@ export class Outbox {
   #closed = false
   /** Since the connection began. */
   bytesWritten = 0
+  /** Slices that were given to it, each of them a packet. */
+  packets = 0
 
   constructor(socket: Duplex) {
     this.#socket = socket
@@ -74,6 +76,7 @@ export class Outbox {
 
   /** Sends bytes[start, end). They must not be changed any more. */
   slice(bytes: Buffer, start: number, end: number): void {
+    this.packets++
     this.#queued += end - start
     if (this.#bytes === undefined) {
       this.#bytes = bytes

@@ -1,6 +1,8 @@
 /** Who the client of a CONNECT is, and whether it may have what it brings with it. */
 import type { Access } from '../../../security/access.ts'
+import { isSystem } from '../mapping.ts'
 import { type ConnectPacket, type Properties, ReasonCode } from '../packets.ts'
+import { Rewriter } from '../rewrite.ts'
 import type { MqttSession } from '../session.ts'
 import { exchange } from './auth.ts'
 
@@ -9,7 +11,10 @@ export interface Identity {
   readonly access: Access | undefined
   /** What the method of authentication has to say to the client. */
   readonly proof: Properties
+  readonly rewriter: Rewriter
 }
+
+type Found = Omit<Identity, 'rewriter'>
 
 /** Undefined: the client was refused. */
 export async function authenticate(
@@ -23,15 +28,20 @@ export async function authenticate(
       ? await byPassword(session, packet)
       : await byExchange(session, method, properties.authenticationData)
   if (found === undefined) return undefined
-  if (will === undefined || found.access?.mayPublish(will.topic) !== false) return found
-  refuseAccess(session, ReasonCode.notAuthorized, `it may not publish its will to ${will.topic}`)
+  const names = { clientId: session.clientId, user: found.user }
+  const rewriter = new Rewriter(() => session.services.rules().rewrites, names)
+  const identity = { ...found, rewriter }
+  if (will === undefined) return identity
+  const address = rewriter.topic(will.topic)
+  if (!isSystem(address) && found.access?.mayPublish(address) !== false) return identity
+  refuseAccess(session, ReasonCode.notAuthorized, `it may not publish its will to ${address}`)
   return undefined
 }
 
 async function byPassword(
   session: MqttSession,
   { userName: username, password }: ConnectPacket,
-): Promise<Identity | undefined> {
+): Promise<Found | undefined> {
   const { address, certificateName } = session.transport.peer
   const { clientId } = session
   const credentials = { clientId, username, password, certificateName, remoteAddress: address }
@@ -48,7 +58,7 @@ async function byExchange(
   session: MqttSession,
   method: string,
   first: Buffer | undefined,
-): Promise<Identity | undefined> {
+): Promise<Found | undefined> {
   const found = await exchange(session, method, first)
   if (found.kind === 'in') {
     return { user: found.user, access: found.access, proof: found.properties }

@@ -1,5 +1,7 @@
 /** CONNECT: checks what the codec cannot, attaches the session wherever its shard is, answers. */
 import { isUtf8 } from 'node:buffer'
+import type { AttachedSession } from '../../../core/attached-session.ts'
+import type { Subscription } from '../../../core/message.ts'
 import { EXPIRES_AT_ONCE, EXPIRES_NEVER } from '../../../core/sessions/session.ts'
 import type { Access } from '../../../security/access.ts'
 import { reasonOf, refusalReason } from '../errors.ts'
@@ -7,16 +9,19 @@ import { Inbound } from '../inbound.ts'
 import {
   CLIENT_ID_BYTES_MAX,
   OUTGOING_ALIASES_MAX,
+  PENDING_BYTES_USUAL,
   RECEIVE_MAXIMUM,
   TOPIC_ALIAS_MAXIMUM,
   WINDOW_3X,
   WINDOW_MAX,
 } from '../limits.ts'
-import { filledIn, toWill } from '../mapping.ts'
-import { Outbound } from '../outbound.ts'
+import { filledIn, toSubscription, toWill } from '../mapping.ts'
+import { Outbound, type OutboundLimits } from '../outbound.ts'
 import { type ConnectPacket, type Properties, ReasonCode } from '../packets.ts'
+import { isFilter } from '../rewrite.ts'
 import type { Connected, MqttSession } from '../session.ts'
 import { authenticate, type Identity } from './authenticate.ts'
+import { sendRetained } from './subscribe.ts'
 
 export function handleConnect(session: MqttSession, packet: ConnectPacket): void {
   session.heard(packet)
@@ -26,6 +31,12 @@ export function handleConnect(session: MqttSession, packet: ConnectPacket): void
     return
   }
   if (!admit(session, packet)) return
+  const { address } = session.transport.peer
+  if (session.services.bans.isBanned({ clientId: packet.clientId, user: undefined, address })) {
+    refuseBanned(session)
+    return
+  }
+  if (isFlapping(session, packet.clientId)) return
   const clientId = packet.clientId === '' ? session.services.nextClientId() : packet.clientId
   session.beginConnecting(clientId)
   void connect(session, packet, clientId)
@@ -42,6 +53,25 @@ function admit(session: MqttSession, packet: ConnectPacket): boolean {
   )
   session.refuse(refusalReason(refusal), { server, reason })
   return false
+}
+
+/** Who is given a name comes under another one each time. */
+function isFlapping(session: MqttSession, clientId: string): boolean {
+  if (clientId === '') return false
+  const { flapping, events, log } = session.services
+  const seen = flapping.connects(clientId)
+  if (seen === 'in') return false
+  if (seen === 'begins') {
+    events.flapping(session, clientId)
+    const fields = {
+      errId: 'MQTT_FLAPPING_CLIENT',
+      client: clientId,
+      reason: 'it connects too often',
+    }
+    log.warn(fields, 'a client is kept out for a time')
+  }
+  session.refuse(ReasonCode.banned, { reason: 'the client connects too often' })
+  return true
 }
 
 interface Refused {
@@ -78,73 +108,132 @@ async function connect(
   packet: ConnectPacket,
   clientId: string,
 ): Promise<void> {
-  const { messaging, clock } = session.services
-  const expirySeconds = session.expiryOf(expiryOf(packet))
-  const window = windowOf(packet)
+  let attached: AttachedSession | undefined
+  let entered: string | undefined
   try {
     const identity = await authenticate(session, packet)
     if (identity === undefined || session.state !== 'connecting') return
-    const attached = await messaging.attach(
-      {
-        session: clientId,
-        cleanStart: packet.cleanStart,
-        expirySeconds,
-        window,
-        will: toWill(packet.will, clientId, clock.wallMs()),
-      },
-      session,
-    )
+    if (!enter(session, identity)) return
+    entered = identity.user
+    attached = await attach(session, packet, identity)
     await forgetForbidden(attached, identity.access)
-    const connected = assemble(session, { attached, packet, window, expirySeconds, identity })
+    const given = await subscribeUnasked(session, attached, identity)
+    const connected = assemble(session, { attached, packet, identity })
     if (!session.finishConnecting(connected)) {
+      connected.rates.leave()
+      session.services.admission.leave(entered)
       await attached.detach({ publishWill: true, expirySeconds: undefined })
       return
     }
-    const keepAliveSeconds = keepAliveOf(session, packet)
-    session.transport.setKeepAlive(keepAliveSeconds)
-    session.send({
-      kind: 'connack',
-      sessionPresent: attached.present,
-      reasonCode: ReasonCode.success,
-      properties:
-        packet.version === 5
-          ? { ...offered(session, connected, keepAliveSeconds), ...identity.proof }
-          : {},
-    })
-    attached.start()
-    session.transport.setReading(true)
+    acknowledge(session, connected, identity.proof)
+    for (const fresh of given) void sendRetained(session, connected, fresh)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     session.services.log.warn(
       { errId: 'MQTT_CONNECT_FAILED', client: clientId, reason },
       'a client could not be connected',
     )
+    if (entered !== undefined && session.connected === undefined) {
+      session.services.admission.leave(entered)
+    }
     session.refuse(reasonOf(error), { reason: 'the session cannot be reached' })
+    await attached?.detach({ publishWill: false, expirySeconds: undefined })
   }
+}
+
+/** Limits and bans of the user, who is known now. */
+function enter(session: MqttSession, { user }: Identity): boolean {
+  const { clientId, services, transport } = session
+  const { address } = transport.peer
+  if (services.bans.isBanned({ clientId, user, address })) {
+    refuseBanned(session)
+    return false
+  }
+  const refusal = services.admission.enter(user)
+  if (refusal === undefined) return true
+  const { reason } = refusal
+  const fields = { errId: 'MQTT_CONNECTION_REFUSED', client: clientId, reason }
+  services.log.warn(fields, 'a client was not let in')
+  session.refuse(refusalReason(refusal), { reason })
+  return false
+}
+
+function refuseBanned(session: MqttSession): void {
+  const { clientId: client, services, transport } = session
+  const fields = { errId: 'MQTT_CLIENT_BANNED', client, reason: 'it is banned' }
+  services.log.warn({ ...fields, remote: transport.remote }, 'a client was not let in')
+  session.refuse(ReasonCode.banned, { reason: 'the client is banned' })
+}
+
+function attach(
+  session: MqttSession,
+  packet: ConnectPacket,
+  { rewriter }: Identity,
+): Promise<AttachedSession> {
+  const { messaging, clock } = session.services
+  const will = packet.will && { ...packet.will, topic: rewriter.topic(packet.will.topic) }
+  const options = {
+    session: session.clientId,
+    cleanStart: packet.cleanStart,
+    expirySeconds: session.expiryOf(expiryOf(packet)),
+    window: windowOf(packet),
+    will: toWill(will, session.clientId, clock.wallMs()),
+  }
+  return messaging.attach(options, session)
+}
+
+function acknowledge(session: MqttSession, connected: Connected, proof: Properties): void {
+  const { connect, session: attached } = connected
+  const keepAliveSeconds = keepAliveOf(session, connect)
+  session.transport.setKeepAlive(keepAliveSeconds)
+  const properties =
+    connect.version === 5 ? { ...offered(session, connected, keepAliveSeconds), ...proof } : {}
+  const sessionPresent = attached.present
+  session.send({ kind: 'connack', sessionPresent, reasonCode: ReasonCode.success, properties })
+  attached.start()
+  session.transport.setReading(true)
+}
+
+/** What operators want every client to be subscribed to, as far as it may be. */
+async function subscribeUnasked(
+  { services, clientId }: MqttSession,
+  attached: AttachedSession,
+  { user, access }: Identity,
+): Promise<{ subscription: Subscription; retainHandling: 0 | 1 | 2; isNew: boolean }[]> {
+  const names = { '%c': clientId, '%u': user }
+  const wanted = services.rules().autoSubscriptions.flatMap((rule) => {
+    const subscription = toSubscription({ ...rule, filter: filledIn(rule.topic, names) }, 0)
+    const { filter } = subscription
+    const may = isFilter(filter) && access?.maySubscribe(filter) !== false
+    return may ? [{ subscription, retainHandling: rule.retainHandling }] : []
+  })
+  if (wanted.length === 0) return []
+  const existed = await attached.subscribe(wanted.map(({ subscription }) => subscription))
+  return wanted.map((each, index) => ({ ...each, isNew: existed[index] !== true }))
 }
 
 function assemble(
   session: MqttSession,
   options: {
-    attached: Connected['session']
+    attached: AttachedSession
     packet: ConnectPacket
-    window: number
-    expirySeconds: number
     identity: Identity
   },
 ): Connected {
-  const { attached, packet, window, expirySeconds, identity } = options
+  const { attached, packet, identity } = options
+  const expirySeconds = session.expiryOf(expiryOf(packet))
   const { messaging, clock, nextToken, policy } = session.services
   const { transport, version } = session
   const onFailure = (error: unknown): void => session.failed(error)
   const outbound = new Outbound({
     outbox: transport.outbox,
     version,
-    window,
+    window: windowOf(packet),
     packetBytesMax: session.packetBytesMax,
     aliasesMax: Math.min(packet.properties.topicAliasMaximum ?? 0, OUTGOING_ALIASES_MAX),
     nowMs: () => clock.wallMs(),
     onFailure,
+    limits: () => limitsOf(session),
     onOverflow: () =>
       session.close({
         reasonCode: ReasonCode.quotaExceeded,
@@ -160,6 +249,7 @@ function assemble(
     version,
     access: identity.access,
     policy,
+    rewriter: identity.rewriter,
     explains: session.explains,
     packetBytesMax: session.packetBytesMax,
     nowMs: () => clock.wallMs(),
@@ -168,12 +258,25 @@ function assemble(
     rest: (ms) => transport.rest(ms),
     onFailure,
   })
-  return { session: attached, inbound, outbound, connect: packet, expirySeconds, ...identity }
+  const rates = session.services.rates.enter(identity.user, transport.peer.entrance)
+  const { user, access, rewriter } = identity
+  return {
+    ...{ session: attached, inbound, outbound, rates },
+    ...{ connect: packet, expirySeconds, user, access, rewriter },
+  }
+}
+
+/** While the broker is short of memory little may wait for a client. */
+function limitsOf({ services }: MqttSession): OutboundLimits {
+  const policy = services.policy()
+  return services.admission.isOutOfMemory
+    ? { unsentBytesMax: PENDING_BYTES_USUAL, waitingBytesMax: policy.waitingBytesMax }
+    : policy
 }
 
 /** Subscriptions of an earlier connection that are not allowed any more. */
 async function forgetForbidden(
-  attached: Connected['session'],
+  attached: AttachedSession,
   access: Access | undefined,
 ): Promise<void> {
   if (access === undefined) return

@@ -2,10 +2,11 @@
 import { isShared, plainFilter } from '../../../core/groups/shared-filter.ts'
 import type { Message, Subscription } from '../../../core/message.ts'
 import { effectiveGuarantee } from '../../../core/message.ts'
-import type { Access } from '../../../security/access.ts'
+import { filterMatches } from '../../../core/messaging.ts'
 import { reasonOf } from '../errors.ts'
 import { toSubscription } from '../mapping.ts'
 import { ReasonCode, type SubscribePacket, type SubscriptionRequest } from '../packets.ts'
+import { isFilter } from '../rewrite.ts'
 import type { Connected, MqttSession } from '../session.ts'
 
 export function handleSubscribe(session: MqttSession, packet: SubscribePacket): void {
@@ -13,10 +14,23 @@ export function handleSubscribe(session: MqttSession, packet: SubscribePacket): 
   if (connected !== undefined) void subscribe(session, connected, packet)
 }
 
+const EXCLUSIVE = '$exclusive/'
+
 /** Of the first filter that was refused. */
 const REASONS: Readonly<Record<number, string>> = {
   [ReasonCode.notAuthorized]: 'the client may not subscribe to this filter',
+  [ReasonCode.quotaExceeded]: 'another session has this filter for itself',
+  [ReasonCode.topicFilterInvalid]: 'this filter cannot be had',
   [ReasonCode.serverUnavailable]: 'the session cannot be reached',
+}
+
+/** A filter of the request, as it is kept. */
+interface Asked {
+  readonly request: SubscriptionRequest
+  readonly subscription: Subscription
+  /** Nobody else may have it. */
+  readonly isExclusive: boolean
+  refusal: number | undefined
 }
 
 async function subscribe(
@@ -26,51 +40,98 @@ async function subscribe(
 ): Promise<void> {
   const identifier = packet.properties.subscriptionIdentifiers?.[0] ?? 0
   const { packetId } = packet
-  const refusal = (request: SubscriptionRequest) => refusalOf(request, connected.access)
-  const accepted = packet.subscriptions.filter((request) => refusal(request) === undefined)
-  const wanted = accepted.map((request) => toSubscription(request, identifier))
+  const asked = packet.subscriptions.map((request): Asked => {
+    const { filter, isExclusive } = filterOf(connected, request.filter)
+    const subscription = toSubscription({ ...request, filter }, identifier)
+    const refusal = refusalOf(session, connected, { filter, isExclusive })
+    return { request, subscription, isExclusive, refusal }
+  })
+  await claim(session, asked)
+  const accepted = asked.filter(({ refusal }) => refusal === undefined)
   let existed: readonly boolean[] = []
-  let failure: number | undefined
   try {
+    const wanted = accepted.map(({ subscription }) => subscription)
     if (wanted.length > 0) existed = await connected.session.subscribe(wanted)
+    await confirmClaims(session, connected, accepted)
   } catch (error) {
-    failure = reasonOf(error)
+    for (const each of accepted) each.refusal ??= reasonOf(error)
   }
-  const reasonCodes = packet.subscriptions.map(
-    (request) => refusal(request) ?? failure ?? request.qos,
-  )
+  const reasonCodes = asked.map(({ refusal, request }) => refusal ?? request.qos)
   const reasonString = REASONS[reasonCodes.find((code) => code >= ReasonCode.unspecifiedError) ?? 0]
   const properties = session.explains && reasonString !== undefined ? { reasonString } : {}
   session.send({ kind: 'suback', packetId, reasonCodes, properties })
-  if (failure !== undefined) return
-  for (const [index, request] of accepted.entries()) {
+  for (const [index, { request, subscription, refusal }] of accepted.entries()) {
     // [MQTT 5.0 section 4.8.2]: none for a shared subscription.
-    if (isShared(request.filter)) continue
-    const fresh = existed[index] !== true
-    const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && fresh)
-    const subscription = wanted[index]
-    if (wantsRetained && subscription !== undefined) {
-      await sendRetained(session, connected, subscription)
+    if (refusal !== undefined || isShared(subscription.filter)) continue
+    const retainHandling = request.retainHandling
+    const isNew = existed[index] !== true
+    await sendRetained(session, connected, { subscription, retainHandling, isNew })
+  }
+}
+
+/** What a filter of a client is called here. */
+export function filterOf(
+  { rewriter }: Connected,
+  asked: string,
+): { readonly filter: string; readonly isExclusive: boolean } {
+  const filter = rewriter.filter(asked)
+  const isExclusive = filter.startsWith(EXCLUSIVE)
+  return { filter: isExclusive ? filter.slice(EXCLUSIVE.length) : filter, isExclusive }
+}
+
+/** A reason not to accept the filter. The codec has checked the form of what the client sent. */
+function refusalOf(
+  session: MqttSession,
+  { access }: Connected,
+  { filter, isExclusive }: { readonly filter: string; readonly isExclusive: boolean },
+): number | undefined {
+  const isOff = isExclusive && !session.services.policy().hasExclusive
+  if (isOff || !isFilter(filter)) return ReasonCode.topicFilterInvalid
+  return access?.maySubscribe(plainFilter(filter)) === false ? ReasonCode.notAuthorized : undefined
+}
+
+/** An exclusive subscription is claimed first, so that two who ask at once do not both get it. */
+async function claim(session: MqttSession, asked: readonly Asked[]): Promise<void> {
+  const { messaging } = session.services
+  for (const each of asked) {
+    if (!each.isExclusive || each.refusal !== undefined) continue
+    const { filter } = each.subscription
+    try {
+      const isMine = await messaging.claim(filter, session.clientId, filter)
+      if (!isMine) each.refusal = ReasonCode.quotaExceeded
+    } catch (error) {
+      each.refusal = reasonOf(error)
     }
   }
 }
 
-/** A reason not to accept the filter. The codec has checked its form. */
-function refusalOf(
-  { filter }: SubscriptionRequest,
-  access: Access | undefined,
-): number | undefined {
-  return access?.maySubscribe(plainFilter(filter)) === false ? ReasonCode.notAuthorized : undefined
+/** Somebody who asked before this session was subscribed may have found the claim unused. */
+async function confirmClaims(
+  session: MqttSession,
+  connected: Connected,
+  accepted: readonly Asked[],
+): Promise<void> {
+  const exclusive = accepted.filter(({ isExclusive }) => isExclusive)
+  await claim(session, exclusive)
+  const lost = exclusive.flatMap(({ refusal, subscription }) =>
+    refusal === undefined ? [] : [subscription.filter],
+  )
+  if (lost.length > 0) await connected.session.unsubscribe(lost)
 }
 
 /** [MQTT-3.3.1-8] Retained messages keep their flag for a new subscription. */
-async function sendRetained(
+export async function sendRetained(
   session: MqttSession,
   connected: Connected,
-  subscription: Subscription,
+  { subscription, retainHandling, isNew }: Fresh,
 ): Promise<void> {
+  if (retainHandling === 2 || (retainHandling === 1 && !isNew)) return
   try {
-    const messages = await session.services.messaging.retained(subscription.filter)
+    const { messaging, system } = session.services
+    const { filter } = subscription
+    const kept = await messaging.retained(filter)
+    const said = filter.startsWith('$SYS/') ? system.current() : []
+    const messages = [...kept, ...said.filter(({ address }) => filterMatches(filter, address))]
     const identifiers = subscription.identifier === 0 ? [] : [subscription.identifier]
     const durable: { message: Message; identifiers: readonly number[] }[] = []
     for (const stored of messages) {
@@ -83,4 +144,10 @@ async function sendRetained(
   } catch (error) {
     session.failed(error)
   }
+}
+
+interface Fresh {
+  readonly subscription: Subscription
+  readonly retainHandling: 0 | 1 | 2
+  readonly isNew: boolean
 }

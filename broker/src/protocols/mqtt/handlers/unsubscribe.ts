@@ -2,6 +2,7 @@
 import { reasonOf } from '../errors.ts'
 import { ReasonCode, type UnsubscribePacket } from '../packets.ts'
 import type { Connected, MqttSession } from '../session.ts'
+import { filterOf } from './subscribe.ts'
 
 export function handleUnsubscribe(session: MqttSession, packet: UnsubscribePacket): void {
   const { connected } = session
@@ -16,7 +17,12 @@ async function unsubscribe(
   const { packetId, filters } = packet
   let reasonCodes: number[]
   try {
-    const existed = await connected.session.unsubscribe(filters)
+    const meant = filters.map((filter) => filterOf(connected, filter))
+    const existed = await connected.session.unsubscribe(meant.map(({ filter }) => filter))
+    const { messaging } = session.services
+    for (const { filter, isExclusive } of meant) {
+      if (isExclusive) await messaging.unclaim(filter, session.clientId)
+    }
     reasonCodes = existed.map((known) =>
       known ? ReasonCode.success : ReasonCode.noSubscriptionExisted,
     )
