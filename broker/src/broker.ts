@@ -26,6 +26,7 @@ import type { StoragePressure } from './core/storage-pressure.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
 import { type GroupResources, GroupShard } from './functions/group-shard.ts'
+import { Scheduled } from './functions/scheduled.ts'
 import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
@@ -247,7 +248,10 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     retainedLimits: () => retainedLimitsOf(frontage.settings, metadata.shardCount),
     publish: (message) => messaging.publishAndWait(message),
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
-    groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
+    functions: {
+      groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
+      schedule: (parts) => new Scheduled(parts),
+    },
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
     onChange: () => messaging.changed(),
     log,

@@ -14,6 +14,7 @@ import type { Clock } from '../core/ports/clock.ts'
 import type { Connections, SessionAddress } from '../core/ports/connections.ts'
 import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
+import type { HostedSchedule } from '../core/schedule.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { type LostReason, ShardWriter, type StorageState } from '../core/shard-writer.ts'
 import type { StoragePressure } from '../core/storage-pressure.ts'
@@ -40,19 +41,25 @@ export interface ShardHostOptions {
   readonly retainedLimits: () => RetainedLimits
   readonly publish: (message: Message) => Promise<void>
   readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
-  readonly groups: (parts: GroupParts) => HostedGroups
+  readonly functions: ShardFunctions
   readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
   /** The set of served shards has changed. */
   readonly onChange: () => void
   readonly log: HostLog
 }
 
-/** What the groups of one shard are made of. */
-export interface GroupParts {
+/** What is composed for each shard, of blocks that know no cluster. */
+export interface ShardFunctions {
+  groups(parts: FunctionParts): HostedGroups
+  schedule(parts: FunctionParts): HostedSchedule
+}
+
+export interface FunctionParts {
   readonly writer: ShardWriter
   readonly storage: StorageAdapter
   readonly clock: Clock
   readonly connections: Connections
+  readonly publish: (message: Message) => Promise<void>
   readonly announce: (change: FilterChange) => Promise<void>
   readonly onError: (error: Error) => void
 }
@@ -168,6 +175,7 @@ export class ShardHost {
         if (!this.#current(slot)) {
           hosted.sessions.stop()
           hosted.groups.stop()
+          hosted.schedule.stop()
           return
         }
         this.#storageAvailable = true
@@ -179,6 +187,7 @@ export class ShardHost {
         hosted.sessions.checkMembers()
         hosted.groups.checkMembers()
         hosted.groups.start()
+        hosted.schedule.start()
         hosted.logs.start()
         this.#options.onChange()
         return
@@ -236,14 +245,22 @@ export class ShardHost {
       onError: (err) =>
         log.error({ err, shard, errId: 'SESSION_TASK_FAILED' }, 'a session task failed'),
     })
-    const groups = this.#options.groups({
-      writer,
-      storage,
-      clock,
-      connections,
-      announce: (change) => announce(shard, epoch, change),
-      onError: (err) =>
-        log.error({ err, shard, errId: 'GROUP_TASK_FAILED' }, 'a group task failed'),
+    const failed = (fields: { readonly errId: string }, what: string) => (err: Error) =>
+      log.error({ err, shard, ...fields }, what)
+    const parts = {
+      ...{ writer, storage, clock, connections, publish },
+      announce: (change: FilterChange) => announce(shard, epoch, change),
+    }
+    const groups = this.#options.functions.groups({
+      ...parts,
+      onError: failed({ errId: 'GROUP_TASK_FAILED' }, 'a group task failed'),
+    })
+    const schedule = this.#options.functions.schedule({
+      ...parts,
+      onError: failed(
+        { errId: 'SCHEDULE_FAILED' },
+        'a message could not be published at its time yet',
+      ),
     })
     const retained = new RetainedShard(writer, storage, {
       clock,
@@ -257,8 +274,14 @@ export class ShardHost {
       clock,
       onError: (err) => log.error({ err, shard, errId: 'LOG_TASK_FAILED' }, 'a log task failed'),
     })
-    await Promise.all([sessions.load(), groups.load(), retained.load(), claims.load()])
-    return { shard, epoch, writer, sessions, groups, retained, claims, logs }
+    await Promise.all([
+      sessions.load(),
+      groups.load(),
+      schedule.load(),
+      retained.load(),
+      claims.load(),
+    ])
+    return { shard, epoch, writer, sessions, groups, schedule, retained, claims, logs }
   }
 
   /**
@@ -329,6 +352,7 @@ export class ShardHost {
     this.#options.hosted.remove(slot.shard)
     hosted.sessions.stop()
     hosted.groups.stop()
+    hosted.schedule.stop()
     hosted.logs.stop()
     hosted.writer.abandon()
   }
@@ -342,6 +366,7 @@ export class ShardHost {
       hosted.sessions.flush()
       hosted.sessions.stop()
       hosted.groups.stop()
+      hosted.schedule.stop()
       hosted.logs.flush()
       hosted.logs.stop()
       await hosted.writer.drained()

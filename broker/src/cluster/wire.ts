@@ -120,6 +120,10 @@ function toWireKind(request: ShardRequest): WireRequest {
       const { shards, filter, after } = request
       return { $case: 'retained', value: { shards: [...shards], filter, after } }
     }
+    case 'schedule': {
+      const { message, dueAtMs } = request.schedule
+      return { $case: 'schedule', value: { message: toWireMessage(message), dueAtMs } }
+    }
     case 'join':
       return { $case: 'groupJoin', value: toWireJoin(request.member) }
     case 'leave':
@@ -176,6 +180,10 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
       return { kind: 'claim', claim: kind.value }
     case 'retained':
       return { kind: 'retained', ...kind.value }
+    case 'schedule': {
+      const { message, dueAtMs } = kind.value
+      return { kind: 'schedule', schedule: { message: fromWireMessage(message), dueAtMs } }
+    }
     case 'groupJoin':
       return { kind: 'join', member: fromWireJoin(kind.value) }
     case 'groupLeave':

@@ -9,6 +9,7 @@ import type { Clock } from './ports/clock.ts'
 import type { Place } from './ports/peers.ts'
 import { toKeyedRecord } from './record.ts'
 import type { RetainedShard } from './retained-shard.ts'
+import type { HostedSchedule } from './schedule.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
 import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
@@ -19,6 +20,7 @@ export interface HostedShard {
   readonly writer: ShardWriter
   readonly sessions: SessionShard
   readonly groups: HostedGroups
+  readonly schedule: HostedSchedule
   readonly retained: RetainedShard
   readonly claims: ClaimShard
   readonly logs: LogShard
@@ -120,6 +122,9 @@ async function dispatch(
       return { status: 'ok' }
     case 'enqueue':
       await sessions.enqueue(request.to, request.messages)
+      return { status: 'ok' }
+    case 'schedule':
+      await target.schedule.schedule(request.schedule.message, request.schedule.dueAtMs)
       return { status: 'ok' }
     case 'join':
       await groups.join(request.member)

@@ -226,6 +226,13 @@ export class Messaging {
     return false
   }
 
+  /** Publishes the message at a time; wall clock, ms. Resolves when that is sure to happen. */
+  async schedule(message: Message, dueAtMs: number): Promise<void> {
+    const shard = shardOf('schedule', message.address, this.#options.directory.shardCount)
+    const schedule = { message, dueAtMs }
+    await this.#client.call(shard, { kind: 'schedule', schedule })
+  }
+
   async unclaim(name: string, session: string): Promise<void> {
     await this.#claim({ name, session, insteadOf: '', release: true })
   }

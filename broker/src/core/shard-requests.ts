@@ -3,6 +3,7 @@ import type { ClaimRequest } from './claims.ts'
 import type { GroupLeave, GroupMember, GroupSettle } from './groups/hosted-groups.ts'
 import type { Message, Subscription } from './message.ts'
 import type { SessionAddress } from './ports/connections.ts'
+import type { ScheduleRequest } from './schedule.ts'
 import type {
   Attached,
   AttachRequest,
@@ -44,6 +45,7 @@ export type ShardRequest =
   | { readonly kind: 'holds'; readonly session: string; readonly filter: string }
   | { readonly kind: 'claim'; readonly claim: ClaimRequest }
   | ({ readonly kind: 'retained'; readonly filter: string } & RetainedPosition)
+  | { readonly kind: 'schedule'; readonly schedule: ScheduleRequest }
   | { readonly kind: 'join'; readonly member: GroupMember }
   | { readonly kind: 'leave'; readonly leave: GroupLeave }
   | { readonly kind: 'settle'; readonly settle: GroupSettle }

@@ -96,6 +96,23 @@ export class Delay {
     return due
   }
 
+  /** What is due, taken by one who says when each is done: until then it stays stored. */
+  startDue(nowMs: number, max: number): { readonly handle: string; readonly record: NewRecord }[] {
+    const due: { handle: string; record: NewRecord }[] = []
+    for (let first = this.#window.first; first !== undefined; first = this.#window.first) {
+      if (first.dueAtMs > nowMs || due.length >= max) break
+      this.#forget(first)
+      due.push({ handle: first.key.slice(this.#options.prefix.length), record: first.record })
+    }
+    return due
+  }
+
+  /** Stages the removal of what was taken so. */
+  finishDue(handle: string): void {
+    this.#options.writer.delete(`${this.#options.prefix}${handle}`)
+    this.count--
+  }
+
   /** Resolves when everything that is due soon is in memory. Rejects with a StorageError. */
   refill(): Promise<void> {
     if (this.#horizon === undefined || this.#window.size > WINDOW_MAX / 4) return Promise.resolve()

@@ -23,6 +23,7 @@ import { ShardWriter } from '../core/shard-writer.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { Topics } from '../core/topics/topics.ts'
 import { GroupShard } from '../functions/group-shard.ts'
+import { Scheduled } from '../functions/scheduled.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
 export interface CoreNode {
@@ -101,6 +102,7 @@ export class CoreCluster {
       node.hosted.remove(shard)
       sessions.stop()
       groups.stop()
+      schedule.stop()
       logs.stop()
       node.messaging.changed()
     }
@@ -144,6 +146,13 @@ export class CoreCluster {
       dispatch: () => 'round-robin',
       random: () => 0,
     })
+    const schedule = new Scheduled({
+      writer,
+      storage: this.#storage,
+      clock: this.clock,
+      publish: (message) => node.messaging.publishAndWait(message),
+      onError: (error) => node.errors.push(error),
+    })
     const retained = new RetainedShard(writer, this.#storage, {
       clock: this.clock,
       limits: () => this.retainedLimits,
@@ -159,10 +168,18 @@ export class CoreCluster {
       isDeleted: (log) => this.topics.isDeleted(log),
       onError: (error) => node.errors.push(error),
     })
-    await Promise.all([sessions.load(), groups.load(), retained.load(), claims.load()])
-    node.hosted.add({ shard, epoch, writer, sessions, groups, retained, claims, logs })
+    await Promise.all([
+      sessions.load(),
+      groups.load(),
+      schedule.load(),
+      retained.load(),
+      claims.load(),
+    ])
+    const all = { sessions, groups, schedule, retained, claims, logs }
+    node.hosted.add({ shard, epoch, writer, ...all })
     logs.start()
     groups.start()
+    schedule.start()
     const added = [...sessions.filters(), ...groups.groups()]
     await this.#announceShard(shard, epoch, { reset: true, added, removed: [] })
     this.#owners.set(shard, { node: name, epoch })
@@ -188,6 +205,7 @@ export class CoreCluster {
     for (const hosted of node.hosted.all()) {
       hosted.sessions.stop()
       hosted.groups.stop()
+      hosted.schedule.stop()
       hosted.logs.stop()
       hosted.writer.abandon()
       this.#owners.delete(hosted.shard)

@@ -173,6 +173,7 @@ export interface ShardRequest {
     | { $case: "groupJoin"; value: GroupJoin }
     | { $case: "groupLeave"; value: GroupLeave }
     | { $case: "groupSettle"; value: GroupSettle }
+    | { $case: "schedule"; value: Schedule }
     | { $case: "holds"; value: SessionHolds }
     | { $case: "claim"; value: Claim }
     | undefined;
@@ -355,6 +356,15 @@ export interface SessionAcknowledge {
   session: string;
   attachment: Attachment | undefined;
   offsets: number[];
+}
+
+/** A message that is published at a time. */
+export interface Schedule {
+  message:
+    | Message
+    | undefined;
+  /** wall clock */
+  dueAtMs: number;
 }
 
 /** A connected session is a member of a group from now on. */
@@ -1519,6 +1529,9 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "groupSettle":
         GroupSettle.encode(message.kind.value, writer.uint32(114).fork()).join();
         break;
+      case "schedule":
+        Schedule.encode(message.kind.value, writer.uint32(122).fork()).join();
+        break;
       case "holds":
         SessionHolds.encode(message.kind.value, writer.uint32(242).fork()).join();
         break;
@@ -1654,6 +1667,14 @@ export const ShardRequest: MessageFns<ShardRequest> = {
             message.kind = { $case: "groupSettle", value: GroupSettle.decode(reader, reader.uint32()) };
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.kind = { $case: "schedule", value: Schedule.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 30: {
             if (tag !== 242) {
               break;
@@ -1764,6 +1785,12 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "groupSettle": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "groupSettle", value: GroupSettle.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "schedule": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "schedule", value: Schedule.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -3843,6 +3870,75 @@ export const SessionAcknowledge: MessageFns<SessionAcknowledge> = {
       ? Attachment.fromPartial(object.attachment)
       : undefined;
     message.offsets = object.offsets?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseSchedule(): Schedule {
+  return { message: undefined, dueAtMs: 0 };
+}
+
+export const Schedule: MessageFns<Schedule> = {
+  encode(message: Schedule, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.message !== undefined) {
+      Message.encode(message.message, writer.uint32(10).fork()).join();
+    }
+    if (message.dueAtMs !== 0) {
+      writer.uint32(16).uint64(message.dueAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Schedule {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSchedule();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.message = Message.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dueAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Schedule>): Schedule {
+    return Schedule.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Schedule>): Schedule {
+    const message = createBaseSchedule();
+    message.message = (object.message !== undefined && object.message !== null)
+      ? Message.fromPartial(object.message)
+      : undefined;
+    message.dueAtMs = object.dueAtMs ?? 0;
     return message;
   },
 };

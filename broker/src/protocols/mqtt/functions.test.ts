@@ -13,6 +13,49 @@ afterAll(() => bench.stop())
 const connected = (...args: Parameters<MqttBench['connected']>) => bench.connected(...args)
 const keeps = { sessionExpiryInterval: 1_000 }
 
+describe('a delayed publish', () => {
+  test('comes at its time, of any QoS, retained too, whichever broker it was sent to', async () => {
+    const subscriber = await connected({}, {}, 1)
+    await subscriber.subscribe('later/#', 2)
+    const publisher = await connected()
+    publisher.publish('$delayed/5/later/0', 'zero')
+    publisher.publish('$delayed/5/later/1', 'one', { qos: 1, messageId: 1, retain: true })
+    expect(await publisher.next('puback')).toMatchObject({ messageId: 1, reasonCode: 0 })
+    publisher.publish('$delayed/4/later/2', 'two', { qos: 2, messageId: 2 })
+    expect(await publisher.next('pubrec')).toMatchObject({ messageId: 2 })
+    publisher.send({ cmd: 'pubrel', messageId: 2 })
+    await publisher.next('pubcomp')
+    await publisher.ping()
+    await bench.advance(3_900)
+    await subscriber.ping()
+    expect(subscriber.publishes).toEqual([])
+    await bench.advance(200)
+    expect(await subscriber.next('publish')).toMatchObject({ topic: 'later/2', qos: 2 })
+    await bench.advance(1_000)
+    const rest = [await subscriber.next('publish'), await subscriber.next('publish')]
+    expect(rest.map(({ topic, qos }) => `${topic} ${qos}`).sort()).toEqual([
+      'later/0 0',
+      'later/1 1',
+    ])
+    const late = await connected({}, {}, 1)
+    await late.subscribe('later/1', 1)
+    expect(await late.next('publish')).toMatchObject({ retain: true })
+    publisher.publish('later/1', '', { retain: true })
+    await publisher.ping()
+  })
+
+  test('is refused with 0x90 when it is malformed, and 0 seconds are no delay', async () => {
+    const client = await connected()
+    await client.subscribe('now')
+    for (const topic of ['$delayed/x/a', '$delayed/5', '$delayed/5/', '$delayed/5000000000/a']) {
+      client.publish(topic, 'x', { qos: 1, messageId: 1 })
+      expect(await client.next('puback')).toMatchObject({ reasonCode: ReasonCode.topicNameInvalid })
+    }
+    client.publish('$delayed/0/now', 'x')
+    expect(await client.next('publish')).toMatchObject({ topic: 'now' })
+  })
+})
+
 describe('an exclusive subscription', () => {
   test('is had by one session of the cluster at a time', async () => {
     const one = await connected({}, {}, 0)

@@ -5,13 +5,14 @@
  */
 import { isUtf8 } from 'node:buffer'
 import type { AttachedSession } from '../../core/attached-session.ts'
-import type { Message, PublishOutcome, Receipt } from '../../core/message.ts'
+import { type Message, ownCopy, type PublishOutcome, type Receipt } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Access } from '../../security/access.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encode, encodeAck } from './codec/encode.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import type { PublishView } from './codec/packet-reader.ts'
+import { delayedTopic } from './delayed.ts'
 import { OWED_BYTES_MAX, RECEIVE_MAXIMUM, TOPIC_ALIAS_MAXIMUM } from './limits.ts'
 import { isSystem, PublishedMessage, topicOf } from './mapping.ts'
 import { PacketType, type ProtocolVersion, ReasonCode } from './packets.ts'
@@ -47,6 +48,8 @@ class Owed implements Receipt {
   reasonCode = -1
   readonly refusable: boolean
   bytes = 0
+  /** Until the message is to be published. */
+  delayMs = 0
   readonly #inbound: Inbound
 
   constructor(inbound: Inbound, type: 4 | 5) {
@@ -110,7 +113,14 @@ export class Inbound {
     this.messages++
     const topic = view.topicAlias === 0 ? topicOf(view) : this.#aliased(view)
     const { access, policy, rewriter } = this.#options
-    const address = rewriter.topic(topic)
+    const named = rewriter.topic(topic)
+    const delayed = delayedTopic(named)
+    if (delayed === 'malformed') {
+      this.#deny(view, ReasonCode.topicNameInvalid)
+      return
+    }
+    const address = delayed === undefined ? named : delayed.topic
+    const delayMs = delayed === undefined ? 0 : delayed.seconds * 1_000
     this.payloadBytes += view.end - view.payloadStart
     // What the server says of itself nobody else may say.
     if (isSystem(address) || (access !== undefined && !access.mayPublish(address))) {
@@ -127,7 +137,7 @@ export class Inbound {
     }
     const isRenamed = address !== topic
     if (view.qos === 2) {
-      this.#exactlyOnce(view, address, isRenamed)
+      this.#exactlyOnce(view, address, { isRenamed, delayMs })
       return
     }
     const context = {
@@ -140,10 +150,11 @@ export class Inbound {
     }
     const message = new PublishedMessage(view, context)
     if (view.qos === 0) {
-      messaging.publish(message, this.#unowed)
+      if (delayMs === 0) messaging.publish(message, this.#unowed)
+      else this.#schedule(message, delayMs).catch(() => undefined)
       return
     }
-    if (this.#waiting === 0 && !message.retain) {
+    if (this.#waiting === 0 && !message.retain && delayMs === 0) {
       // The common case owes nothing: a receipt that was not needed serves the next message.
       const owed = this.#spare ?? new Owed(this, PacketType.puback)
       owed.packetId = view.packetId
@@ -162,8 +173,9 @@ export class Inbound {
     const owed = new Owed(this, PacketType.puback)
     owed.packetId = view.packetId
     owed.bytes = view.end - view.start
+    owed.delayMs = delayMs
     this.#owe(owed)
-    if (messaging.publish(message, owed)) owed.settle('accepted')
+    this.#route(message, owed)
   }
 
   /** Before MQTT 5 there is no way to say that there is no room: the client waits. */
@@ -267,7 +279,11 @@ export class Inbound {
     if (this.#underWay > 0) this.#underWay--
   }
 
-  #exactlyOnce(view: PublishView, address: string, isRenamed: boolean): void {
+  #exactlyOnce(
+    view: PublishView,
+    address: string,
+    { isRenamed, delayMs }: { readonly isRenamed: boolean; readonly delayMs: number },
+  ): void {
     const { session, nowMs, version, nextToken, onFailure } = this.#options
     const { packetId } = view
     const known = this.#incoming.get(packetId)
@@ -281,6 +297,7 @@ export class Inbound {
     const owed = new Owed(this, PacketType.pubrec)
     owed.packetId = packetId
     owed.bytes = view.end - view.start
+    owed.delayMs = delayMs
     this.#owe(owed)
     const context = {
       address,
@@ -312,7 +329,16 @@ export class Inbound {
   }
 
   #route(message: Message, owed: Owed): void {
-    if (this.#options.messaging.publish(message, owed)) owed.settle('accepted')
+    if (owed.delayMs > 0) {
+      const settle = (): void => owed.settle('accepted')
+      this.#schedule(message, owed.delayMs).then(settle, this.#options.onFailure)
+    } else if (this.#options.messaging.publish(message, owed)) owed.settle('accepted')
+  }
+
+  /** Resolves when the message is sure to be published at its time. */
+  #schedule(message: Message, delayMs: number): Promise<void> {
+    const { messaging, nowMs } = this.#options
+    return messaging.schedule(ownCopy(message), nowMs() + delayMs)
   }
 
   #aliased(view: PublishView): string {
