@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import {
   createRaft,
   DEFAULT_TIMINGS,
+  FileLogStore,
   FileSnapshotStore,
-  LevelLogStore,
   type Raft,
   type RaftLogger,
   type RaftMember,
@@ -192,7 +192,7 @@ function assemble({ config, onFatal }: PlacementOptions, { folder, members, log 
     members,
     join: (config.join ?? []).length > 0,
     stateMachine: machine,
-    logStore: new LevelLogStore({ directory: join(config.dataDir, 'raft') }),
+    logStore: new FileLogStore({ directory: join(config.dataDir, 'raft') }),
     snapshotStore: new FileSnapshotStore({ directory: join(config.dataDir, 'snapshots') }),
     transport,
     clock: systemClock,
