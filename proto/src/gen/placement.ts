@@ -425,6 +425,35 @@ export interface ChangeResourcesReply {
   version: number;
 }
 
+/**
+ * Changes over a link (service robust.placement.v1.Changes): as ChangeResources, many on their way at once on one
+ * connection, each a frame and answered by one, in the order in which they end.
+ */
+export interface ChangeRequest {
+  /** of the caller's choice, repeated in the reply */
+  id: number;
+  /** all or none */
+  changes: ResourceChange[];
+  by: string;
+}
+
+export interface ChangeReply {
+  id: number;
+  /** of everything that was changed */
+  version: number;
+  failure: ChangeFailure | undefined;
+}
+
+export interface ChangeFailure {
+  /** of placement/src/errors.ts: NOT_LEADER, NO_LEADER, CONFLICT, INVALID, OVERLOADED, OUTCOME_UNKNOWN */
+  code: string;
+  message: string;
+  /** of NOT_LEADER */
+  leaderAddress: string;
+  /** of CONFLICT, 0: it does not exist */
+  currentVersion?: number | undefined;
+}
+
 export interface GetResourceRequest {
   key: ResourceKey | undefined;
 }
@@ -4642,6 +4671,257 @@ export const ChangeResourcesReply: MessageFns<ChangeResourcesReply> = {
   fromPartial(object: DeepPartial<ChangeResourcesReply>): ChangeResourcesReply {
     const message = createBaseChangeResourcesReply();
     message.version = object.version ?? 0;
+    return message;
+  },
+};
+
+function createBaseChangeRequest(): ChangeRequest {
+  return { id: 0, changes: [], by: "" };
+}
+
+export const ChangeRequest: MessageFns<ChangeRequest> = {
+  encode(message: ChangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    for (const v of message.changes) {
+      ResourceChange.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.by !== "") {
+      writer.uint32(26).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.changes.push(ResourceChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeRequest>): ChangeRequest {
+    return ChangeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeRequest>): ChangeRequest {
+    const message = createBaseChangeRequest();
+    message.id = object.id ?? 0;
+    message.changes = object.changes?.map((e) => ResourceChange.fromPartial(e)) || [];
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeReply(): ChangeReply {
+  return { id: 0, version: 0, failure: undefined };
+}
+
+export const ChangeReply: MessageFns<ChangeReply> = {
+  encode(message: ChangeReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.version !== 0) {
+      writer.uint32(16).uint64(message.version);
+    }
+    if (message.failure !== undefined) {
+      ChangeFailure.encode(message.failure, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.failure = ChangeFailure.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeReply>): ChangeReply {
+    return ChangeReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeReply>): ChangeReply {
+    const message = createBaseChangeReply();
+    message.id = object.id ?? 0;
+    message.version = object.version ?? 0;
+    message.failure = (object.failure !== undefined && object.failure !== null)
+      ? ChangeFailure.fromPartial(object.failure)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChangeFailure(): ChangeFailure {
+  return { code: "", message: "", leaderAddress: "" };
+}
+
+export const ChangeFailure: MessageFns<ChangeFailure> = {
+  encode(message: ChangeFailure, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== "") {
+      writer.uint32(10).string(message.code);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    if (message.leaderAddress !== "") {
+      writer.uint32(26).string(message.leaderAddress);
+    }
+    if (message.currentVersion !== undefined) {
+      writer.uint32(32).uint64(message.currentVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeFailure {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeFailure();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leaderAddress = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.currentVersion = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeFailure>): ChangeFailure {
+    return ChangeFailure.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeFailure>): ChangeFailure {
+    const message = createBaseChangeFailure();
+    message.code = object.code ?? "";
+    message.message = object.message ?? "";
+    message.leaderAddress = object.leaderAddress ?? "";
+    message.currentVersion = object.currentVersion ?? undefined;
     return message;
   },
 };
