@@ -251,6 +251,14 @@ export interface ShardsReleasedReply {
 export interface StatusRequest {
 }
 
+export interface MetricsRequest {
+}
+
+export interface MetricsReply {
+  /** of this node, as Prometheus reads it */
+  text: string;
+}
+
 export interface StatusReply {
   clusterId: string;
   nodeId: string;
@@ -2881,6 +2889,104 @@ export const StatusRequest: MessageFns<StatusRequest> = {
   },
   fromPartial(_: DeepPartial<StatusRequest>): StatusRequest {
     const message = createBaseStatusRequest();
+    return message;
+  },
+};
+
+function createBaseMetricsRequest(): MetricsRequest {
+  return {};
+}
+
+export const MetricsRequest: MessageFns<MetricsRequest> = {
+  encode(_: MetricsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MetricsRequest>): MetricsRequest {
+    return MetricsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<MetricsRequest>): MetricsRequest {
+    const message = createBaseMetricsRequest();
+    return message;
+  },
+};
+
+function createBaseMetricsReply(): MetricsReply {
+  return { text: "" };
+}
+
+export const MetricsReply: MessageFns<MetricsReply> = {
+  encode(message: MetricsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MetricsReply>): MetricsReply {
+    return MetricsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MetricsReply>): MetricsReply {
+    const message = createBaseMetricsReply();
+    message.text = object.text ?? "";
     return message;
   },
 };
@@ -6105,6 +6211,16 @@ export const PlacementService = {
     responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
   },
+  /** Answered by every member, of itself. */
+  metrics: {
+    path: "/robust.placement.v1.Placement/Metrics" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MetricsRequest): Buffer => Buffer.from(MetricsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MetricsRequest => MetricsRequest.decode(value),
+    responseSerialize: (value: MetricsReply): Buffer => Buffer.from(MetricsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MetricsReply => MetricsReply.decode(value),
+  },
   /** The decision log, oldest first; any node answers from its applied state. */
   events: {
     path: "/robust.placement.v1.Placement/Events" as const,
@@ -6298,6 +6414,8 @@ export interface PlacementServer extends UntypedServiceImplementation {
   shardsReleased: handleUnaryCall<ShardsReleasedRequest, ShardsReleasedReply>;
   /** This node's view; any node answers. */
   status: handleUnaryCall<StatusRequest, StatusReply>;
+  /** Answered by every member, of itself. */
+  metrics: handleUnaryCall<MetricsRequest, MetricsReply>;
   /** The decision log, oldest first; any node answers from its applied state. */
   events: handleUnaryCall<EventsRequest, EventsReply>;
   /** Moves every shard and every client away from a node; it stays a member until it is stopped. */
@@ -6440,6 +6558,22 @@ export interface PlacementClient extends Client {
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  /** Answered by every member, of itself. */
+  metrics(
+    request: MetricsRequest,
+    callback: (error: ServiceError | null, response: MetricsReply) => void,
+  ): ClientUnaryCall;
+  metrics(
+    request: MetricsRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: MetricsReply) => void,
+  ): ClientUnaryCall;
+  metrics(
+    request: MetricsRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MetricsReply) => void,
   ): ClientUnaryCall;
   /** The decision log, oldest first; any node answers from its applied state. */
   events(
