@@ -90,12 +90,12 @@ const libraries = [
   }),
   forbid('raft-driver-sees-ports', 'The driver is given its stores; it does not choose them.', {
     from: { path: '^raft/src/driver/', pathNot: [TEST] },
-    to: { path: ['^raft/src/(level|memory)/', NPM] },
+    to: { path: ['^raft/src/(files|memory)/', NPM] },
   }),
   forbid('leveldb-library-stays-in-its-adapter', 'One folder knows the engine.', {
     from: {
       path: `^(${WORKSPACES})/`,
-      pathNot: ['^storage-adapters/src/leveldb/', '^raft/src/level/', TEST],
+      pathNot: ['^storage-adapters/src/leveldb/', TEST],
     },
     to: { path: `${NPM}classic-level/` },
   }),

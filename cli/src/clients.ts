@@ -48,6 +48,16 @@ export function placementStatus(
   )
 }
 
+/** As Prometheus reads it; undefined when the node does not answer in time. */
+export async function placementMetrics(address: string): Promise<string | undefined> {
+  const reply = await look(
+    askPlacement<placement.MetricsReply>(address, lookMs, (client, call, done) =>
+      client.metrics({}, call.metadata, call.options, done),
+    ),
+  )
+  return reply?.text
+}
+
 /** Undefined when the node does not answer in time. */
 export function placementEvents(
   address: string,

@@ -98,8 +98,8 @@ describe('placementMain', () => {
     await untilLeading(first)
     first.process.kill('SIGKILL')
     await first.exit
-    const log = join(directory, 'raft', 'log')
-    for (const name of readdirSync(log).filter((file) => /\.(log|ldb)$/.test(file))) {
+    const log = join(directory, 'raft')
+    for (const name of readdirSync(log).filter((file) => file.endsWith('.log'))) {
       const bytes = readFileSync(join(log, name))
       for (let at = 40; at < bytes.length; at += 40) bytes[at] = (bytes[at] ?? 0) ^ 0xff
       writeFileSync(join(log, name), bytes)

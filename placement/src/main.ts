@@ -1,7 +1,13 @@
 /** The Placement Center as a process: flags in, signals and exit codes out. Logs are JSON lines on stdout. */
 import { logVerbosity, setLogVerbosity } from '@grpc/grpc-js'
 import { pino } from 'pino'
-import { LogDamagedError, LogIdentityError, SnapshotDamagedError } from 'raft-ts'
+import {
+  LogDamagedError,
+  LogFormatError,
+  LogIdentityError,
+  LogInUseError,
+  SnapshotDamagedError,
+} from 'raft-ts'
 import { ConfigError, PLACEMENT_USAGE, parsePlacementConfig } from './config.ts'
 import { ListenError } from './grpc/server.ts'
 import { IdentityError } from './identity.ts'
@@ -81,7 +87,8 @@ interface Where {
 function fail(error: unknown, { node, dataDir }: Where): never {
   const message = error instanceof Error ? error.message : String(error)
   if (error instanceof ConfigError) exit(64, 'USAGE', `${message}\n\n${PLACEMENT_USAGE}`)
-  if (error instanceof IdentityError || error instanceof LogIdentityError) {
+  const isWrongFolder = error instanceof LogIdentityError || error instanceof LogFormatError
+  if (error instanceof IdentityError || isWrongFolder) {
     exit(78, 'WRONG_DATA_FOLDER', `${node}: ${message}`)
   }
   if (error instanceof ListenError) {
@@ -89,7 +96,8 @@ function fail(error: unknown, { node, dataDir }: Where): never {
     const cause = error.isInUse ? '' : `: ${String(error.cause)}`
     exit(73, id, `${node} cannot listen on ${error.address}${cause}`)
   }
-  if (isLocked(error)) exit(73, 'DATA_IN_USE', `${node}: another process uses ${dataDir}`)
+  if (error instanceof LogInUseError)
+    exit(73, 'DATA_IN_USE', `${node}: another process uses ${dataDir}`)
   if (error instanceof LogDamagedError || error instanceof SnapshotDamagedError) {
     exit(70, 'LOG_DAMAGED', `${node}: ${message}. ${whatToDo(dataDir)}`)
   }
@@ -102,13 +110,6 @@ function whatToDo(dataDir: string): string {
     `${dataDir} back as it last was. Do not start this node with an empty folder while others run: ` +
     `it could vote twice in one term.`
   )
-}
-
-function isLocked(error: unknown): boolean {
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    if ('code' in at && at.code === 'LEVEL_LOCKED') return true
-  }
-  return false
 }
 
 function exit(code: number, id: string, message: string): never {

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import {
   createRaft,
   DEFAULT_TIMINGS,
+  FileLogStore,
   FileSnapshotStore,
-  LevelLogStore,
   type Raft,
   type RaftLogger,
   type RaftMember,
@@ -13,6 +13,7 @@ import {
 } from 'raft-ts'
 import type { PlacementConfig } from './config.ts'
 import { Leadership } from './controllers/leadership.ts'
+import { createChangeLink } from './grpc/change-link.ts'
 import { createPlacementService } from './grpc/placement-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
 import { WatchService } from './grpc/watch-service.ts'
@@ -117,7 +118,7 @@ async function startNode(given: PlacementOptions, around: Around): Promise<Runni
     host: config.host,
     port: config.port,
     placement: service,
-    links: transport.services,
+    links: [...transport.services, parts.changes],
   }).catch((error: unknown) => {
     quit()
     throw error
@@ -192,7 +193,7 @@ function assemble({ config, onFatal }: PlacementOptions, { folder, members, log 
     members,
     join: (config.join ?? []).length > 0,
     stateMachine: machine,
-    logStore: new LevelLogStore({ directory: join(config.dataDir, 'raft') }),
+    logStore: new FileLogStore({ directory: join(config.dataDir, 'raft') }),
     snapshotStore: new FileSnapshotStore({ directory: join(config.dataDir, 'snapshots') }),
     transport,
     clock: systemClock,
@@ -206,7 +207,8 @@ function assemble({ config, onFatal }: PlacementOptions, { folder, members, log 
   })
   const settings = settingsOf(() => machine.state)
   const followLevel = (): void => {
-    log.level = settings.get('log.level') ?? config.logLevel
+    const level = settings.get('log.level') ?? config.logLevel
+    if (log.level !== level) log.level = level
   }
   machine.observe({ changed: followLevel, restored: followLevel })
   const { nowMs } = systemClock
@@ -249,10 +251,15 @@ function assemble({ config, onFatal }: PlacementOptions, { folder, members, log 
     heartbeatMs,
     quorumContactMaxMs: QUORUM_CONTACT_MAX_MS,
   })
+  const changes = createChangeLink({
+    ...common,
+    readBarrier,
+    identity: () => ({ clusterId: machine.state.clusterId, senderId: nodeId, incarnation }),
+  })
   const admit = (): void => {
     isAdmitted = true
   }
-  return { raft, transport, leadership, watches, keeper, service, admit }
+  return { raft, transport, leadership, watches, keeper, service, changes, admit }
 }
 
 function asRaftLogger(log: Logger): RaftLogger {

@@ -2,6 +2,12 @@
  * The contracts between processes: generated messages and services, links for what is sent all the time, what
  * every gRPC server offers, and the settings that can be changed at run time.
  */
+export {
+  CHANGES_LINK,
+  ChangeClient,
+  type ChangeClientOptions,
+  ChangeError,
+} from './change-client.ts'
 export * as admin from './gen/admin.ts'
 export * as broker from './gen/broker.ts'
 export * as control from './gen/control.ts'

@@ -1,5 +1,5 @@
 /**
- * One member with its log in LevelDB and its snapshots in files. Run it twice: the second run goes on
+ * One member with its log and its snapshots in files. Run it twice: the second run goes on
  * where the first ended. A cluster of one takes the same path to the disk as one of three.
  *
  *   node --conditions=source --import tsx raft/examples/durable-member.ts FOLDER
@@ -10,8 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import {
   createRaft,
+  FileLogStore,
   FileSnapshotStore,
-  LevelLogStore,
   LogDamagedError,
   MemoryNetwork,
   renderPrometheus,
@@ -32,7 +32,7 @@ export async function run(directory: string, print: (line: string) => void): Pro
     // A command that is proposed twice is carried out once.
     stateMachine: new SessionMachine(machine),
     transport: new MemoryNetwork().transport('a'),
-    logStore: new LevelLogStore({ directory: join(directory, 'log') }),
+    logStore: new FileLogStore({ directory: join(directory, 'log') }),
     snapshotStore: new FileSnapshotStore({ directory: join(directory, 'snapshots') }),
     clock: systemClock,
     random: Math.random,

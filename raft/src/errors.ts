@@ -118,3 +118,24 @@ export class StateDeviationError extends Error {
 export class SnapshotDamagedError extends Error {
   override readonly name = 'SnapshotDamagedError'
 }
+
+/** Another process has the folder of the log. */
+export class LogInUseError extends Error {
+  override readonly name = 'LogInUseError'
+
+  constructor(directory: string) {
+    super(`another process uses ${directory}`)
+  }
+}
+
+/** The folder holds a log of an earlier form, which this version does not read. */
+export class LogFormatError extends Error {
+  override readonly name = 'LogFormatError'
+
+  constructor() {
+    super(
+      'the folder holds a log in LevelDB, which this version does not read: remove this member from its ' +
+        'cluster while the others run the earlier version, and add it again under a new id with an empty folder',
+    )
+  }
+}

@@ -46,7 +46,9 @@ export {
   LeadershipTransferFailedError,
   LeadershipTransferringError,
   LogDamagedError,
+  LogFormatError,
   LogIdentityError,
+  LogInUseError,
   MembershipChangeRefusedError,
   NotLeaderError,
   OverloadedError,
@@ -55,9 +57,9 @@ export {
   StoppedError,
   type TransferFailure,
 } from './errors.ts'
-export { FileSnapshotStore, type FileSnapshotStoreOptions } from './level/file-snapshot-store.ts'
-export { LevelLogStore, type LevelLogStoreOptions } from './level/level-log-store.ts'
-export { wipeStores } from './level/wipe-stores.ts'
+export { FileLogStore, type FileLogStoreOptions } from './files/file-log-store.ts'
+export { FileSnapshotStore, type FileSnapshotStoreOptions } from './files/file-snapshot-store.ts'
+export { wipeStores } from './files/wipe-stores.ts'
 export { ManualClock } from './memory/manual-clock.ts'
 export { MemoryLogStore, type MemoryLogStoreOptions } from './memory/memory-log-store.ts'
 export { MemoryNetwork } from './memory/memory-network.ts'

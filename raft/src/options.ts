@@ -39,6 +39,9 @@ export interface RaftLimits {
   /** Append messages on their way to one peer, and the bytes of their entries: whichever is reached. */
   readonly appendsInFlightMax: number
   readonly bytesInFlightMax: number
+  /** With so many on their way, the next waits until it is full or one is answered: the peer could not
+   * write it sooner, and what comes meanwhile goes with it. */
+  readonly partAppendsInFlightMax: number
   /** Of proposals that are not committed; more are refused as overload. */
   readonly uncommittedBytesMax: number
   /** Reads that wait for their barrier; more are refused as overload. */
@@ -47,7 +50,8 @@ export interface RaftLimits {
   readonly promoteLagEntriesMax: number
   /** Of the entries in one write to the log store. */
   readonly writeBytesMax: number
-  /** A snapshot is taken when this many entries, or bytes, were applied since the last. */
+  /** A snapshot is taken when so many bytes were applied since the last, or so many entries that are
+   * together no smaller than it. */
   readonly snapshotEntries: number
   readonly snapshotBytes: number
   /** Entries, but not more than these bytes, kept behind a snapshot for followers that lag a little. */
@@ -60,6 +64,7 @@ export const DEFAULT_LIMITS: RaftLimits = {
   appendBytesMax: 512 * 1024,
   appendsInFlightMax: 32,
   bytesInFlightMax: 8 * 1024 * 1024,
+  partAppendsInFlightMax: 2,
   uncommittedBytesMax: 16 * 1024 * 1024,
   pendingReadsMax: 10_000,
   promoteLagEntriesMax: 200,

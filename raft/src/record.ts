@@ -12,7 +12,7 @@ const ENTRY_HEADER_BYTES = 17
 const TWO_POW_32 = 2 ** 32
 
 /** In the order of their number on the medium, which never changes. */
-const KINDS: readonly LogEntryKind[] = [
+export const KINDS: readonly LogEntryKind[] = [
   'command',
   'no-op',
   'configuration',

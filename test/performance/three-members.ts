@@ -2,12 +2,14 @@
 // before they acknowledge, and run with the settings that they come with.
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { credentials, Metadata } from '@grpc/grpc-js'
-import { placement } from '@robust/proto'
+import { ChangeClient, placement } from '@robust/proto'
+import { GrpcLoad } from './grpc-load.ts'
 import { pause } from './simulated-broker.ts'
 
 export type StoreName = 'ours' | 'etcd'
@@ -15,6 +17,8 @@ export type StoreName = 'ours' | 'etcd'
 const ROBUST = resolve(import.meta.dirname, '../../cli/bin/robust.js')
 const VALUE_BYTES = 256
 const START_MS_MAX = 20_000
+/** A caller that no leader answers for so long tries again with its next write. */
+const ASK_MS_MAX = 60
 
 interface Member {
   readonly id: string
@@ -23,22 +27,40 @@ interface Member {
   readonly directory: string
 }
 
+/** One connection. */
+export interface Puts {
+  /** A value of 256 bytes under a name. False: it failed. */
+  put(name: string): Promise<boolean>
+  close(): void
+}
+
 /** What differs between the two. */
 interface Store {
-  readonly putPath: string
-  encodePut(key: string): Uint8Array
+  /** By the best call that it has. */
+  openPuts(port: number): Promise<Puts>
   command(member: Member, all: readonly Member[]): readonly [string, ...string[]]
   /** Undefined: it does not answer. */
   isLeader(member: Member): Promise<boolean | undefined>
 }
 
 const ours: Store = {
-  putPath: '/robust.placement.v1.Placement/PutResource',
-  encodePut: (name) => {
+  openPuts: async (port) => {
+    const identity = { clusterId: '', senderId: 'bench', incarnation: randomUUID() }
+    const addresses = [`127.0.0.1:${port}`]
+    const client = new ChangeClient({ addresses, identity, timeoutMs: ASK_MS_MAX })
     const value = padded((filler) => JSON.stringify({ source: 'bench', destination: filler }))
-    const key = { kind: 'binding', tenant: 'bench', name }
-    const request = { key, value, expectedVersion: undefined, by: '' }
-    return placement.PutResourceRequest.encode(request).finish()
+    return {
+      put: async (name) => {
+        const key = { kind: 'binding', tenant: 'bench', name }
+        try {
+          await client.change([{ key, value, expectedVersion: undefined }], '')
+          return true
+        } catch {
+          return false
+        }
+      },
+      close: () => client.close(),
+    }
   },
   command: ({ id, port, directory }, all) => {
     const peers = all.map((each) => `${each.id}=127.0.0.1:${each.port}`).join(',')
@@ -64,10 +86,14 @@ const ours: Store = {
 }
 
 const etcd: Store = {
-  putPath: '/etcdserverpb.KV/Put',
-  encodePut: (name) => {
+  openPuts: async (port) => {
+    const load = await GrpcLoad.open(port, '/etcdserverpb.KV/Put')
     const value = padded((filler) => JSON.stringify({ source: 'bench', destination: filler }))
-    return Buffer.concat([field(1, Buffer.from(name)), field(2, Buffer.from(value))])
+    const valueField = field(2, Buffer.from(value))
+    return {
+      put: (name) => load.call(Buffer.concat([field(1, Buffer.from(name)), valueField])),
+      close: () => load.close(),
+    }
   },
   command: ({ id, port, peerPort, directory }, all) => {
     const cluster = all.map((each) => `${each.id}=http://127.0.0.1:${each.peerPort}`).join(',')
@@ -125,17 +151,9 @@ export class ThreeMembers {
     return members
   }
 
-  get putPath(): string {
-    return this.#store.putPath
-  }
-
-  portOf(at: number): number {
-    return (this.#members[at] as Member).port
-  }
-
-  /** A new key each time gives distinct writes; the value has 256 bytes. */
-  encodePut(key: string): Uint8Array {
-    return this.#store.encodePut(key)
+  /** Rejects when nobody is there. */
+  openPuts(at: number): Promise<Puts> {
+    return this.#store.openPuts((this.#members[at] as Member).port)
   }
 
   startMember(at: number): void {

@@ -1,6 +1,7 @@
 /** `robust placement ...`: the Placement Center's own nodes: who they are and how, and changes of them. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { placement } from '@robust/proto'
+import { placementMetrics } from '../clients.ts'
 import { addressesOf, type TargetOptions } from '../cluster/target.ts'
 import { type Context, throwIfInterrupted } from '../context.ts'
 import { CliError, usageError } from '../errors.ts'
@@ -35,7 +36,8 @@ export async function placementStatus(context: Context, options: TargetOptions):
   const health = healthOf(center, members)
   if (format === 'json') {
     const { clusterId, term, commitIndex } = best
-    output.json({ clusterId, health, leader: leader?.nodeId ?? null, term, commitIndex, members })
+    const named = { clusterId, health, leader: leader?.nodeId ?? null, term, commitIndex }
+    output.json({ ...named, members: await Promise.all(members.map(withMetrics)) })
   } else {
     const { paint } = output
     const line = (title: string, text: string) => `${paint.dim(title.padEnd(10))} ${text}`
@@ -148,6 +150,17 @@ export async function placementTransfer(
   if (context.format === 'json') context.output.json({ leader: leaderId, tookMs })
   else context.output.print(`${leaderId} leads, after ${tookMs} ms`)
   return exitCodes.ok
+}
+
+/** Each sample by its name and labels, as Prometheus writes them. */
+async function withMetrics(member: MemberView) {
+  const text = (await placementMetrics(member.address)) ?? ''
+  const samples = text.split('\n').flatMap((line): [string, number | string][] => {
+    const [, name = '', value = ''] = /^([^#\s].*) (\S+)$/.exec(line) ?? []
+    if (name === '') return []
+    return [[name, Number.isFinite(Number(value)) ? Number(value) : value]]
+  })
+  return { ...member, metrics: Object.fromEntries(samples) }
 }
 
 interface MemberView {

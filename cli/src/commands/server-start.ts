@@ -146,8 +146,11 @@ function asStartError(error: unknown): unknown {
     const damaged = error.code === 'DATA_LOSS' ? exitCodes.badData : exitCodes.cannotCreate
     return new CliError('NODE_FAILED', { message, exit: isUsage ? exitCodes.usage : damaged })
   }
-  if (error.name === 'IdentityError' || error.name === 'LogIdentityError') {
+  if (['IdentityError', 'LogIdentityError', 'LogFormatError'].includes(error.name)) {
     return new CliError('NODE_FAILED', { message, exit: exitCodes.configuration })
+  }
+  if (error.name === 'LogInUseError') {
+    return new CliError('NODE_FAILED', { message, exit: exitCodes.cannotCreate })
   }
   return error
 }

@@ -13,6 +13,7 @@ import type { Proposer } from '../replication/proposer.ts'
 import { backup, takeSnapshot } from './backup-calls.ts'
 import { toStatus } from './error-status.ts'
 import { addMember, promoteMember, removeMember, transferLeadership } from './member-calls.ts'
+import { renderMetrics } from './metrics.ts'
 import { drain, moveShard, undrain } from './operator-calls.ts'
 import { checkName, checkRegistration, checkShards } from './requests.ts'
 import {
@@ -55,6 +56,7 @@ export function createPlacementService(options: PlacementServiceOptions): wire.P
     shardsOpened: answer((request) => shardsOpened(options, request)),
     shardsReleased: answer((request) => shardsReleased(options, request)),
     status: answer(async () => describeStatus(options)),
+    metrics: answer(async () => ({ text: renderMetrics(options) })),
     events: answer(async ({ after, limit }) => ({
       events: machine.state.events
         .after(after, limit)

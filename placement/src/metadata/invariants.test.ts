@@ -4,6 +4,7 @@ import { applyCommand } from './apply.ts'
 import type { Command } from './commands.ts'
 import { decodeSnapshot, snapshotChunks } from './snapshot.ts'
 import { emptyState, type MetadataState } from './state.ts'
+import { hashOfState } from './state-hash.ts'
 
 const SHARDS = 4
 const timeMs = 1
@@ -188,11 +189,13 @@ it('decodeSnapshot gives a state that goes on like the original', () => {
         }
         const restored = decodeSnapshot(encodeSnapshot(original))
         expect(restored).toEqual(original)
+        expect(hashOfState(restored)).toBe(hashOfState(original))
         for (const one of tail) {
           index += 1
           expect(apply(restored, one)).toEqual(apply(original, one))
         }
         expect(encodeSnapshot(restored)).toEqual(encodeSnapshot(original))
+        expect(hashOfState(restored)).toBe(hashOfState(original))
       },
     ),
     { numRuns: 200 },

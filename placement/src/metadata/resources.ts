@@ -5,6 +5,8 @@
  * same command alike.
  */
 
+import { Digest } from './digest.ts'
+
 export const RESOURCE_KINDS = [
   'topic',
   'queue',
@@ -56,10 +58,16 @@ export interface ResourceVersion {
 export const HISTORY_MAX = 20
 
 export class ResourceTable {
+  readonly #digest = new Digest()
   readonly #kinds = new Map<ResourceKind, Map<string, Resource>>()
   /** Of each kind, in order, for pages. Made when it is first asked for. */
   readonly #sorted = new Map<ResourceKind, string[]>()
   readonly #history = new Map<string, readonly ResourceVersion[]>()
+
+  /** The same for the same resources, however they came to be here. */
+  get digest(): string {
+    return this.#digest.text
+  }
 
   get size(): number {
     let size = 0
@@ -109,14 +117,20 @@ export class ResourceTable {
       this.#kinds.set(kind, table)
     }
     const key = keyOf(tenant, name)
+    const before = table.get(key)
     const keys = this.#sorted.get(kind)
-    if (keys !== undefined && !table.has(key)) keys.splice(lowerBound(keys, key), 0, key)
+    if (keys !== undefined && before === undefined) keys.splice(lowerBound(keys, key), 0, key)
+    if (before !== undefined) this.#digest.remove(entryOf(before))
+    this.#digest.add(entryOf(resource))
     table.set(key, resource)
   }
 
   delete({ kind, tenant, name }: ResourceKey): boolean {
     const key = keyOf(tenant, name)
-    if (this.#kinds.get(kind)?.delete(key) !== true) return false
+    const before = this.#kinds.get(kind)?.get(key)
+    if (before === undefined) return false
+    this.#digest.remove(entryOf(before))
+    this.#kinds.get(kind)?.delete(key)
     const keys = this.#sorted.get(kind)
     keys?.splice(lowerBound(keys, key), 1)
     return true
@@ -152,6 +166,10 @@ export interface PageOptions {
   /** The last key of the page before; empty for the first. */
   readonly after: string
   readonly limit: number
+}
+
+function entryOf({ kind, tenant, name, created, version, value }: Resource): string {
+  return `${kind}\u0000${keyOf(tenant, name)}\u0000${created} ${version} ${value}`
 }
 
 /** Tenants and names have no control characters. */

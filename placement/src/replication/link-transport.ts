@@ -193,7 +193,9 @@ export class LinkTransport implements Transport {
 
   #dialOptions({ id, address }: RaftMember, service: string) {
     const identity = this.#identityFor(id)
-    const common = { protocolVersion: PROTOCOL_VERSION, connectMs: CONNECT_MS }
+    // A turn of raft-ts sends everything that it has at once.
+    const writesAfter = 'callback' as const
+    const common = { protocolVersion: PROTOCOL_VERSION, connectMs: CONNECT_MS, writesAfter }
     return { ...common, address, service, identity, expectedId: id }
   }
 

@@ -5,6 +5,7 @@ import { type ApplyResult, applyCommand } from '../metadata/apply.ts'
 import { decodeCommand } from '../metadata/commands.ts'
 import { decodeSnapshot, snapshotChunks } from '../metadata/snapshot.ts'
 import { emptyState, type MetadataChange, type MetadataState } from '../metadata/state.ts'
+import { hashOfState } from '../metadata/state-hash.ts'
 
 export interface MetadataListener {
   /** After each command that changed nodes, shards or resources, in log order. Must not throw. */
@@ -37,6 +38,11 @@ export class MetadataMachine implements StateMachine {
   /** Frozen at the call; encoded a slice a turn, so that a large one holds nobody up. */
   snapshot(): AsyncIterable<Uint8Array> {
     return inTurns(snapshotChunks(this.#state))
+  }
+
+  /** Members that have applied the same have the same one. */
+  hash(): string {
+    return hashOfState(this.#state)
   }
 
   restore(snapshot: Uint8Array): void {

@@ -251,6 +251,14 @@ export interface ShardsReleasedReply {
 export interface StatusRequest {
 }
 
+export interface MetricsRequest {
+}
+
+export interface MetricsReply {
+  /** of this node, as Prometheus reads it */
+  text: string;
+}
+
 export interface StatusReply {
   clusterId: string;
   nodeId: string;
@@ -423,6 +431,35 @@ export interface ResourceChange {
 export interface ChangeResourcesReply {
   /** of everything that was changed */
   version: number;
+}
+
+/**
+ * Changes over a link (service robust.placement.v1.Changes): as ChangeResources, many on their way at once on one
+ * connection, each a frame and answered by one, in the order in which they end.
+ */
+export interface ChangeRequest {
+  /** of the caller's choice, repeated in the reply */
+  id: number;
+  /** all or none */
+  changes: ResourceChange[];
+  by: string;
+}
+
+export interface ChangeReply {
+  id: number;
+  /** of everything that was changed */
+  version: number;
+  failure: ChangeFailure | undefined;
+}
+
+export interface ChangeFailure {
+  /** of placement/src/errors.ts: NOT_LEADER, NO_LEADER, CONFLICT, INVALID, OVERLOADED, OUTCOME_UNKNOWN */
+  code: string;
+  message: string;
+  /** of NOT_LEADER */
+  leaderAddress: string;
+  /** of CONFLICT, 0: it does not exist */
+  currentVersion?: number | undefined;
 }
 
 export interface GetResourceRequest {
@@ -2856,6 +2893,104 @@ export const StatusRequest: MessageFns<StatusRequest> = {
   },
 };
 
+function createBaseMetricsRequest(): MetricsRequest {
+  return {};
+}
+
+export const MetricsRequest: MessageFns<MetricsRequest> = {
+  encode(_: MetricsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MetricsRequest>): MetricsRequest {
+    return MetricsRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<MetricsRequest>): MetricsRequest {
+    const message = createBaseMetricsRequest();
+    return message;
+  },
+};
+
+function createBaseMetricsReply(): MetricsReply {
+  return { text: "" };
+}
+
+export const MetricsReply: MessageFns<MetricsReply> = {
+  encode(message: MetricsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.text !== "") {
+      writer.uint32(10).string(message.text);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MetricsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetricsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MetricsReply>): MetricsReply {
+    return MetricsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MetricsReply>): MetricsReply {
+    const message = createBaseMetricsReply();
+    message.text = object.text ?? "";
+    return message;
+  },
+};
+
 function createBaseStatusReply(): StatusReply {
   return {
     clusterId: "",
@@ -4646,6 +4781,257 @@ export const ChangeResourcesReply: MessageFns<ChangeResourcesReply> = {
   },
 };
 
+function createBaseChangeRequest(): ChangeRequest {
+  return { id: 0, changes: [], by: "" };
+}
+
+export const ChangeRequest: MessageFns<ChangeRequest> = {
+  encode(message: ChangeRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    for (const v of message.changes) {
+      ResourceChange.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.by !== "") {
+      writer.uint32(26).string(message.by);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.changes.push(ResourceChange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeRequest>): ChangeRequest {
+    return ChangeRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeRequest>): ChangeRequest {
+    const message = createBaseChangeRequest();
+    message.id = object.id ?? 0;
+    message.changes = object.changes?.map((e) => ResourceChange.fromPartial(e)) || [];
+    message.by = object.by ?? "";
+    return message;
+  },
+};
+
+function createBaseChangeReply(): ChangeReply {
+  return { id: 0, version: 0, failure: undefined };
+}
+
+export const ChangeReply: MessageFns<ChangeReply> = {
+  encode(message: ChangeReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.version !== 0) {
+      writer.uint32(16).uint64(message.version);
+    }
+    if (message.failure !== undefined) {
+      ChangeFailure.encode(message.failure, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.failure = ChangeFailure.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeReply>): ChangeReply {
+    return ChangeReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeReply>): ChangeReply {
+    const message = createBaseChangeReply();
+    message.id = object.id ?? 0;
+    message.version = object.version ?? 0;
+    message.failure = (object.failure !== undefined && object.failure !== null)
+      ? ChangeFailure.fromPartial(object.failure)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseChangeFailure(): ChangeFailure {
+  return { code: "", message: "", leaderAddress: "" };
+}
+
+export const ChangeFailure: MessageFns<ChangeFailure> = {
+  encode(message: ChangeFailure, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.code !== "") {
+      writer.uint32(10).string(message.code);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    if (message.leaderAddress !== "") {
+      writer.uint32(26).string(message.leaderAddress);
+    }
+    if (message.currentVersion !== undefined) {
+      writer.uint32(32).uint64(message.currentVersion);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChangeFailure {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChangeFailure();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.code = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.leaderAddress = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.currentVersion = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChangeFailure>): ChangeFailure {
+    return ChangeFailure.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChangeFailure>): ChangeFailure {
+    const message = createBaseChangeFailure();
+    message.code = object.code ?? "";
+    message.message = object.message ?? "";
+    message.leaderAddress = object.leaderAddress ?? "";
+    message.currentVersion = object.currentVersion ?? undefined;
+    return message;
+  },
+};
+
 function createBaseGetResourceRequest(): GetResourceRequest {
   return { key: undefined };
 }
@@ -5825,6 +6211,16 @@ export const PlacementService = {
     responseSerialize: (value: StatusReply): Buffer => Buffer.from(StatusReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): StatusReply => StatusReply.decode(value),
   },
+  /** Answered by every member, of itself. */
+  metrics: {
+    path: "/robust.placement.v1.Placement/Metrics" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: MetricsRequest): Buffer => Buffer.from(MetricsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): MetricsRequest => MetricsRequest.decode(value),
+    responseSerialize: (value: MetricsReply): Buffer => Buffer.from(MetricsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): MetricsReply => MetricsReply.decode(value),
+  },
   /** The decision log, oldest first; any node answers from its applied state. */
   events: {
     path: "/robust.placement.v1.Placement/Events" as const,
@@ -6018,6 +6414,8 @@ export interface PlacementServer extends UntypedServiceImplementation {
   shardsReleased: handleUnaryCall<ShardsReleasedRequest, ShardsReleasedReply>;
   /** This node's view; any node answers. */
   status: handleUnaryCall<StatusRequest, StatusReply>;
+  /** Answered by every member, of itself. */
+  metrics: handleUnaryCall<MetricsRequest, MetricsReply>;
   /** The decision log, oldest first; any node answers from its applied state. */
   events: handleUnaryCall<EventsRequest, EventsReply>;
   /** Moves every shard and every client away from a node; it stays a member until it is stopped. */
@@ -6160,6 +6558,22 @@ export interface PlacementClient extends Client {
     metadata: Metadata1,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StatusReply) => void,
+  ): ClientUnaryCall;
+  /** Answered by every member, of itself. */
+  metrics(
+    request: MetricsRequest,
+    callback: (error: ServiceError | null, response: MetricsReply) => void,
+  ): ClientUnaryCall;
+  metrics(
+    request: MetricsRequest,
+    metadata: Metadata1,
+    callback: (error: ServiceError | null, response: MetricsReply) => void,
+  ): ClientUnaryCall;
+  metrics(
+    request: MetricsRequest,
+    metadata: Metadata1,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: MetricsReply) => void,
   ): ClientUnaryCall;
   /** The decision log, oldest first; any node answers from its applied state. */
   events(

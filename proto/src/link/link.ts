@@ -30,6 +30,11 @@ export interface LinkOptions {
   readonly frameBytesMax: number
   /** A peer that is silent for so long is taken for dead. The same on both sides. */
   readonly silenceMs?: number
+  /**
+   * When what was sent is written: with all that is sent in this turn of the event loop (the default), or when
+   * the running callback and what it resolved is done. The second saves a turn where all of it comes at once.
+   */
+  readonly writesAfter?: 'turn' | 'callback'
 }
 
 const SILENCE_MS = 4_000
@@ -43,6 +48,7 @@ export class Link {
   readonly #reader: FrameReader
   readonly #writer = new FrameWriter()
   readonly #silenceMs: number
+  readonly #writesAfter: 'turn' | 'callback'
   readonly #frameBytesMax: number
   #events: LinkEvents | undefined
   #isPaused = false
@@ -68,6 +74,7 @@ export class Link {
     this.#frameBytesMax = options.frameBytesMax
     this.#reader.allow(options.frameBytesMax)
     this.#silenceMs = options.silenceMs ?? SILENCE_MS
+    this.#writesAfter = options.writesAfter ?? 'turn'
     socket.setNoDelay(true)
     socket.setKeepAlive(true, this.#silenceMs)
     this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`
@@ -150,10 +157,12 @@ export class Link {
     this.#writer.push(kind, parts)
     if (this.#isFlushDue || this.#isBlocked) return
     this.#isFlushDue = true
-    setImmediate(() => {
+    const flush = (): void => {
       this.#isFlushDue = false
       this.#flush()
-    })
+    }
+    if (this.#writesAfter === 'turn') setImmediate(flush)
+    else process.nextTick(flush)
   }
 
   #flush(): void {

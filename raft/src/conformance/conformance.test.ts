@@ -3,8 +3,8 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../driver/system-clock.ts'
-import { FileSnapshotStore } from '../level/file-snapshot-store.ts'
-import { LevelLogStore } from '../level/level-log-store.ts'
+import { FileLogStore } from '../files/file-log-store.ts'
+import { FileSnapshotStore } from '../files/file-snapshot-store.ts'
 import { ManualClock } from '../memory/manual-clock.ts'
 import { MemoryLogStore } from '../memory/memory-log-store.ts'
 import { MemoryNetwork } from '../memory/memory-network.ts'
@@ -60,11 +60,11 @@ describeLogStore('MemoryLogStore', {
   },
 })
 
-describeLogStore('LevelLogStore', {
+describeLogStore('FileLogStore', {
   isDamageable: true,
   create: async () => {
     const { directory, ...place } = await temporaryPlace()
-    return { ...place, store: () => new LevelLogStore({ directory }) }
+    return { ...place, store: () => new FileLogStore({ directory }) }
   },
 })
 

@@ -177,11 +177,17 @@ export function replicate(state: NodeState, leadership: Leadership): void {
   for (const progress of leadership.progress.values()) {
     while (
       !progress.isPaused(state.limits) &&
+      !isWorthWaiting(state, progress) &&
       (progress.nextIndex <= state.log.lastIndex || progress.state === 'probe')
     ) {
       sendAppend(state, progress)
     }
   }
+}
+
+function isWorthWaiting({ limits, log }: NodeState, progress: Progress): boolean {
+  const isBusy = progress.inFlight >= limits.partAppendsInFlightMax
+  return isBusy && !log.fills(progress.nextIndex, limits.appendBytesMax)
 }
 
 function sendAppend(

@@ -192,6 +192,16 @@ export class RaftLog {
     this.#pendingCompact = this.#base
   }
 
+  /** Whether the entries from this index on have so many bytes together. */
+  fills(from: number, bytes: number): boolean {
+    let sum = 0
+    for (let index = from; index <= this.lastIndex; index += 1) {
+      sum += entryBytes(this.entryAt(index))
+      if (sum >= bytes) return true
+    }
+    return false
+  }
+
   get hasChange(): boolean {
     return (
       this.#saveFrom <= this.lastIndex ||

@@ -344,28 +344,6 @@ describe('a leader', () => {
     expect(lone.node.role).toBe('leader')
   })
 
-  it('pipelines within the limit, and goes back to probing on a refusal', () => {
-    const lone = new LoneNode({ terms: [1], term: 1 })
-    lone.lead()
-    lone.settle()
-    lone.accept('b', 2)
-    for (let at = 0; at < 40; at += 1) {
-      lone.node.propose(Buffer.from('x'))
-      lone.take()
-    }
-    const [b] = lone.node.progress
-    expect([b!.state, b!.inFlight]).toEqual(['replicate', 32])
-    const refusal = {
-      kind: 'append-response',
-      accepted: false,
-      index: 20,
-      hintIndex: 2,
-      hintTerm: 2,
-    }
-    lone.step('b', 2, refusal as MessageBody)
-    expect([b!.state, b!.nextIndex]).toEqual(['probe', 3])
-  })
-
   it('finds a far-behind log in few steps by the hint of the refusal', () => {
     const lone = new LoneNode({ terms: [1, 1, 1, 4, 4, 4, 4], term: 5 })
     lone.lead()

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import {
   createRaft,
+  FileLogStore,
   FileSnapshotStore,
   LeadershipLostError,
-  LevelLogStore,
   type LogStore,
   MemoryLogStore,
   MemoryNetwork,
@@ -51,7 +51,7 @@ async function temporaryDirectory(): Promise<string> {
 
 function levelStores(directory: string): Stores {
   return {
-    logStore: new LevelLogStore({ directory: join(directory, 'log') }),
+    logStore: new FileLogStore({ directory: join(directory, 'log') }),
     snapshotStore: new FileSnapshotStore({ directory: join(directory, 'snapshots') }),
   }
 }
@@ -120,7 +120,7 @@ async function waitForEqual(members: readonly Member[], count: number): Promise<
 
 const command = (text: string): Uint8Array => new TextEncoder().encode(text)
 
-describe('three members on LevelDB', () => {
+describe('three members on files', () => {
   it('elect at once, replicate, and go on after all were restarted', async () => {
     const network = new MemoryNetwork()
     const directories = await Promise.all(IDS.map(temporaryDirectory))

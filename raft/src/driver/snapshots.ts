@@ -80,7 +80,9 @@ export class Snapshots {
   takeIfDue(limits: { readonly snapshotEntries: number; readonly snapshotBytes: number }): void {
     const { entries, bytes } = this.#appliedSince
     if (this.#taking !== undefined || this.#installing !== undefined || entries === 0) return
-    if (entries < limits.snapshotEntries && bytes < limits.snapshotBytes) return
+    // A large state is not written again for a few entries: at most as much as they are, twice over.
+    const areMany = entries >= limits.snapshotEntries && bytes >= (this.#newest?.bytes ?? 0)
+    if (!areMany && bytes < limits.snapshotBytes) return
     this.#begin()
   }
 

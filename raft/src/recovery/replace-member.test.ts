@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { MembershipChange } from '../core/membership.ts'
 import { LogDamagedError, MembershipChangeRefusedError } from '../errors.ts'
-import { FileSnapshotStore } from '../level/file-snapshot-store.ts'
-import { LevelLogStore } from '../level/level-log-store.ts'
-import { wipeStores } from '../level/wipe-stores.ts'
+import { FileLogStore } from '../files/file-log-store.ts'
+import { FileSnapshotStore } from '../files/file-snapshot-store.ts'
+import { wipeStores } from '../files/wipe-stores.ts'
 import { type ClusterMember, MemoryCluster, textCommand, until } from '../testing/memory-cluster.ts'
 import { promoteWhenCaughtUp, replaceDamagedMember } from './replace-member.ts'
 
@@ -25,9 +25,9 @@ const logDirectory = (id: string): string => join(directory, id, 'log')
 const snapshotDirectory = (id: string): string => join(directory, id, 'snapshots')
 
 /** `disk`: whose folder it has. */
-function levelStores(disk: string) {
+function fileStores(disk: string) {
   return {
-    logStore: new LevelLogStore({ directory: logDirectory(disk) }),
+    logStore: new FileLogStore({ directory: logDirectory(disk) }),
     snapshotStore: new FileSnapshotStore({ directory: snapshotDirectory(disk) }),
   }
 }
@@ -40,7 +40,7 @@ async function flipBits(path: string): Promise<number> {
     const file = join(entry.parentPath, entry.name)
     const bytes = await readFile(file)
     if (bytes.byteLength === 0) continue
-    const at = Math.floor(bytes.byteLength / 2)
+    const at = Math.floor(bytes.findLastIndex((byte) => byte !== 0) / 2)
     bytes[at] = (bytes[at] ?? 0) ^ 0x10
     await writeFile(file, bytes)
     flipped += 1
@@ -56,7 +56,7 @@ describe('a member with an unreadable log', () => {
     const limits = { snapshotEntries: 40, trailingEntries: 10 }
     const members = []
     for (const id of IDS) {
-      members.push(await cluster.start(id, { ids: IDS, limits, ...levelStores(id) }))
+      members.push(await cluster.start(id, { ids: IDS, limits, ...fileStores(id) }))
     }
     const leader = await cluster.waitForLeader()
     for (let at = 0; at < 100; at += 1) await leader.raft.propose(textCommand(`before-${at}`))
@@ -66,7 +66,7 @@ describe('a member with an unreadable log', () => {
     cluster.members.splice(cluster.members.indexOf(damaged), 1)
     expect(await flipBits(logDirectory(damaged.id))).toBeGreaterThan(0)
 
-    const restart = cluster.start(damaged.id, { ids: IDS, limits, ...levelStores(damaged.id) })
+    const restart = cluster.start(damaged.id, { ids: IDS, limits, ...fileStores(damaged.id) })
     await expect(restart).rejects.toBeInstanceOf(LogDamagedError)
     // It is not even on the network: its name can be taken there.
     const impostor = cluster.network.transport(damaged.id)
@@ -80,7 +80,7 @@ describe('a member with an unreadable log', () => {
       wipe: () => wipeStores([logDirectory(damaged.id), snapshotDirectory(damaged.id)]),
       retryMs: 10,
     })
-    const learner = await cluster.start('d', { limits, ...levelStores(damaged.id) })
+    const learner = await cluster.start('d', { limits, ...fileStores(damaged.id) })
     // An election while it is a learner: nobody asks it.
     await leader.raft.transferLeadership(bystander.id, 5_000)
     expect(votes(learner)).toBe(0)

@@ -1,2 +1,2 @@
 // breaks: raft-driver-sees-ports
-import '../level/store.ts'
+import '../files/store.ts'

@@ -1,71 +1,72 @@
 /**
- * A small file beside the database: the number of a write that was durable. LevelDB drops damaged tail
- * records silently at open; a database that is behind this number has lost synced writes.
- * Written after the fact and not synced, so it may lag behind a power loss: a lower bound, never more.
+ * A small file beside the segments: the number of a write that was durable. A damaged last write looks like
+ * one that was torn by a crash; a log that ends before this number has lost a synced one.
+ * Written after the fact, seldom, and not synced, so it may lag behind: a lower bound, never more.
  */
-import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { crc32c } from '../crc32c.ts'
 import { LogDamagedError } from '../errors.ts'
 import { getUint53, setUint53 } from '../record.ts'
+import type { Disk, DiskFile } from './disk.ts'
 
+export const WATERMARK_NAME = 'watermark'
 const SLOT_BYTES = 16
 /** Two slots are written in turn, so that a torn write leaves the other. */
 const SLOT_COUNT = 2
+const LAG_MS = 50
 
 export class Watermark {
-  readonly #file: FileHandle
+  readonly #file: DiskFile
   #latest: number
   #written: number
   #slot = 0
+  #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
 
-  private constructor(file: FileHandle, value: number) {
+  private constructor(file: DiskFile, value: number) {
     this.#file = file
     this.#latest = value
     this.#written = value
   }
 
-  /** Makes a new file that says 0, durably. */
-  static async create(path: string): Promise<Watermark> {
-    const file = await open(path, 'wx')
+  /** Makes a new file that says 0, durably but for its name. */
+  static async create(disk: Disk): Promise<Watermark> {
+    const file = await disk.open(WATERMARK_NAME, true)
     for (let slot = 0; slot < SLOT_COUNT; slot += 1) {
-      await file.write(encodeSlot(0), 0, SLOT_BYTES, slot * SLOT_BYTES)
+      await file.write(encodeSlot(0), slot * SLOT_BYTES)
     }
-    await file.sync()
-    return new Watermark(file, 0)
+    await file.close()
+    return new Watermark(await disk.open(WATERMARK_NAME, false), 0)
   }
 
-  /** Undefined when there is no file. */
-  static async open(path: string): Promise<Watermark | undefined> {
-    const bytes = await readFile(path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined
-      throw error
-    })
+  /** Undefined when there is no file. @throws LogDamagedError */
+  static async open(disk: Disk): Promise<Watermark | undefined> {
+    const bytes = await disk.read(WATERMARK_NAME)
     if (bytes === undefined) return undefined
     const values = [decodeSlot(bytes, 0), decodeSlot(bytes, 1)].filter(
       (value) => value !== undefined,
     )
     if (values.length === 0) throw new LogDamagedError('the watermark file cannot be read')
-    return new Watermark(await open(path, 'r+'), Math.max(...values))
+    return new Watermark(await disk.open(WATERMARK_NAME, false), Math.max(...values))
   }
 
   get value(): number {
     return this.#latest
   }
 
-  /** Returns at once; numbers that come while one is written are written as one. */
+  /** Returns at once; numbers that come within a short while are written as one. */
   advance(value: number): void {
     this.#latest = value
-    this.#running ??= this.#drain()
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.#running ??= this.#drain()
+    }, LAG_MS).unref()
   }
 
   async #drain(): Promise<void> {
     while (this.#written < this.#latest) {
       const value = this.#latest
-      // A failure leaves an older number behind, which is still true; the log's own sync reports disks.
-      await this.#file
-        .write(encodeSlot(value), 0, SLOT_BYTES, this.#slot * SLOT_BYTES)
-        .catch(() => undefined)
+      // A failure leaves an older number behind, which is still true; the log's own writes report disks.
+      await this.#file.write(encodeSlot(value), this.#slot * SLOT_BYTES).catch(() => undefined)
       this.#slot = (this.#slot + 1) % SLOT_COUNT
       this.#written = value
     }
@@ -73,6 +74,8 @@ export class Watermark {
   }
 
   async close(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#running ??= this.#drain()
     await this.#running
     await this.#file.close()
   }
