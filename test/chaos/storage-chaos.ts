@@ -2,9 +2,8 @@
  * Kills and pauses of a storage node, of brokers or of both, in a loop, under load; afterwards every record that
  * was acknowledged must be there, in order, once per offset.
  */
-import type { TestCluster } from '../support/cluster.ts'
 import { judge, type Verdict } from './topic-check.ts'
-import { createTopic, readAll, startWorkload } from './topic-workload.ts'
+import { type ChaosCluster, createTopic, readAll, startWorkload } from './topic-workload.ts'
 
 export type Fault = 'kill storage' | 'kill broker' | 'kill both' | 'pause broker'
 
@@ -38,7 +37,7 @@ const RECOVERY_MS_MAX = 60_000
 
 /** Throws when the cluster does not take anything any more. */
 export async function runStorageChaos(
-  cluster: TestCluster,
+  cluster: ChaosCluster,
   options: ChaosOptions,
 ): Promise<ChaosResult> {
   const { rounds, faults, publishers, brokers, say } = options
@@ -69,14 +68,14 @@ export async function runStorageChaos(
 
 type Order = (...args: string[]) => Promise<void>
 
-function ordersTo(cluster: TestCluster): Order {
+function ordersTo(cluster: ChaosCluster): Order {
   return async (...args) => {
     const { code, stderr } = await cluster.robust('cluster', ...args)
     if (code !== 0) throw new Error(`cluster ${args.join(' ')}: ${stderr}`)
   }
 }
 
-function nodeOf(cluster: TestCluster): StorageProcess {
+function nodeOf(cluster: ChaosCluster): StorageProcess {
   const robust = ordersTo(cluster)
   return {
     kill: () => robust('kill', 'storage-1'),
@@ -85,7 +84,7 @@ function nodeOf(cluster: TestCluster): StorageProcess {
 }
 
 async function inflict(
-  { cluster, storage }: { readonly cluster: TestCluster; readonly storage: StorageProcess },
+  { cluster, storage }: { readonly cluster: ChaosCluster; readonly storage: StorageProcess },
   fault: Fault,
   broker: string,
 ): Promise<void> {
