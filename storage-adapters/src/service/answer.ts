@@ -57,7 +57,9 @@ function failed(error: unknown, onUnexpected: (error: unknown) => void): AnswerP
     error instanceof StorageError
       ? error
       : new StorageError('UNAVAILABLE', 'The storage node failed', { cause: error })
-  return single({ $case: 'failure', value: failureOf(failure) })
+  // It may name a log or a key.
+  const bytes = itemOverheadBytes + 3 * failure.message.length
+  return { kind: { $case: 'failure', value: failureOf(failure) }, bytes }
 }
 
 export type Request = Exclude<storage.Request['kind'], { $case: 'commit' }>
