@@ -351,7 +351,7 @@ function groupResourcesOf({ settings }: Frontage): GroupResources {
 function logResourcesOf(topics: Topics): LogResources {
   return {
     tails: new TailCache(TAIL_CACHE_BYTES),
-    budget: new TaskBudget(systemClock, TASK_BYTES_PER_SECOND),
+    budget: new TaskBudget({ clock: systemClock, bytesPerSecond: TASK_BYTES_PER_SECOND }),
     policyOf: (name) => topics.policyOf(name),
     isDeleted: (name) => topics.isDeleted(name),
   }

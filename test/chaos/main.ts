@@ -1,23 +1,38 @@
-/** `npm run chaos -- [--rounds N] [--storage URL]`: the long form of storage-chaos.test.ts. */
+/**
+ * `npm run chaos -- [--rounds N] [--storage URL]`: the long form of storage-chaos.test.ts. Storage `redis` is a
+ * Redis server of its own (appendfsync always), which is killed too; one that is given by a URL is not.
+ * Storage `embedded` is one process with all roles and LevelDB in it.
+ */
 import { parseArgs } from 'node:util'
 import { startCluster } from '../support/cluster.ts'
+import { durable, startRedis } from '../support/redis-servers.ts'
+import { startSingleServer } from './single-server.ts'
 import { type Fault, runStorageChaos } from './storage-chaos.ts'
 import { isGood } from './topic-check.ts'
 
 const ALL: readonly Fault[] = ['kill storage', 'kill broker', 'kill both', 'pause broker']
 
+const isOfBroker = (fault: Fault): boolean => fault.endsWith('broker')
+
 const { values } = parseArgs({
   options: { rounds: { type: 'string', default: '50' }, storage: { type: 'string' } },
 })
-const { storage } = values
-// Redis has no node of ours to kill.
-const faults = storage?.startsWith('redis') ? ALL.filter((one) => one.endsWith('broker')) : ALL
-const cluster = await startCluster('--nodes', '3', ...(storage ? ['--storage', storage] : []))
+const redis = values.storage === 'redis' ? await startRedis({ settings: durable }) : undefined
+const storage = redis === undefined ? values.storage : `redis://${redis.address}`
+const isForeign = redis === undefined && storage?.startsWith('redis') === true
+const faults = isForeign || storage === 'embedded' ? ALL.filter(isOfBroker) : ALL
+const isSingle = storage === 'embedded'
+const cluster = isSingle
+  ? startSingleServer()
+  : await startCluster('--nodes', '3', ...(storage ? ['--storage', storage] : []))
 const say = (text: string): void => {
   process.stdout.write(`${text}\n`)
 }
 try {
-  const options = { rounds: Number(values.rounds), faults, publishers: 12, brokers: 3, say }
+  const rounds = Number(values.rounds)
+  const more = redis && { storage: { kill: () => redis.kill(), restart: () => redis.restart() } }
+  const brokers = isSingle ? 1 : 3
+  const options = { rounds, faults, publishers: 12, brokers, say, ...more }
   const { recoveryMs, ...result } = await runStorageChaos(cluster, options)
   const sorted = recoveryMs.toSorted((a, b) => a - b)
   const at = (share: number): number => sorted[Math.floor((sorted.length - 1) * share)] ?? 0
@@ -27,4 +42,5 @@ try {
   process.exitCode = isGood(result) ? 0 : 1
 } finally {
   await cluster.purge()
+  await redis?.remove()
 }

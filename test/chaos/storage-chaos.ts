@@ -2,9 +2,8 @@
  * Kills and pauses of a storage node, of brokers or of both, in a loop, under load; afterwards every record that
  * was acknowledged must be there, in order, once per offset.
  */
-import type { TestCluster } from '../support/cluster.ts'
 import { judge, type Verdict } from './topic-check.ts'
-import { createTopic, readAll, startWorkload } from './topic-workload.ts'
+import { type ChaosCluster, createTopic, readAll, startWorkload } from './topic-workload.ts'
 
 export type Fault = 'kill storage' | 'kill broker' | 'kill both' | 'pause broker'
 
@@ -13,8 +12,15 @@ export interface ChaosOptions {
   readonly faults: readonly Fault[]
   readonly publishers: number
   readonly brokers: number
+  /** Where storage is no node of the cluster's own. */
+  readonly storage?: StorageProcess
   /** Tells what is done. */
   readonly say: (text: string) => void
+}
+
+export interface StorageProcess {
+  kill(): Promise<unknown>
+  restart(): Promise<unknown>
 }
 
 export interface ChaosResult extends Verdict {
@@ -31,10 +37,11 @@ const RECOVERY_MS_MAX = 60_000
 
 /** Throws when the cluster does not take anything any more. */
 export async function runStorageChaos(
-  cluster: TestCluster,
+  cluster: ChaosCluster,
   options: ChaosOptions,
 ): Promise<ChaosResult> {
   const { rounds, faults, publishers, brokers, say } = options
+  const storage = options.storage ?? nodeOf(cluster)
   await createTopic(cluster)
   const ports = Array.from({ length: brokers }, (_, at) => cluster.mqttPort(at + 1))
   const workload = startWorkload(ports, publishers)
@@ -44,7 +51,7 @@ export async function runStorageChaos(
   for (let round = 0; round < rounds; round++) {
     const fault = faults[round % faults.length] as Fault
     const broker = `broker-${(round % brokers) + 1}`
-    await inflict(cluster, fault, broker)
+    await inflict({ cluster, storage }, fault, broker)
     const from = performance.now()
     await waitFor(workload.acknowledged, 1)
     recoveryMs.push(Math.round(performance.now() - from))
@@ -59,21 +66,40 @@ export async function runStorageChaos(
   return { ...judge(histories, kept), acknowledged, kept: kept.length, recoveryMs }
 }
 
-async function inflict(cluster: TestCluster, fault: Fault, broker: string): Promise<void> {
-  const robust = async (...args: string[]): Promise<void> => {
+type Order = (...args: string[]) => Promise<void>
+
+function ordersTo(cluster: ChaosCluster): Order {
+  return async (...args) => {
     const { code, stderr } = await cluster.robust('cluster', ...args)
     if (code !== 0) throw new Error(`cluster ${args.join(' ')}: ${stderr}`)
   }
+}
+
+function nodeOf(cluster: ChaosCluster): StorageProcess {
+  const robust = ordersTo(cluster)
+  return {
+    kill: () => robust('kill', 'storage-1'),
+    restart: () => robust('restart', 'storage-1'),
+  }
+}
+
+async function inflict(
+  { cluster, storage }: { readonly cluster: ChaosCluster; readonly storage: StorageProcess },
+  fault: Fault,
+  broker: string,
+): Promise<void> {
+  const robust = ordersTo(cluster)
   switch (fault) {
     case 'kill storage':
-      await robust('kill', 'storage-1')
-      return robust('restart', 'storage-1')
+      await storage.kill()
+      await storage.restart()
+      return
     case 'kill broker':
       await robust('kill', broker)
       return robust('restart', broker)
     case 'kill both':
-      await Promise.all([robust('kill', 'storage-1'), cluster.robust('cluster', 'kill', broker)])
-      await robust('restart', 'storage-1')
+      await Promise.all([storage.kill(), robust('kill', broker)])
+      await storage.restart()
       return robust('restart', broker)
     case 'pause broker':
       await robust('pause', broker)

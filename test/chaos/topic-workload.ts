@@ -6,6 +6,9 @@
 import mqtt, { type MqttClient } from 'mqtt'
 import type { TestCluster } from '../support/cluster.ts'
 
+/** What the chaos needs of a cluster. */
+export type ChaosCluster = Pick<TestCluster, 'mqttPort' | 'robust'>
+
 export interface History {
   readonly publisher: string
   /** In the order of their acknowledgements. */
@@ -24,10 +27,14 @@ const PARTITIONS = 8
 const ANSWER_MS = 20_000
 const RETRY_MS = 100
 
-export async function createTopic(cluster: TestCluster): Promise<void> {
+export async function createTopic(cluster: ChaosCluster): Promise<void> {
   const args = ['topic', 'create', TOPIC, '--partitions', String(PARTITIONS)]
-  const made = await cluster.robust(...args, '--capture', `${TOPIC}/#`)
-  if (made.code !== 0) throw new Error(made.stderr)
+  for (let tries = 0; ; tries++) {
+    const made = await cluster.robust(...args, '--capture', `${TOPIC}/#`)
+    if (made.code === 0) break
+    if (tries === TRIES) throw new Error(made.stderr)
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+  }
   await read(cluster, 0)
 }
 
@@ -115,7 +122,7 @@ export interface Kept {
 }
 
 /** Every record of the topic, partition by partition, in order of offsets. */
-export async function readAll(cluster: TestCluster): Promise<Kept[]> {
+export async function readAll(cluster: ChaosCluster): Promise<Kept[]> {
   const kept: Kept[] = []
   for (let partition = 0; partition < PARTITIONS; partition++) {
     kept.push(...(await read(cluster, partition)))
@@ -126,7 +133,7 @@ export async function readAll(cluster: TestCluster): Promise<Kept[]> {
 const PAGE = 10_000
 const TRIES = 30
 
-async function read(cluster: TestCluster, partition: number): Promise<Kept[]> {
+async function read(cluster: ChaosCluster, partition: number): Promise<Kept[]> {
   const kept: Kept[] = []
   for (let from = 0, failed = 0; ; ) {
     const where = ['--partition', String(partition), '--from', String(from), '--max', String(PAGE)]

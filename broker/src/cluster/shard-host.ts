@@ -231,6 +231,7 @@ export class ShardHost {
       storage,
       clock,
       onLost: (reason, error) => this.#lost(slot, reason, error),
+      onLatency: (ms) => this.#options.logs.budget.noteCommit(ms),
       onStorage: (state, error) => this.#storageChanged(shard, state, error),
     })
     await writer.open()

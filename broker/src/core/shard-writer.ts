@@ -27,6 +27,8 @@ export interface ShardWriterOptions {
   readonly clock: Clock
   /** Called once: this broker must drop all state of the shard. */
   readonly onLost: (reason: LostReason, error: Error) => void
+  /** What a commit took that is of no background task, ms. */
+  readonly onLatency?: (ms: number) => void
   readonly onStorage?: (state: StorageState, error?: Error) => void
 }
 
@@ -282,6 +284,7 @@ export class ShardWriter {
     /** While there is no room only what frees some is tried in between. */
     let next: readonly Operation[] = operations
     let reopen = false
+    const startedAtMs = this.#options.clock.nowMs()
     while (!this.#lost) {
       const commitNumber = this.#commitNumber + 1
       const { shard, epoch } = this
@@ -293,7 +296,9 @@ export class ShardWriter {
         this.#commitNumber = commitNumber
         reopen = false
         if (next === operations) {
-          this.#options.onStorage?.('accepting')
+          const { onStorage, onLatency, clock } = this.#options
+          onStorage?.('accepting')
+          if (staged.replaced.size === 0) onLatency?.(clock.nowMs() - startedAtMs)
           return true
         }
         for (const cut of next) if (cut.kind === 'trim') this.#freed.set(cut.log, cut.beforeOffset)

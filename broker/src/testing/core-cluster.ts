@@ -163,7 +163,7 @@ export class CoreCluster {
       storage: this.#storage,
       clock: this.clock,
       tails: new TailCache(1 << 20),
-      budget: new TaskBudget(this.clock, 1 << 24),
+      budget: new TaskBudget({ clock: this.clock, bytesPerSecond: 1 << 24 }),
       policyOf: (log) => this.topics.policyOf(log),
       isDeleted: (log) => this.topics.isDeleted(log),
       onError: (error) => node.errors.push(error),

@@ -54,7 +54,7 @@ export class LogBench {
       storage: this.storage,
       clock: this.clock,
       tails: new TailCache(1 << 20),
-      budget: new TaskBudget(this.clock, 1 << 24),
+      budget: new TaskBudget({ clock: this.clock, bytesPerSecond: 1 << 24 }),
       policyOf: (log) => (log.startsWith('topic/') ? this.policy : undefined),
       isDeleted: (log) => this.deleted.has(log),
       onError: (error) => this.errors.push(error),

@@ -114,8 +114,8 @@ export class ShardWriter {
       const log = logs.get(name) ?? this.#logs.get(name)
       if (log === undefined) return undefined
       if (log.endOffset !== offset) throw unexpectedOffset(name, { end: log.endOffset, offset })
-      const grown = { ...log, exists: true, endOffset: end, bytes: log.bytes + bytes }
-      logs.set(name, grown)
+      const { startOffset } = log
+      logs.set(name, { exists: true, startOffset, endOffset: end, bytes: log.bytes + bytes })
     }
     return logs
   }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { describeStorageAdapter } from '../conformance/describe-storage-adapter.ts'
-import { expectCode, keysOf, openWriter, put, shard } from '../conformance/fixtures.ts'
+import { append, expectCode, keysOf, openWriter, put, shard } from '../conformance/fixtures.ts'
 import { openLevelDbStorage } from '../leveldb/leveldb-adapter.ts'
 import type { Logger } from '../logger.ts'
 import { createMemoryStorage } from '../memory/memory-adapter.ts'
@@ -136,6 +136,26 @@ describe('remote', () => {
       expectCode(adapter.get(shard, 'b'), 'UNAVAILABLE'),
     ])
     await expect.poll(async () => (await adapter.stats(shard)).epoch).toBe(0)
+  })
+
+  test('many requests and answers with long names in one turn go in several frames', async () => {
+    const adapter = await connect((await serve(createMemoryStorage())).port)
+    const name = (at: number): string => `${at}`.padEnd(60_000, 'é')
+    const numbers = Array.from({ length: 200 }, (_, at) => at)
+    const values = await Promise.all(numbers.map((at) => adapter.get(shard, name(at))))
+    expect(values.filter((value) => value !== undefined)).toEqual([])
+    const writer = await openWriter(adapter)
+    for (const at of numbers.slice(0, 60)) await writer.commit(append(name(at), 0, 'x'))
+    expect((await adapter.logs(shard)).length).toBe(60)
+    // Each failure names its log.
+    writer.commitNumber = 60
+    const failures = numbers.map((at) => {
+      const operations = [append(name(at), 7, 'x')]
+      return adapter.commit({ shard, epoch: 1, commitNumber: 61, operations })
+    })
+    const settled = await Promise.allSettled(failures)
+    expect(settled.every(({ status }) => status === 'rejected')).toBe(true)
+    expect(await keysOf(adapter)).toEqual([])
   })
 
   test('connectRemoteStorage goes on to the address that answers', async () => {

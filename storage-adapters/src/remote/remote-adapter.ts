@@ -84,7 +84,7 @@ class RemoteAdapter implements StorageAdapter {
   async open(request: OpenRequest): Promise<OpenResult> {
     checkOpen(request)
     const { shard, epoch, owner } = request
-    const answer = await this.#ask({ $case: 'open', value: { shard, epoch, owner } })
+    const answer = await this.#ask({ $case: 'open', value: { shard, epoch, owner } }, sizeOf(owner))
     return lastOf(answer, 'opened')
   }
 
@@ -100,7 +100,7 @@ class RemoteAdapter implements StorageAdapter {
     checkRead(request)
     const { shard, log, fromOffset } = request
     const value = { shard, log, fromOffset, bytesMax: clampToUint32(request.bytesMax) }
-    const parts = partsOf(await this.#ask({ $case: 'read', value }), 'read')
+    const parts = partsOf(await this.#ask({ $case: 'read', value }, sizeOf(log)), 'read')
     const batches = parts.flatMap((part) => part.batches)
     const { startOffset, endOffset } = parts[0] ?? { startOffset: 0, endOffset: 0 }
     return { batches, startOffset, endOffset }
@@ -109,7 +109,7 @@ class RemoteAdapter implements StorageAdapter {
   async get(shard: number, key: string): Promise<Uint8Array | undefined> {
     checkShard(shard)
     checkName(key, 'key')
-    const answer = await this.#ask({ $case: 'get', value: { shard, key } })
+    const answer = await this.#ask({ $case: 'get', value: { shard, key } }, sizeOf(key))
     const { found, value } = lastOf(answer, 'value')
     return found ? value : undefined
   }
@@ -119,7 +119,7 @@ class RemoteAdapter implements StorageAdapter {
     const { shard, from, to, reverse = false } = request
     const limit = clampToUint32(request.limit)
     const value = { shard, range: { from, to }, limit, reverse }
-    const parts = partsOf(await this.#ask({ $case: 'scan', value }), 'scan')
+    const parts = partsOf(await this.#ask({ $case: 'scan', value }, sizeOf(from + to)), 'scan')
     return parts.flatMap((part) => part.entries)
   }
 
@@ -153,9 +153,15 @@ class RemoteAdapter implements StorageAdapter {
     return this.#reconnector.stop()
   }
 
+  /** `bytes` is no less than what the request takes beside its numbers: frames are filled by it. */
   #ask(kind: RequestKind, bytes = itemOverheadBytes): Promise<ResponseKind[]> {
     return this.#reconnector.call((connection) => connection.request(kind, bytes))
   }
+}
+
+/** Of a request with this text in it; UTF-8 takes three bytes for a unit at most. */
+function sizeOf(text: string): number {
+  return itemOverheadBytes + 3 * text.length
 }
 
 type Case = ResponseKind['$case']

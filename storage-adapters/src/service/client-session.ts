@@ -9,7 +9,7 @@ import type { StorageAdapter } from '../storage-adapter.ts'
 import { frameKind, itemOverheadBytes } from '../wire/channel.ts'
 import { FrameSender } from '../wire/frame-sender.ts'
 import { PartJoiner } from '../wire/part-joiner.ts'
-import { type AnswerPart, answer } from './answer.ts'
+import { type AnswerPart, answer, answerCommit, type Request } from './answer.ts'
 
 /** Per client; the largest commit passes with room for others. */
 const unansweredBytesMax = 128 * 1024 * 1024
@@ -41,6 +41,8 @@ export class ClientSession implements LinkEvents {
   readonly #pressureTimer: NodeJS.Timeout
   readonly #onClosed: () => void
   #onDrained: (() => void) | undefined
+  readonly #onUnexpected = (error: unknown): void =>
+    this.#logger.error({ err: error }, 'request failed unexpectedly')
   readonly #joiner = new PartJoiner()
 
   constructor(link: Link, options: ClientSessionOptions) {
@@ -115,25 +117,28 @@ export class ClientSession implements LinkEvents {
     const bytes = requestBytes(request)
     this.#unansweredRequests += 1
     this.#unansweredBytes += bytes
-    const parts = answer(this.#adapter, request, (error) =>
-      this.#logger.error(
-        { err: error, request: request.kind?.$case },
-        'request failed unexpectedly',
-      ),
-    )
+    const { id, kind } = request
+    if (kind?.$case === 'commit') {
+      const part = await answerCommit(this.#adapter, kind.value, this.#onUnexpected)
+      if (!this.#isEnded) this.#send(id, part, false)
+    } else await this.#sendParts(id, kind)
+    this.#unansweredRequests -= 1
+    this.#unansweredBytes -= bytes
+    this.#onProgress()
+  }
+
+  async #sendParts(id: number, kind: Request): Promise<void> {
+    const parts = answer(this.#adapter, kind, this.#onUnexpected)
     let before: AnswerPart | undefined
     for await (const part of parts) {
       if (before) {
-        this.#send(request.id, before, true)
+        this.#send(id, before, true)
         await this.#sender.room(unsentBytesMax)
         if (this.#isEnded) break
       }
       before = part
     }
-    if (before && !this.#isEnded) this.#send(request.id, before, false)
-    this.#unansweredRequests -= 1
-    this.#unansweredBytes -= bytes
-    this.#onProgress()
+    if (before && !this.#isEnded) this.#send(id, before, false)
   }
 
   #send(id: number, part: AnswerPart, more: boolean): void {

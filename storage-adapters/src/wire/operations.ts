@@ -41,7 +41,12 @@ export function encodeOperation(operation: Operation): storage.Operation {
 export function decodeOperation({ kind }: storage.Operation): Operation {
   switch (kind?.$case) {
     case 'append':
-      return { kind: 'append', ...kind.value }
+      return {
+        kind: 'append',
+        log: kind.value.log,
+        expectedOffset: kind.value.expectedOffset,
+        batch: kind.value.batch,
+      }
     case 'put':
       return { kind: 'put', ...kind.value }
     case 'deleteKey':

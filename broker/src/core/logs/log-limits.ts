@@ -4,15 +4,15 @@
 export const COMPACTION_KEYS_MAX = 200_000
 
 /** Batches grow to this size when compaction merges them: what a reader gets in one piece. */
-export const COMPACTED_BATCH_BYTES = 128 * 1024
+export const COMPACTED_BATCH_BYTES = 64 * 1024
 
-/** Read, looked into or written in one piece: a few milliseconds. */
-export const COMPACTION_SLICE_BYTES = 128 * 1024
+/** Read, looked into or written in one piece: a commit of a client that comes just behind waits for one. */
+export const COMPACTION_SLICE_BYTES = 32 * 1024
 
 /** Newest batches of all logs that a broker keeps in memory, bytes. */
 export const TAIL_CACHE_BYTES = 64 * 1024 * 1024
 
-/** Bytes per second that tasks of all shards of a broker may read and write, so that clients do not notice. */
+/** Bytes per second that tasks of all shards of a broker may read and write; less when clients notice. */
 export const TASK_BYTES_PER_SECOND = 8 * 1024 * 1024
 
 /** Time between two looks at the logs of a shard, ms. */
