@@ -7,7 +7,7 @@ import type {
   AttachRequest,
   DetachRequest,
   ReattachRequest,
-} from './sessions/session-shard.ts'
+} from './sessions/attach-requests.ts'
 
 export type ShardRequest =
   | { readonly kind: 'attach'; readonly attach: AttachRequest }

@@ -14,7 +14,6 @@ import {
 } from '../message.ts'
 import type { Clock } from '../ports/clock.ts'
 import {
-  type Attachment,
   type Connections,
   isNewer,
   type SessionAddress,
@@ -24,6 +23,7 @@ import type { FilterChange } from '../router.ts'
 import type { Enqueued } from '../shard-requests.ts'
 import { type CommitOutcome, requireCommitted, type ShardWriter } from '../shard-writer.ts'
 import { encodeJson } from '../stored.ts'
+import type { Attached, AttachRequest, DetachRequest, ReattachRequest } from './attach-requests.ts'
 import { Inbox } from './inbox.ts'
 import { loadSessions } from './load-sessions.ts'
 import {
@@ -34,9 +34,9 @@ import {
   encodeSession,
   newSession,
   publishedNow,
+  requireOwner,
   type Session,
   addressOf as to,
-  type Will,
 } from './session.ts'
 import {
   incomingKey,
@@ -57,37 +57,6 @@ export interface SessionShardOptions {
   /** Tells every broker, this one included, and resolves when all know. */
   readonly announce: (change: FilterChange) => Promise<void>
   readonly onError: (error: Error) => void
-}
-
-export interface AttachRequest {
-  readonly session: string
-  readonly node: string
-  readonly nodeEpoch: number
-  readonly cleanStart: boolean
-  readonly expirySeconds: number
-  /** Messages in flight towards the client. */
-  readonly window: number
-  readonly will: Will | undefined
-}
-
-export interface Attached {
-  readonly attachment: Attachment
-  readonly present: boolean
-  /** The session has an inbox, whatever becomes of it when this connection ends. */
-  readonly durable: boolean
-  readonly subscriptions: readonly Subscription[]
-  readonly incoming: ReadonlyMap<number, string>
-}
-
-export interface ReattachRequest extends Omit<AttachRequest, 'cleanStart'> {
-  readonly attachment: Attachment
-}
-
-export interface DetachRequest {
-  readonly to: SessionAddress
-  readonly publishWill: boolean
-  /** Set when the client changed it while it disconnected. */
-  readonly expirySeconds: number | undefined
 }
 
 /** Timers of the platform take 31 bits of milliseconds. */
@@ -178,6 +147,7 @@ export class SessionShard {
 
   async #attach(request: AttachRequest): Promise<Attached> {
     let session = this.#sessions.get(request.session)
+    requireOwner(session, request)
     if (session?.connected !== undefined) {
       const before = session.connected
       await this.#options.connections.evict(before.node, to(session, before))
@@ -195,6 +165,7 @@ export class SessionShard {
     session.timer?.cancel()
     session.timer = undefined
     session.expirySeconds = request.expirySeconds
+    session.user = request.user ?? ''
     const connected = this.#nextAttachment(request)
     session.connected = connected
     session.detachedAtMs = 0
@@ -230,6 +201,7 @@ export class SessionShard {
       session.timer?.cancel()
       session.timer = undefined
       session.expirySeconds = request.expirySeconds
+      session.user = request.user ?? ''
       session.detachedAtMs = 0
       session.connected = { node, nodeEpoch, epoch: attachment.epoch, counter: attachment.counter }
       session.will = request.will

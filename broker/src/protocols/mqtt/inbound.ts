@@ -99,7 +99,7 @@ export class Inbound {
     const address = rewriter.topic(topic)
     this.payloadBytes += view.end - view.payloadStart
     // What the server says of itself nobody else may say.
-    if (isSystem(address) || (access !== undefined && !access.mayPublish(address))) {
+    if (isSystem(address) || (access !== undefined && !access.mayPublish(address, view))) {
       this.#deny(view, ReasonCode.notAuthorized)
       return
     }

@@ -43,7 +43,7 @@ async function subscribe(
   const asked = packet.subscriptions.map((request): Asked => {
     const { filter, isExclusive } = filterOf(connected, request.filter)
     const subscription = toSubscription({ ...request, filter }, identifier)
-    const refusal = refusalOf(session, connected, { filter, isExclusive })
+    const refusal = refusalOf(session, connected, { filter, isExclusive, qos: request.qos })
     return { request, subscription, isExclusive, refusal }
   })
   await claim(session, asked)
@@ -82,12 +82,12 @@ export function filterOf(
 function refusalOf(
   session: MqttSession,
   { access }: Connected,
-  { filter, isExclusive }: { readonly filter: string; readonly isExclusive: boolean },
+  { filter, isExclusive, qos }: { filter: string; isExclusive: boolean; qos: number },
 ): number | undefined {
   if (filter.startsWith('$share/')) return ReasonCode.sharedSubscriptionsNotSupported
   const isOff = isExclusive && !session.services.policy().hasExclusive
   if (isOff || !isFilter(filter)) return ReasonCode.topicFilterInvalid
-  return access?.maySubscribe(filter) === false ? ReasonCode.notAuthorized : undefined
+  return access?.maySubscribe(filter, qos) === false ? ReasonCode.notAuthorized : undefined
 }
 
 /** An exclusive subscription is claimed first, so that two who ask at once do not both get it. */
