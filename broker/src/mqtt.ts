@@ -1,4 +1,5 @@
 /** MQTT, composed: what its server is given, from the flags and the settings. */
+import { liveBackends } from './backends.ts'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { BrokerSettings, Settings } from './cluster/settings.ts'
 import { systemClock } from './cluster/system-clock.ts'
@@ -13,6 +14,7 @@ import { type MqttEntrances, MqttServer, type SystemGauges } from './protocols/m
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
 import { type RateLimit, type RateLimits, Rates } from './protocols/shared/rates.ts'
+import { SeldomLog } from './protocols/shared/seldom-log.ts'
 import { type Anonymous, Authenticator } from './security/authenticator.ts'
 import { Bans } from './security/bans.ts'
 
@@ -31,11 +33,17 @@ export interface MqttParts {
 
 export function composeMqtt(parts: MqttParts): MqttServer {
   const { config, metadata, settings, admission, messaging, log, nodeId } = parts
+  const seldom = new SeldomLog(log, systemClock)
   return new MqttServer({
     entrances: entrancesOf(config),
     security: new Authenticator({
       resources: metadata.resources,
       anonymous: () => settings.get('security.anonymous') as Anonymous,
+      backends: liveBackends(settings),
+      onBackendError: (backend, error) => {
+        const fields = { errId: 'AUTH_BACKEND_DOWN', reason: `${backend}: ${error.message}` }
+        seldom.warn(fields, 'a back end for users does not answer; nobody is let in by it')
+      },
     }),
     packetBytesMax: () => settings.get('limits.packet-bytes') ?? config.packetBytesMax,
     policy: settings.live(policyOf),
@@ -127,6 +135,7 @@ export function policyOf(settings: Settings): MqttPolicy {
       windowMs: settings.get('mqtt.flapping-window-seconds') * 1_000,
       banMs: settings.get('mqtt.flapping-ban-seconds') * 1_000,
     },
+    keepsOwner: settings.get('security.client-id-owner') === 'same-user',
     disconnectsExcess: settings.get('limits.excess') === 'disconnect',
     unsentBytesMax: settings.get('limits.client-unsent-bytes'),
     waitingBytesMax: settings.get('limits.client-waiting-bytes'),

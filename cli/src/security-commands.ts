@@ -1,5 +1,5 @@
 /** `robust user ...` and `robust acl ...`: names and flags. What they do is in commands/user.ts and acl.ts. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { type Wiring, withCommon } from './cluster-commands.ts'
 import type { AclOptions } from './commands/acl.ts'
 import type { UserOptions } from './commands/user.ts'
@@ -58,6 +58,12 @@ function addRules(acl: Command, { act }: Wiring): void {
       .argument('<user>', 'or * for everybody')
       .argument('<action>', 'publish, subscribe or all')
       .argument('<pattern>', 'a filter; the levels %u and %c are the user and the client id')
+      .option('--qos <list>', 'only with these, such as 1,2 (any)')
+      .addOption(
+        new Option('--retain <flag>', 'only messages that are, or are not, to be retained').choices(
+          ['true', 'false'],
+        ),
+      )
       .action((...given: [string, string, string, AclOptions & Output]) => {
         const [user, action, pattern, options] = given
         return act(options, async (context) => {

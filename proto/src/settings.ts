@@ -6,6 +6,7 @@
 
 import { LIMIT_SETTINGS } from './limit-settings.ts'
 import { MQTT_SETTINGS } from './mqtt-settings.ts'
+import { SECURITY_SETTINGS } from './security-settings.ts'
 import { integer, type SettingSchema } from './setting-schema.ts'
 
 export type { SettingSchema }
@@ -127,15 +128,7 @@ export const SETTINGS = {
     unit: 'reports',
     description: 'in a row that must show a broker as hot before shards move',
   }),
-  'security.anonymous': {
-    type: 'choice',
-    choices: ['loopback', 'always', 'never'],
-    default: 'loopback',
-    role: 'broker',
-    description:
-      'clients without a user name: loopback lets them in from this machine while there is no user; ' +
-      'always lets them in as the user anonymous; never does not',
-  },
+  ...SECURITY_SETTINGS,
 } as const satisfies Record<string, SettingSchema>
 
 export type SettingName = keyof typeof SETTINGS

@@ -38,9 +38,18 @@ const subscription = {
 const where = { session: 's', node: 'b1', nodeEpoch: 5, expirySeconds: 0xffff_ffff, window: 10 }
 
 const requests: ShardRequest[] = [
-  { kind: 'attach', attach: { ...where, cleanStart: true, will: { message, delaySeconds: 3 } } },
+  {
+    kind: 'attach',
+    attach: {
+      ...where,
+      cleanStart: true,
+      user: 'u',
+      ownerOnly: true,
+      will: { message, delaySeconds: 3 },
+    },
+  },
   { kind: 'attach', attach: { ...where, cleanStart: false, will: undefined } },
-  { kind: 'reattach', reattach: { ...where, attachment, will: undefined } },
+  { kind: 'reattach', reattach: { ...where, attachment, user: 'u', will: undefined } },
   { kind: 'detach', detach: { to, publishWill: true, expirySeconds: undefined } },
   { kind: 'detach', detach: { to, publishWill: false, expirySeconds: 0 } },
   { kind: 'subscribe', to, subscriptions: [subscription] },

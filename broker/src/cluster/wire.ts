@@ -2,7 +2,7 @@
 import { broker } from '@robust/proto'
 import type { Delivery } from '../core/ports/connections.ts'
 import type { Place, PublishItem } from '../core/ports/peers.ts'
-import type { Attached } from '../core/sessions/attachments.ts'
+import type { Attached } from '../core/sessions/attach-requests.ts'
 import type { Will } from '../core/sessions/session.ts'
 import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
 import {
@@ -69,12 +69,14 @@ export function toWireRequest(shard: number, request: ShardRequest): broker.Shar
 function toWireKind(request: ShardRequest): WireRequest {
   switch (request.kind) {
     case 'attach': {
-      const { node, will, ...rest } = request.attach
-      return { $case: 'attach', value: { ...rest, nodeId: node, will: toWireWill(will) } }
+      const { node, will, user = '', ownerOnly = false, ...rest } = request.attach
+      const who = { user, ownerOnly, nodeId: node }
+      return { $case: 'attach', value: { ...rest, ...who, will: toWireWill(will) } }
     }
     case 'reattach': {
-      const { node, will, ...rest } = request.reattach
-      return { $case: 'reattach', value: { ...rest, nodeId: node, will: toWireWill(will) } }
+      const { node, will, user = '', ...rest } = request.reattach
+      const who = { user, nodeId: node }
+      return { $case: 'reattach', value: { ...rest, ...who, will: toWireWill(will) } }
     }
     case 'detach': {
       const { to, publishWill, expirySeconds } = request.detach

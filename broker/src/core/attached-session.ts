@@ -9,7 +9,7 @@ import { isShared } from './groups/shared-filter.ts'
 import { effectiveGuarantee, type Message, type Subscriber, type Subscription } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Attachment, Delivery, SessionAddress } from './ports/connections.ts'
-import type { Attached } from './sessions/attachments.ts'
+import type { Attached } from './sessions/attach-requests.ts'
 import type { Will } from './sessions/session.ts'
 import type { Answered, ShardClient } from './shard-client.ts'
 import type { Enqueued, ShardRequest } from './shard-requests.ts'
@@ -30,6 +30,10 @@ export interface AttachOptions {
   /** Unique in the cluster: the client's id. */
   readonly session: string
   readonly cleanStart: boolean
+  /** Who the client is. */
+  readonly user?: string
+  /** Nobody but the user that has the session may take it over. */
+  readonly ownerOnly?: boolean
   /** 0 ends with the connection; 0xffffffff never ends. */
   readonly expirySeconds: number
   /** Messages in flight towards the client. */
@@ -244,9 +248,18 @@ export class AttachedSession implements Subscriber {
   /** The shard has another owner now: tell it who is connected here. */
   async reattach(): Promise<void> {
     const { node, nodeEpoch, client } = this.#context
-    const { expirySeconds, window, will } = this.#options
+    const { expirySeconds, window, will, user = '' } = this.#options
     const { attachment, name } = this
-    const reattach = { session: name, node, nodeEpoch, attachment, expirySeconds, window, will }
+    const reattach = {
+      session: name,
+      node,
+      nodeEpoch,
+      attachment,
+      expirySeconds,
+      window,
+      will,
+      user,
+    }
     while (!this.#closed) {
       try {
         await client.call(this.shard, { kind: 'reattach', reattach })

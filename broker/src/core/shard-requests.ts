@@ -9,7 +9,7 @@ import type {
   AttachRequest,
   DetachRequest,
   ReattachRequest,
-} from './sessions/attachments.ts'
+} from './sessions/attach-requests.ts'
 
 export type ShardRequest =
   | { readonly kind: 'attach'; readonly attach: AttachRequest }

@@ -12,6 +12,16 @@ export interface Rule {
   /** A filter; the levels `%u` and `%c` stand for the client's user and id. */
   readonly pattern: string
   readonly allow: boolean
+  /** Only messages or subscriptions of these; undefined: any. */
+  readonly qos?: readonly number[]
+  /** Only messages that are to be retained, or only others; undefined: any. */
+  readonly retain?: boolean
+}
+
+/** What is to be published, or how it is to be subscribed to. */
+export interface Manner {
+  readonly qos: number
+  readonly retain: boolean
 }
 
 /** Rules as they hold now; another array when they have changed. */
@@ -26,6 +36,8 @@ export class Access {
   readonly #rulesOf: RulesOf
   #rules: readonly Rule[] | undefined
   #mine: readonly Rule[] = []
+  /** No rule asks for QoS or retain. */
+  #isPlain = true
   readonly #decisions = new Map<string, boolean>()
 
   constructor(user: string, clientId: string, rulesOf: RulesOf) {
@@ -34,23 +46,28 @@ export class Access {
     this.#rulesOf = rulesOf
   }
 
-  mayPublish(address: string): boolean {
+  /** Without `manner`: in any. */
+  mayPublish(address: string, manner: Manner = PLAIN): boolean {
     this.#refresh()
-    const known = this.#decisions.get(address)
+    const key = this.#isPlain ? address : `${manner.qos}${manner.retain ? 'r' : ''} ${address}`
+    const known = this.#decisions.get(key)
     if (known !== undefined) return known
     const rules = this.#mine.filter(
-      ({ action, pattern }) => action !== 'subscribe' && filterMatches(pattern, address),
+      (rule) =>
+        rule.action !== 'subscribe' && fits(rule, manner) && filterMatches(rule.pattern, address),
     )
     const may = rules.length > 0 && rules.every(({ allow }) => allow)
     if (this.#decisions.size >= DECISIONS_MAX) this.#decisions.clear()
-    this.#decisions.set(address, may)
+    this.#decisions.set(key, may)
     return may
   }
 
   /** One rule must allow all that the filter matches, and none deny any of it. */
-  maySubscribe(filter: string): boolean {
+  maySubscribe(filter: string, qos = 0): boolean {
     this.#refresh()
-    const rules = this.#mine.filter(({ action }) => action !== 'publish')
+    const rules = this.#mine.filter(
+      (rule) => rule.action !== 'publish' && (rule.qos?.includes(qos) ?? true),
+    )
     const denied = rules.some(({ allow, pattern }) => !allow && overlaps(pattern, filter))
     return !denied && rules.some(({ allow, pattern }) => allow && covers(pattern, filter))
   }
@@ -64,7 +81,16 @@ export class Access {
       const pattern = filledIn(rule.pattern, { '%u': this.user, '%c': this.#clientId })
       return pattern === undefined ? [] : [{ ...rule, pattern }]
     })
+    this.#isPlain = rules.every(({ qos, retain }) => qos === undefined && retain === undefined)
   }
+}
+
+const PLAIN: Manner = { qos: 0, retain: false }
+
+function fits(rule: Rule, { qos, retain }: Manner): boolean {
+  const fitsQos = rule.qos?.includes(qos) ?? true
+  const asksRetain = rule.action !== 'subscribe' && rule.retain !== undefined
+  return fitsQos && (!asksRetain || rule.retain === retain)
 }
 
 /** Undefined: a name that would change what the pattern means fits no pattern. */

@@ -150,3 +150,23 @@ describe('Access', () => {
     }
   }
 })
+
+describe('Access by QoS and retain', () => {
+  const access = (...rules: Rule[]) => new Access('u', 'c', () => rules)
+  const all = { action: 'all', pattern: '#', allow: true } as const
+
+  test('denies what a rule denies for its QoS, and nothing else', () => {
+    const it = access(all, { ...all, pattern: 'a', allow: false, qos: [1, 2] })
+    const may = (qos: number) => it.mayPublish('a', { qos, retain: false })
+    expect([may(0), may(1), may(2), may(0)]).toEqual([true, false, false, true])
+    expect([it.maySubscribe('a', 0), it.maySubscribe('a', 2)]).toEqual([true, false])
+    expect(it.mayPublish('b', { qos: 2, retain: false })).toBe(true)
+  })
+
+  test('allows what a rule allows for messages that are not to be retained', () => {
+    const it = access({ ...all, retain: false })
+    expect(it.mayPublish('a', { qos: 1, retain: false })).toBe(true)
+    expect(it.mayPublish('a', { qos: 1, retain: true })).toBe(false)
+    expect(it.maySubscribe('a', 1)).toBe(true)
+  })
+})

@@ -5,6 +5,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { KnownResource, Resources } from '../core/ports/resources.ts'
 import { Access, type Rule } from './access.ts'
+import type { Backend, BackendAnswer } from './backends/backend.ts'
 import type { AuthenticationMethod } from './enhanced.ts'
 import { isPassword } from './password-hash.ts'
 import { parseScramVerifier, ScramMethod, type ScramVerifier } from './scram.ts'
@@ -22,14 +23,26 @@ export interface Credentials {
 
 /** `access` undefined: everything is allowed. */
 export type Authenticated =
-  | { readonly kind: 'in'; readonly user: string; readonly access: Access | undefined }
-  | { readonly kind: 'bad-credentials' | 'not-authorised' }
+  | {
+      readonly kind: 'in'
+      readonly user: string
+      readonly access: Access | undefined
+      /** The client only says so: there are no users. */
+      readonly isUnproved?: boolean
+      /** Wall clock, ms: it must not stay for longer. */
+      readonly until?: number | undefined
+    }
+  /** `unavailable`: who could know the client cannot be asked. */
+  | { readonly kind: 'bad-credentials' | 'not-authorised' | 'unavailable' }
 
 export interface AuthenticatorOptions {
   readonly resources: Resources
   readonly anonymous: () => Anonymous
   /** Besides SCRAM-SHA-256. */
   readonly methods?: readonly AuthenticationMethod[]
+  /** Asked in their order about clients that are no users of the metadata. */
+  readonly backends?: () => readonly Backend[]
+  readonly onBackendError?: (backend: string, error: Error) => void
 }
 
 /** The user that a client without a name is, once there are users. */
@@ -45,6 +58,8 @@ interface User {
 
 /** Passwords that were found right, so that a client which comes again need not be checked at length. */
 const VERIFIED_MAX = 10_000
+
+type AnswerIn = Extract<BackendAnswer, { kind: 'in' }>
 
 const NO_RULES: readonly Rule[] = []
 
@@ -111,9 +126,15 @@ export class Authenticator {
       const user = this.#users.get(certificateName)
       if (user !== undefined && !user.disabled) return this.#in(certificateName, clientId)
     }
-    if (this.#users.size === 0) {
+    const backends = this.#options.backends?.() ?? []
+    const isForeign = username === undefined || !this.#users.has(username)
+    if (backends.length > 0 && isForeign) {
+      const found = await this.#ask(backends, credentials)
+      if (found !== undefined) return found
+    }
+    if (this.#users.size === 0 && backends.length === 0) {
       return this.#letsAnonymous(credentials)
-        ? { kind: 'in', user: username ?? ANONYMOUS, access: undefined }
+        ? { kind: 'in', user: username ?? ANONYMOUS, access: undefined, isUnproved: true }
         : { kind: 'not-authorised' }
     }
     if (username === undefined) return this.#anonymously(clientId)
@@ -125,6 +146,45 @@ export class Authenticator {
     const given = Buffer.from(password).toString('utf8')
     if (!(await this.#isRight(username, given, known))) return { kind: 'bad-credentials' }
     return this.#in(username, clientId)
+  }
+
+  /** Undefined: none of them knows the client. */
+  async #ask(
+    backends: readonly Backend[],
+    credentials: Credentials,
+  ): Promise<Authenticated | undefined> {
+    for (const backend of backends) {
+      try {
+        const answer = await backend.check(credentials)
+        if (answer.kind === 'bad-credentials') return answer
+        if (answer.kind === 'in') return this.#foreign(answer, credentials.clientId)
+      } catch (error) {
+        // The next one must not let in who this one would have kept out.
+        this.#options.onBackendError?.(backend.name, error as Error)
+        return { kind: 'unavailable' }
+      }
+    }
+    return undefined
+  }
+
+  /** A user of a back end has its rules, and those that the metadata has for its name. */
+  #foreign({ user, isAdmin, rules, until }: AnswerIn, clientId: string): Authenticated {
+    if (isAdmin) return { kind: 'in', user, access: undefined, until }
+    let base: readonly Rule[] | undefined
+    let all: readonly Rule[] = rules
+    const rulesNow = (name: string): readonly Rule[] => {
+      const now = this.#rulesOf(name)
+      if (now !== base) {
+        base = now
+        all = [...rules, ...now]
+      }
+      return all
+    }
+    return { kind: 'in', user, access: new Access(user, clientId, rulesNow), until }
+  }
+
+  stop(): void {
+    for (const backend of this.#options.backends?.() ?? []) backend.stop()
   }
 
   #letsAnonymous({ remoteAddress }: Credentials): boolean {
@@ -187,10 +247,14 @@ export class Authenticator {
     const rules = new Map<string, Rule[]>()
     for (const { value } of this.#options.resources.list('permission')) {
       const stored = parse(value)
-      const { user, action, pattern, allow = true } = stored
+      const { user, action, pattern, allow = true, qos, retain } = stored
       if (typeof user !== 'string' || typeof pattern !== 'string' || !isAction(action)) continue
       const mine = rules.get(user) ?? []
-      mine.push({ action, pattern, allow: allow === true })
+      mine.push({
+        ...{ action, pattern, allow: allow === true },
+        ...(Array.isArray(qos) && { qos: qos as number[] }),
+        ...(typeof retain === 'boolean' && { retain }),
+      })
       rules.set(user, mine)
     }
     this.#rules = rules

@@ -13,6 +13,7 @@ import { Admission, type AdmissionPort, type Refusal } from '../protocols/shared
 import type { ListeningEndpoint } from '../protocols/shared/protocol-server.ts'
 import { Rates } from '../protocols/shared/rates.ts'
 import { type Anonymous, Authenticator } from '../security/authenticator.ts'
+import type { Backend } from '../security/backends/backend.ts'
 import { Bans } from '../security/bans.ts'
 import type { AuthenticationMethod } from '../security/enhanced.ts'
 import { CoreCluster } from './core-cluster.ts'
@@ -35,6 +36,7 @@ export class MqttBench {
   /** Answers of admission, for the next clients. */
   readonly refusals: Refusal[] = []
   isOutOfMemory = false
+  readonly backends: Backend[] = []
   readonly servers: MqttServer[] = []
   readonly ports: number[] = []
   readonly webSocketPorts: number[] = []
@@ -84,6 +86,7 @@ export class MqttBench {
     for (const client of this.#clients.splice(0)) client.drop()
     this.#settings.clear()
     this.isOutOfMemory = false
+    this.backends.length = 0
     for (const { kind, name } of this.#put.splice(0)) this.remove(kind, name)
     this.log.length = 0
   }
@@ -174,6 +177,7 @@ export class MqttBench {
       security: new Authenticator({
         resources: this.resources,
         methods: this.#methods,
+        backends: () => this.backends,
         anonymous: () => get('security.anonymous') as Anonymous,
       }),
       packetBytesMax: () => get('limits.packet-bytes') ?? 1 << 20,

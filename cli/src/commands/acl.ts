@@ -7,19 +7,26 @@ import { exitCodes } from '../exit-codes.ts'
 import { table } from '../output.ts'
 import { changeResources, listResources } from '../resources-client.ts'
 
-export type AclOptions = TargetOptions
+export interface AclOptions extends TargetOptions {
+  /** Of 0, 1 and 2, by commas. */
+  readonly qos?: string
+  readonly retain?: 'true' | 'false'
+}
 
 export interface Rule {
   readonly user: string
   readonly action: string
   readonly pattern: string
   readonly allow: boolean
+  readonly qos?: readonly number[]
+  readonly retain?: boolean
 }
 
 const ACTIONS = ['publish', 'subscribe', 'all']
 const ID_CHARACTERS = 10
 
-export async function aclAdd(context: Context, rule: Rule, options: AclOptions): Promise<number> {
+export async function aclAdd(context: Context, asked: Rule, options: AclOptions): Promise<number> {
+  const rule = { ...asked, ...mannerOf(options) }
   const { output, format } = context
   if (!ACTIONS.includes(rule.action))
     throw usageError(`${rule.action} is none of ${ACTIONS.join(', ')}`)
@@ -28,8 +35,9 @@ export async function aclAdd(context: Context, rule: Rule, options: AclOptions):
   const change = { kind: 'permission', name, value: rule } as const
   await changeResources(addressesOf(context, options), [change], who())
   const { user, action, pattern, allow } = rule
+  const text = `${user} ${allow ? 'may' : 'may not'} ${verbOf(action)} ${pattern}`
   if (format === 'json') output.json({ id: name, ...rule })
-  else output.print(`${name}  ${user} ${allow ? 'may' : 'may not'} ${verbOf(action)} ${pattern}`)
+  else output.print(`${name}  ${text}${mannerText(rule)}`)
   return exitCodes.ok
 }
 
@@ -47,7 +55,7 @@ export async function aclList(
   else {
     const columns = ['RULE', 'USER', '', 'ACTION', 'PATTERN'].map((title) => ({ title }))
     const rows = rules.map(({ id, allow, action, pattern, ...rule }) => [
-      ...[id, rule.user, allow ? 'allow' : 'deny', action, pattern],
+      ...[id, rule.user, allow ? 'allow' : 'deny', action, `${pattern}${mannerText(rule)}`],
     ])
     output.print(table(columns, rows, output.paint))
   }
@@ -91,9 +99,27 @@ function checkPattern(pattern: string): void {
   if (pattern === '' || !good) throw usageError(`${JSON.stringify(pattern)} is no filter`)
 }
 
-function idOf({ user, action, pattern, allow }: Rule): string {
-  const text = JSON.stringify([user, action, pattern, allow])
+function mannerOf({ qos, retain }: AclOptions): Pick<Rule, 'qos' | 'retain'> {
+  const levels = qos?.split(',').map(Number)
+  if (levels?.every((level) => [0, 1, 2].includes(level)) === false) {
+    throw usageError(`--qos ${qos} is none of 0, 1 and 2, nor a list of them`)
+  }
+  return {
+    ...(levels && { qos: levels }),
+    ...(retain !== undefined && { retain: retain === 'true' }),
+  }
+}
+
+function idOf({ user, action, pattern, allow, qos, retain }: Rule): string {
+  const manner = qos === undefined && retain === undefined ? [] : [qos ?? null, retain ?? null]
+  const text = JSON.stringify([user, action, pattern, allow, ...manner])
   return createHash('sha256').update(text).digest('hex').slice(0, ID_CHARACTERS)
+}
+
+function mannerText({ qos, retain }: Pick<Rule, 'qos' | 'retain'>): string {
+  const ofQos = qos === undefined ? '' : ` (QoS ${qos.join(', ')})`
+  const ofRetain = retain === undefined ? '' : retain ? ' (retained)' : ' (not retained)'
+  return ofQos + ofRetain
 }
 
 function verbOf(action: string): string {

@@ -82,6 +82,8 @@ const FIELDS: Readonly<
     action: required(text),
     pattern: required(text),
     allow: flag,
+    qos: { is: 'a list of 0, 1 and 2', check: isQosList },
+    retain: flag,
   },
 }
 
@@ -106,6 +108,10 @@ export function refusalOfValue(
     if (field.required && !Object.hasOwn(value, key)) return `a ${kind} needs the field ${key}`
   }
   return undefined
+}
+
+function isQosList(value: unknown): boolean {
+  return Array.isArray(value) && value.every((qos) => [0, 1, 2].includes(qos as number))
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {

@@ -213,7 +213,13 @@ export interface SessionAttach {
   expirySeconds: number;
   /** messages in flight towards the client */
   window: number;
-  will: Will | undefined;
+  will:
+    | Will
+    | undefined;
+  /** who the client is */
+  user: string;
+  /** refused when another user has the session */
+  ownerOnly: boolean;
 }
 
 export interface SessionAttached {
@@ -248,6 +254,7 @@ export interface SessionReattach {
   window: number;
   expirySeconds: number;
   will: Will | undefined;
+  user: string;
 }
 
 /** The client has been told that it is connected: deliveries may begin. */
@@ -2126,7 +2133,17 @@ export const Will: MessageFns<Will> = {
 };
 
 function createBaseSessionAttach(): SessionAttach {
-  return { session: "", nodeId: "", nodeEpoch: 0, cleanStart: false, expirySeconds: 0, window: 0, will: undefined };
+  return {
+    session: "",
+    nodeId: "",
+    nodeEpoch: 0,
+    cleanStart: false,
+    expirySeconds: 0,
+    window: 0,
+    will: undefined,
+    user: "",
+    ownerOnly: false,
+  };
 }
 
 export const SessionAttach: MessageFns<SessionAttach> = {
@@ -2151,6 +2168,12 @@ export const SessionAttach: MessageFns<SessionAttach> = {
     }
     if (message.will !== undefined) {
       Will.encode(message.will, writer.uint32(58).fork()).join();
+    }
+    if (message.user !== "") {
+      writer.uint32(242).string(message.user);
+    }
+    if (message.ownerOnly !== false) {
+      writer.uint32(248).bool(message.ownerOnly);
     }
     return writer;
   },
@@ -2224,6 +2247,22 @@ export const SessionAttach: MessageFns<SessionAttach> = {
             message.will = Will.decode(reader, reader.uint32());
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 31: {
+            if (tag !== 248) {
+              break;
+            }
+
+            message.ownerOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2248,6 +2287,8 @@ export const SessionAttach: MessageFns<SessionAttach> = {
     message.expirySeconds = object.expirySeconds ?? 0;
     message.window = object.window ?? 0;
     message.will = (object.will !== undefined && object.will !== null) ? Will.fromPartial(object.will) : undefined;
+    message.user = object.user ?? "";
+    message.ownerOnly = object.ownerOnly ?? false;
     return message;
   },
 };
@@ -2528,7 +2569,16 @@ export const Subscription: MessageFns<Subscription> = {
 };
 
 function createBaseSessionReattach(): SessionReattach {
-  return { session: "", nodeId: "", nodeEpoch: 0, attachment: undefined, window: 0, expirySeconds: 0, will: undefined };
+  return {
+    session: "",
+    nodeId: "",
+    nodeEpoch: 0,
+    attachment: undefined,
+    window: 0,
+    expirySeconds: 0,
+    will: undefined,
+    user: "",
+  };
 }
 
 export const SessionReattach: MessageFns<SessionReattach> = {
@@ -2553,6 +2603,9 @@ export const SessionReattach: MessageFns<SessionReattach> = {
     }
     if (message.will !== undefined) {
       Will.encode(message.will, writer.uint32(58).fork()).join();
+    }
+    if (message.user !== "") {
+      writer.uint32(242).string(message.user);
     }
     return writer;
   },
@@ -2626,6 +2679,14 @@ export const SessionReattach: MessageFns<SessionReattach> = {
             message.will = Will.decode(reader, reader.uint32());
             continue;
           }
+          case 30: {
+            if (tag !== 242) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2652,6 +2713,7 @@ export const SessionReattach: MessageFns<SessionReattach> = {
     message.window = object.window ?? 0;
     message.expirySeconds = object.expirySeconds ?? 0;
     message.will = (object.will !== undefined && object.will !== null) ? Will.fromPartial(object.will) : undefined;
+    message.user = object.user ?? "";
     return message;
   },
 };

@@ -25,7 +25,7 @@ import type { Enqueued } from '../shard-requests.ts'
 import { type CommitOutcome, requireCommitted, type ShardWriter } from '../shard-writer.ts'
 import { encodeJson } from '../stored.ts'
 import { Turns } from '../turns.ts'
-import type { Attached, AttachRequest, DetachRequest, ReattachRequest } from './attachments.ts'
+import type { Attached, AttachRequest, DetachRequest, ReattachRequest } from './attach-requests.ts'
 import { Inbox } from './inbox.ts'
 import { loadSessions } from './load-sessions.ts'
 import {
@@ -36,6 +36,7 @@ import {
   encodeSession,
   newSession,
   publishedNow,
+  requireOwner,
   type Session,
   addressOf as to,
 } from './session.ts'
@@ -150,6 +151,7 @@ export class SessionShard {
 
   async #attach(request: AttachRequest): Promise<Attached> {
     let session = this.#sessions.get(request.session)
+    requireOwner(session, request)
     if (session?.connected !== undefined) {
       const before = session.connected
       await this.#options.connections.evict(before.node, to(session, before))
@@ -167,6 +169,7 @@ export class SessionShard {
     session.timer?.cancel()
     session.timer = undefined
     session.expirySeconds = request.expirySeconds
+    session.user = request.user ?? ''
     const connected = this.#nextAttachment(request)
     session.connected = connected
     session.detachedAtMs = 0
@@ -202,6 +205,7 @@ export class SessionShard {
       session.timer?.cancel()
       session.timer = undefined
       session.expirySeconds = request.expirySeconds
+      session.user = request.user ?? ''
       session.detachedAtMs = 0
       session.connected = { node, nodeEpoch, epoch: attachment.epoch, counter: attachment.counter }
       session.will = request.will

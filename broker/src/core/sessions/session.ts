@@ -1,4 +1,5 @@
 /** One session as its shard's owner knows it. Plain state; `session-shard.ts` changes it. */
+import { BrokerError } from '../errors.ts'
 import type { Message, Subscription } from '../message.ts'
 import type { Timer } from '../ports/clock.ts'
 import type { Attachment, SessionAddress } from '../ports/connections.ts'
@@ -23,6 +24,8 @@ export const EXPIRES_NEVER = 0xffff_ffff
 
 export interface Session {
   readonly name: string
+  /** Who has it; empty: nobody in particular. */
+  user: string
   expirySeconds: number
   connected: Connected | undefined
   /** Wall clock, ms; 0 while connected. */
@@ -45,6 +48,15 @@ export function publishedNow(message: Message, nowMs: number): Message {
   return { ...message, timestampMs: nowMs, expiresAtMs: expires }
 }
 
+/** Throws REFUSED when the session is another user's, and that matters. */
+export function requireOwner(
+  session: Session | undefined,
+  { user = '', ownerOnly = false }: { readonly user?: string; readonly ownerOnly?: boolean },
+): void {
+  const isAnothers = session !== undefined && session.user !== '' && session.user !== user
+  if (ownerOnly && isAnothers) throw new BrokerError('REFUSED', 'the session is another user’s')
+}
+
 export function addressOf(session: Session, attachment: Attachment): SessionAddress {
   return { session: session.name, attachment }
 }
@@ -52,6 +64,7 @@ export function addressOf(session: Session, attachment: Attachment): SessionAddr
 export function newSession(name: string): Session {
   return {
     name,
+    user: '',
     expirySeconds: EXPIRES_AT_ONCE,
     connected: undefined,
     detachedAtMs: 0,
@@ -65,6 +78,7 @@ export function newSession(name: string): Session {
 }
 
 interface StoredSession {
+  user?: string
   hasInbox: boolean
   expirySeconds: number
   connected: Connected | undefined
@@ -80,6 +94,7 @@ type StoredMessage = Omit<Message, 'payload' | 'properties'> & {
 export function encodeSession(session: Session): Uint8Array {
   const { expirySeconds, connected, detachedAtMs, will } = session
   const stored: StoredSession = {
+    user: session.user,
     hasInbox: session.inbox !== undefined,
     expirySeconds,
     connected,
@@ -97,6 +112,7 @@ export function decodeSession(
   const stored = decodeJson<StoredSession>(value)
   const session = {
     ...newSession(name),
+    user: stored.user ?? '',
     expirySeconds: stored.expirySeconds,
     connected: stored.connected,
     detachedAtMs: stored.detachedAtMs,

@@ -123,7 +123,7 @@ export class Inbound {
     const delayMs = delayed === undefined ? 0 : delayed.seconds * 1_000
     this.payloadBytes += view.end - view.payloadStart
     // What the server says of itself nobody else may say.
-    if (isSystem(address) || (access !== undefined && !access.mayPublish(address))) {
+    if (isSystem(address) || (access !== undefined && !access.mayPublish(address, view))) {
       this.#deny(view, ReasonCode.notAuthorized)
       return
     }

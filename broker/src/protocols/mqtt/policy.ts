@@ -42,6 +42,8 @@ export interface MqttPolicy {
   /** A client that is behind for longer is slow; 0 none is. */
   readonly slowAfterMs: number
   readonly flapping: FlappingPolicy
+  /** A session is taken over by the user that has it only. */
+  readonly keepsOwner: boolean
   /** A client that sends more than it may is disconnected instead of read slower. */
   readonly disconnectsExcess: boolean
   /** Bytes that wait for a client's socket; above it at-most-once messages to it are dropped. */

@@ -173,6 +173,7 @@ export class MqttServer implements ProtocolServer {
     )
     await Promise.race([told, enough])
     await stopped
+    this.#options.security.stop()
   }
 
   disconnectAll(reason: string): void {

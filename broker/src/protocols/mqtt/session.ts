@@ -95,6 +95,8 @@ export interface Connected {
   readonly user: string
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
+  /** Wall clock, ms: the client must not stay for longer. */
+  readonly until: number | undefined
   readonly rewriter: Rewriter
   readonly rates: ClientRates
 }
@@ -198,7 +200,10 @@ export class MqttSession implements PacketSink {
 
   /** Called about every second. */
   checkPace(nowMs: number): void {
-    const { events, log, policy } = this.services
+    const { events, log, policy, clock } = this.services
+    const until = this.connected?.until
+    if (until !== undefined && until <= clock.wallMs())
+      this.revoke('what it came in by has expired')
     const change = this.connected?.outbound.checkPace(nowMs, policy().slowAfterMs)
     if (change === undefined) return
     events.pace(this, change)

@@ -9,6 +9,10 @@ import { exchange } from './auth.ts'
 export interface Identity {
   readonly user: string
   readonly access: Access | undefined
+  /** Whose the session is; empty: nobody's in particular. */
+  readonly owner: string
+  /** Wall clock, ms: it must not stay for longer. */
+  readonly until: number | undefined
   /** What the method of authentication has to say to the client. */
   readonly proof: Properties
   readonly rewriter: Rewriter
@@ -33,7 +37,7 @@ export async function authenticate(
   const identity = { ...found, rewriter }
   if (will === undefined) return identity
   const address = rewriter.topic(will.topic)
-  if (!isSystem(address) && found.access?.mayPublish(address) !== false) return identity
+  if (!isSystem(address) && found.access?.mayPublish(address, will) !== false) return identity
   refuseAccess(session, ReasonCode.notAuthorized, `it may not publish its will to ${address}`)
   return undefined
 }
@@ -46,7 +50,14 @@ async function byPassword(
   const { clientId } = session
   const credentials = { clientId, username, password, certificateName, remoteAddress: address }
   const found = await session.services.security.authenticate(credentials)
-  if (found.kind === 'in') return { ...found, proof: {} }
+  if (found.kind === 'in') {
+    const { user, access, until, isUnproved } = found
+    return { user, access, until, owner: isUnproved === true ? '' : user, proof: {} }
+  }
+  if (found.kind === 'unavailable') {
+    refuseAccess(session, ReasonCode.serverUnavailable, 'who could know it does not answer')
+    return undefined
+  }
   const isBad = found.kind === 'bad-credentials'
   const reason = isBad ? 'bad user name or password' : 'a user name and password are needed'
   const { badUserNameOrPassword, notAuthorized } = ReasonCode
@@ -61,7 +72,8 @@ async function byExchange(
 ): Promise<Found | undefined> {
   const found = await exchange(session, method, first)
   if (found.kind === 'in') {
-    return { user: found.user, access: found.access, proof: found.properties }
+    const { user, access, properties } = found
+    return { user, access, until: undefined, owner: user, proof: properties }
   }
   refuseAccess(session, ReasonCode.badUserNameOrPassword, found.reason)
   return undefined

@@ -1,6 +1,7 @@
 /** CONNECT: checks what the codec cannot, attaches the session wherever its shard is, answers. */
 import { isUtf8 } from 'node:buffer'
 import type { AttachedSession } from '../../../core/attached-session.ts'
+import { BrokerError } from '../../../core/errors.ts'
 import type { Subscription } from '../../../core/message.ts'
 import { EXPIRES_AT_ONCE, EXPIRES_NEVER } from '../../../core/sessions/session.ts'
 import type { Access } from '../../../security/access.ts'
@@ -136,7 +137,10 @@ async function connect(
     if (entered !== undefined && session.connected === undefined) {
       session.services.admission.leave(entered)
     }
-    session.refuse(reasonOf(error), { reason: 'the session cannot be reached' })
+    const isAnothers = error instanceof BrokerError && error.code === 'REFUSED'
+    const reasonCode = isAnothers ? ReasonCode.notAuthorized : reasonOf(error)
+    const told = isAnothers ? error.message : 'the session cannot be reached'
+    session.refuse(reasonCode, { reason: told })
     await attached?.detach({ publishWill: false, expirySeconds: undefined })
   }
 }
@@ -168,13 +172,14 @@ function refuseBanned(session: MqttSession): void {
 function attach(
   session: MqttSession,
   packet: ConnectPacket,
-  { rewriter }: Identity,
+  { rewriter, owner: user }: Identity,
 ): Promise<AttachedSession> {
   const { messaging, clock } = session.services
   const will = packet.will && { ...packet.will, topic: rewriter.topic(packet.will.topic) }
   const options = {
     session: session.clientId,
     cleanStart: packet.cleanStart,
+    ...{ user, ownerOnly: session.services.policy().keepsOwner },
     expirySeconds: session.expiryOf(expiryOf(packet)),
     window: windowOf(packet),
     will: toWill(will, session.clientId, clock.wallMs()),
@@ -204,7 +209,7 @@ async function subscribeUnasked(
   const wanted = services.rules().autoSubscriptions.flatMap((rule) => {
     const subscription = toSubscription({ ...rule, filter: filledIn(rule.topic, names) }, 0)
     const { filter } = subscription
-    const may = isFilter(filter) && access?.maySubscribe(filter) !== false
+    const may = isFilter(filter) && access?.maySubscribe(filter, rule.qos) !== false
     return may ? [{ subscription, retainHandling: rule.retainHandling }] : []
   })
   if (wanted.length === 0) return []
@@ -259,10 +264,10 @@ function assemble(
     onFailure,
   })
   const rates = session.services.rates.enter(identity.user, transport.peer.entrance)
-  const { user, access, rewriter } = identity
+  const { user, access, rewriter, until } = identity
   return {
     ...{ session: attached, inbound, outbound, rates },
-    ...{ connect: packet, expirySeconds, user, access, rewriter },
+    ...{ connect: packet, expirySeconds, user, access, rewriter, until },
   }
 }
 

@@ -43,7 +43,7 @@ async function subscribe(
   const asked = packet.subscriptions.map((request): Asked => {
     const { filter, isExclusive } = filterOf(connected, request.filter)
     const subscription = toSubscription({ ...request, filter }, identifier)
-    const refusal = refusalOf(session, connected, { filter, isExclusive })
+    const refusal = refusalOf(session, connected, { filter, isExclusive, qos: request.qos })
     return { request, subscription, isExclusive, refusal }
   })
   await claim(session, asked)
@@ -83,11 +83,12 @@ export function filterOf(
 function refusalOf(
   session: MqttSession,
   { access }: Connected,
-  { filter, isExclusive }: { readonly filter: string; readonly isExclusive: boolean },
+  { filter, isExclusive, qos }: { filter: string; isExclusive: boolean; qos: number },
 ): number | undefined {
   const isOff = isExclusive && !session.services.policy().hasExclusive
   if (isOff || !isFilter(filter)) return ReasonCode.topicFilterInvalid
-  return access?.maySubscribe(plainFilter(filter)) === false ? ReasonCode.notAuthorized : undefined
+  const isAllowed = access?.maySubscribe(plainFilter(filter), qos) !== false
+  return isAllowed ? undefined : ReasonCode.notAuthorized
 }
 
 /** An exclusive subscription is claimed first, so that two who ask at once do not both get it. */

@@ -1,4 +1,4 @@
-/** What the owner of a session is asked when a connection comes, is told again of, or ends. */
+/** How a connection gets a session and lets it go. */
 import type { Subscription } from '../message.ts'
 import type { Attachment, SessionAddress } from '../ports/connections.ts'
 import type { Will } from './session.ts'
@@ -8,6 +8,9 @@ export interface AttachRequest {
   readonly node: string
   readonly nodeEpoch: number
   readonly cleanStart: boolean
+  readonly user?: string
+  /** Nobody but the user that has the session may take it over. */
+  readonly ownerOnly?: boolean
   readonly expirySeconds: number
   /** Messages in flight towards the client. */
   readonly window: number
