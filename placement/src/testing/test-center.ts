@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Metadata } from '@grpc/grpc-js'
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import type { placement as wire } from '@robust/proto'
 import type { PlacementConfig } from '../config.ts'
 import { createPlacement, type Placement } from '../placement.ts'
@@ -164,11 +164,24 @@ export class TestCenter {
       for (const id of among) {
         const { role, hasQuorum, term, metadata } = await this.status(id)
         const isReady = role === 'leader' && hasQuorum && metadata?.shardCount !== 0
-        if (isReady && term >= (leader?.term ?? 0)) leader = { id, term }
+        if (isReady && term >= (leader?.term ?? 0) && (await this.#serves(id))) {
+          leader = { id, term }
+        }
       }
       return leader !== undefined
     })
     return leader?.id ?? ''
+  }
+
+  /** It leads, and has made itself ready to. */
+  #serves(id: string): Promise<boolean> {
+    const key = { kind: 'topic', tenant: 'none', name: 'none' }
+    return this.call<wire.Resource>(id, (client, { metadata, options }, done) =>
+      client.getResource({ key }, metadata, options, done),
+    ).then(
+      () => true,
+      (error: ServiceError) => error.code === status.NOT_FOUND,
+    )
   }
 
   /** Opened shards per owner, as one node has applied it. */
