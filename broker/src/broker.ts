@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
 import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
+import { Administration } from './administration.ts'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
@@ -126,6 +127,7 @@ function assemble(parts: Parts): Node {
         }),
         admin: createAdminService({
           self: nodeId,
+          administration: new Administration(cluster),
           topics: new TopicReader({ ...cluster, directory: metadata, storage }),
         }),
       })

@@ -19,6 +19,7 @@ export type ErrorId =
   | 'REFUSED'
   | 'CONFLICT'
   | 'NO_SUCH_SETTING'
+  | 'NO_SUCH_CLIENT'
   | 'NO_SUCH_TOPIC'
   | 'TOPIC_EXISTS'
   | 'NO_SUCH_USER'

@@ -3,6 +3,7 @@
  * `--version` and `--help` cost nothing. Answers the exit code; only main.ts knows the process.
  */
 import { Command, CommanderError } from 'commander'
+import { addClientCommands } from './client-commands.ts'
 import { createStateStore, type Role } from './cluster/state.ts'
 import { type Act, addClusterCommands } from './cluster-commands.ts'
 import { addConfigCommands } from './config-commands.ts'
@@ -143,6 +144,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addClusterCommands(program, wiring)
   addConfigCommands(program, wiring)
   addTopicCommands(program, wiring)
+  addClientCommands(program, wiring)
   addSecurityCommands(program, wiring)
   addRuleCommands(program, wiring)
   addPlacementCommands(program, wiring)

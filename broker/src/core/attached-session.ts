@@ -119,6 +119,10 @@ export class AttachedSession implements Subscriber {
     return [...this.#subscriptions.keys()]
   }
 
+  subscriptions(): readonly Subscription[] {
+    return [...this.#subscriptions.values()]
+  }
+
   /** The client knows that it is connected: deliveries may begin. */
   start(): void {
     this.#started = true

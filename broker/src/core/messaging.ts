@@ -298,6 +298,31 @@ export class Messaging {
     return found
   }
 
+  /** Nothing is retained for the address from then on; nobody is told. */
+  forgetRetained(address: string): Promise<void> {
+    const nobody = { targets: [], peers: [], shards: [], groups: [], logs: [] }
+    const retainedShard = shardOf('retained', address, this.#options.directory.shardCount)
+    const message = { ...EMPTY_MESSAGE, address, timestampMs: this.#options.clock.wallMs() }
+    return new Promise((resolve) => {
+      const receipt = { settle: () => resolve() }
+      this.#forwarder.forward(message, nobody, { receipt, retainedShard })
+    })
+  }
+
+  /** Ends a session, wherever it is, and its connection. False: there is none. */
+  async endSession(session: string): Promise<boolean> {
+    const events = {
+      deliver: () => undefined,
+      deliverShared: () => undefined,
+      push: () => undefined,
+      evicted: () => undefined,
+    }
+    const options = { session, cleanStart: false, expirySeconds: 0, window: 1, will: undefined }
+    const attached = await this.attach(options, events)
+    await attached.detach({ publishWill: true, expirySeconds: 0 })
+    return attached.present
+  }
+
   /** Ownership or membership has changed. */
   changed(): void {
     this.#client.changed()
@@ -428,6 +453,17 @@ export class Messaging {
     if (owner !== undefined && owner.node !== directory.self)
       peers.acknowledge(owner.node, to, offsets)
   }
+}
+
+const EMPTY_MESSAGE: Omit<Message, 'address' | 'timestampMs'> = {
+  guarantee: 1,
+  retain: true,
+  payload: new Uint8Array(0),
+  dialect: '',
+  properties: new Uint8Array(0),
+  expiresAtMs: 0,
+  publisher: '',
+  token: '',
 }
 
 function deliverLive(message: Message, targets: readonly LiveTarget[]): void {

@@ -45,6 +45,11 @@ export class RetainedShard {
     return this.#addresses.size
   }
 
+  /** In order. */
+  addresses(filter: string): readonly string[] {
+    return this.#candidates(filter)
+  }
+
   async load(): Promise<void> {
     for await (const { key } of scanAll(this.#storage, this.#writer.shard, RETAINED)) {
       this.#addresses.set(key.slice('retained/'.length), 0)

@@ -2,18 +2,61 @@
 import { type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js'
 import type { admin } from '@robust/proto'
 import { BrokerError } from '../core/errors.ts'
+import type { Message, Subscription } from '../core/message.ts'
 import type { PartitionStatus, TopicReader, TopicRecord } from '../core/topics/topic-reader.ts'
 
 export interface AdminOptions {
   readonly self: string
   readonly topics: TopicReader
+  readonly administration: AdministrationPort
 }
+
+interface Page {
+  readonly filter: string
+  readonly after: string
+  readonly limit: number
+}
+
+/** See administration.ts. */
+export interface AdministrationPort {
+  clients(page: Page): readonly AdministeredClient[]
+  kick(clientId: string): boolean
+  sessions(page: Page): readonly AdministeredSession[]
+  endSession(clientId: string): Promise<boolean>
+  subscriptions(page: Page): readonly (Subscription & { readonly clientId: string })[]
+  retained(page: Page): Promise<readonly Message[]>
+  retainedAt(address: string): Promise<Message | undefined>
+  forgetRetained(address: string): Promise<boolean>
+}
+
+type AdministeredClient = Omit<admin.Client, 'subscriptions'> & {
+  readonly subscriptions: readonly Subscription[]
+}
+
+type AdministeredSession = Omit<admin.SessionState, 'connectedTo'> & {
+  readonly connectedTo: string | undefined
+}
+
+type ClientCall =
+  | 'listClients'
+  | 'kickClient'
+  | 'listSessions'
+  | 'deleteSession'
+  | 'listSubscriptions'
+  | 'listRetained'
+  | 'getRetained'
+  | 'deleteRetained'
+
+const PAGE_DEFAULT = 100
+const PAGE_MAX = 10_000
 
 const RECORDS_DEFAULT = 100
 const RECORDS_MAX = 10_000
 
-export function createAdminService({ self, topics }: AdminOptions): admin.BrokerAdminServer {
+export function createAdminService(options: AdminOptions): admin.BrokerAdminServer {
+  const { self, topics } = options
   return {
+    ...createClientCalls(options),
     describeTopic: answering(async ({ tenant, name }: admin.DescribeTopicRequest) => {
       const partitions = await topics.describe(tenant, name)
       return { nodeId: self, partitions: partitions.map(toWirePartition) }
@@ -24,6 +67,67 @@ export function createAdminService({ self, topics }: AdminOptions): admin.Broker
       return { ...read, records: read.records.map(toWireRecord) }
     }),
   }
+}
+
+function createClientCalls({
+  self: nodeId,
+  administration,
+}: AdminOptions): Pick<admin.BrokerAdminServer, ClientCall> {
+  return {
+    listClients: answering(async (request: admin.ListRequest) => ({
+      nodeId,
+      clients: administration.clients(pageOf(request)).map(toWireClient),
+    })),
+    kickClient: answering(async ({ clientId }: admin.NamedClient) => ({
+      existed: administration.kick(clientId),
+    })),
+    listSessions: answering(async (request: admin.ListRequest) => ({
+      nodeId,
+      sessions: administration
+        .sessions(pageOf(request))
+        .map((session) => ({ ...session, connectedTo: session.connectedTo ?? '' })),
+    })),
+    deleteSession: answering(async ({ clientId }: admin.NamedClient) => ({
+      existed: await administration.endSession(clientId),
+    })),
+    listSubscriptions: answering(async (request: admin.ListRequest) => ({
+      nodeId,
+      subscriptions: [...administration.subscriptions(pageOf(request))],
+    })),
+    listRetained: answering(async (request: admin.ListRequest) => {
+      const messages = await administration.retained(pageOf(request))
+      const noPayload = new Uint8Array(0)
+      return {
+        nodeId,
+        messages: messages.map((message) => ({
+          ...toWireRetained(message),
+          payload: noPayload,
+        })),
+      }
+    }),
+    getRetained: answering(async ({ address }: admin.NamedAddress) => {
+      const message = await administration.retainedAt(address)
+      if (message !== undefined) return toWireRetained(message)
+      throw new BrokerError('NOT_FOUND', `nothing is retained for ${address}`)
+    }),
+    deleteRetained: answering(async ({ address }: admin.NamedAddress) => ({
+      existed: await administration.forgetRetained(address),
+    })),
+  }
+}
+
+function pageOf({ filter, after, limit }: admin.ListRequest): Page {
+  return { filter, after, limit: Math.min(limit || PAGE_DEFAULT, PAGE_MAX) }
+}
+
+function toWireClient({ subscriptions, ...client }: AdministeredClient): admin.Client {
+  return { ...client, subscriptions: subscriptions.length }
+}
+
+function toWireRetained(message: Message): admin.RetainedMessage {
+  const { address, guarantee, payload, timestampMs, expiresAtMs } = message
+  const times = { publishedAtMs: timestampMs, expiresAtMs }
+  return { address, guarantee, bytes: payload.byteLength, ...times, payload }
 }
 
 function answering<Request, Reply>(answer: (request: Request) => Promise<Reply>) {

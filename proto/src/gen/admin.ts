@@ -9,7 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
   type ChannelCredentials,
-  Client,
+  Client as Client1,
   type ClientOptions,
   type ClientUnaryCall,
   type handleUnaryCall,
@@ -18,6 +18,104 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+
+/** A page of what sorts after `after`. */
+export interface ListRequest {
+  /** what an entry's name must contain, unless it is said otherwise; empty: everything */
+  filter: string;
+  after: string;
+  /** 0: 100 */
+  limit: number;
+}
+
+export interface NamedClient {
+  clientId: string;
+}
+
+export interface NamedAddress {
+  address: string;
+}
+
+export interface ExistedReply {
+  existed: boolean;
+}
+
+export interface ListClientsReply {
+  nodeId: string;
+  /** by id */
+  clients: Client[];
+}
+
+export interface Client {
+  clientId: string;
+  user: string;
+  /** and its version */
+  protocol: string;
+  /** address and port */
+  remote: string;
+  /** how it came: mqtt, mqtts, ws, wss */
+  entrance: string;
+  connectedAtMs: number;
+  keepAliveSeconds: number;
+  /** of its session; 0: ends with the connection, 4294967295: never */
+  expirySeconds: number;
+  subscriptions: number;
+  messagesIn: number;
+  messagesOut: number;
+  /** that it was too slow for */
+  dropped: number;
+}
+
+export interface ListSessionsReply {
+  nodeId: string;
+  /** by client id */
+  sessions: SessionState[];
+}
+
+export interface SessionState {
+  clientId: string;
+  /** node id; empty: it is away */
+  connectedTo: string;
+  /** 0: it is connected */
+  awaySinceMs: number;
+  expirySeconds: number;
+  subscriptions: number;
+  /** messages in its inbox that are not acknowledged */
+  queued: number;
+  shard: number;
+}
+
+export interface ListSubscriptionsReply {
+  nodeId: string;
+  /** by client id, then filter */
+  subscriptions: ClientSubscription[];
+}
+
+export interface ClientSubscription {
+  clientId: string;
+  filter: string;
+  guarantee: number;
+  noLocal: boolean;
+  retainAsPublished: boolean;
+  identifier: number;
+}
+
+export interface ListRetainedReply {
+  nodeId: string;
+  /** by address, without payloads */
+  messages: RetainedMessage[];
+}
+
+export interface RetainedMessage {
+  address: string;
+  guarantee: number;
+  /** of the payload */
+  bytes: number;
+  publishedAtMs: number;
+  /** 0: never */
+  expiresAtMs: number;
+  payload: Uint8Array;
+}
 
 export interface DescribeTopicRequest {
   tenant: string;
@@ -70,6 +168,1075 @@ export interface TopicRecord {
   /** that it was published to */
   address: string;
 }
+
+function createBaseListRequest(): ListRequest {
+  return { filter: "", after: "", limit: 0 };
+}
+
+export const ListRequest: MessageFns<ListRequest> = {
+  encode(message: ListRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.filter !== "") {
+      writer.uint32(10).string(message.filter);
+    }
+    if (message.after !== "") {
+      writer.uint32(18).string(message.after);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(24).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListRequest>): ListRequest {
+    return ListRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListRequest>): ListRequest {
+    const message = createBaseListRequest();
+    message.filter = object.filter ?? "";
+    message.after = object.after ?? "";
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseNamedClient(): NamedClient {
+  return { clientId: "" };
+}
+
+export const NamedClient: MessageFns<NamedClient> = {
+  encode(message: NamedClient, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NamedClient {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNamedClient();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NamedClient>): NamedClient {
+    return NamedClient.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NamedClient>): NamedClient {
+    const message = createBaseNamedClient();
+    message.clientId = object.clientId ?? "";
+    return message;
+  },
+};
+
+function createBaseNamedAddress(): NamedAddress {
+  return { address: "" };
+}
+
+export const NamedAddress: MessageFns<NamedAddress> = {
+  encode(message: NamedAddress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NamedAddress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNamedAddress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NamedAddress>): NamedAddress {
+    return NamedAddress.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NamedAddress>): NamedAddress {
+    const message = createBaseNamedAddress();
+    message.address = object.address ?? "";
+    return message;
+  },
+};
+
+function createBaseExistedReply(): ExistedReply {
+  return { existed: false };
+}
+
+export const ExistedReply: MessageFns<ExistedReply> = {
+  encode(message: ExistedReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.existed !== false) {
+      writer.uint32(8).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExistedReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExistedReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ExistedReply>): ExistedReply {
+    return ExistedReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ExistedReply>): ExistedReply {
+    const message = createBaseExistedReply();
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
+function createBaseListClientsReply(): ListClientsReply {
+  return { nodeId: "", clients: [] };
+}
+
+export const ListClientsReply: MessageFns<ListClientsReply> = {
+  encode(message: ListClientsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.clients) {
+      Client.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListClientsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListClientsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.clients.push(Client.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListClientsReply>): ListClientsReply {
+    return ListClientsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListClientsReply>): ListClientsReply {
+    const message = createBaseListClientsReply();
+    message.nodeId = object.nodeId ?? "";
+    message.clients = object.clients?.map((e) => Client.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseClient(): Client {
+  return {
+    clientId: "",
+    user: "",
+    protocol: "",
+    remote: "",
+    entrance: "",
+    connectedAtMs: 0,
+    keepAliveSeconds: 0,
+    expirySeconds: 0,
+    subscriptions: 0,
+    messagesIn: 0,
+    messagesOut: 0,
+    dropped: 0,
+  };
+}
+
+export const Client: MessageFns<Client> = {
+  encode(message: Client, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    if (message.user !== "") {
+      writer.uint32(18).string(message.user);
+    }
+    if (message.protocol !== "") {
+      writer.uint32(26).string(message.protocol);
+    }
+    if (message.remote !== "") {
+      writer.uint32(34).string(message.remote);
+    }
+    if (message.entrance !== "") {
+      writer.uint32(42).string(message.entrance);
+    }
+    if (message.connectedAtMs !== 0) {
+      writer.uint32(48).uint64(message.connectedAtMs);
+    }
+    if (message.keepAliveSeconds !== 0) {
+      writer.uint32(56).uint32(message.keepAliveSeconds);
+    }
+    if (message.expirySeconds !== 0) {
+      writer.uint32(64).uint64(message.expirySeconds);
+    }
+    if (message.subscriptions !== 0) {
+      writer.uint32(72).uint32(message.subscriptions);
+    }
+    if (message.messagesIn !== 0) {
+      writer.uint32(80).uint64(message.messagesIn);
+    }
+    if (message.messagesOut !== 0) {
+      writer.uint32(88).uint64(message.messagesOut);
+    }
+    if (message.dropped !== 0) {
+      writer.uint32(96).uint64(message.dropped);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Client {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClient();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.user = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.protocol = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.remote = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.entrance = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.connectedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.keepAliveSeconds = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.expirySeconds = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.subscriptions = reader.uint32();
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.messagesIn = longToNumber(reader.uint64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.messagesOut = longToNumber(reader.uint64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.dropped = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Client>): Client {
+    return Client.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Client>): Client {
+    const message = createBaseClient();
+    message.clientId = object.clientId ?? "";
+    message.user = object.user ?? "";
+    message.protocol = object.protocol ?? "";
+    message.remote = object.remote ?? "";
+    message.entrance = object.entrance ?? "";
+    message.connectedAtMs = object.connectedAtMs ?? 0;
+    message.keepAliveSeconds = object.keepAliveSeconds ?? 0;
+    message.expirySeconds = object.expirySeconds ?? 0;
+    message.subscriptions = object.subscriptions ?? 0;
+    message.messagesIn = object.messagesIn ?? 0;
+    message.messagesOut = object.messagesOut ?? 0;
+    message.dropped = object.dropped ?? 0;
+    return message;
+  },
+};
+
+function createBaseListSessionsReply(): ListSessionsReply {
+  return { nodeId: "", sessions: [] };
+}
+
+export const ListSessionsReply: MessageFns<ListSessionsReply> = {
+  encode(message: ListSessionsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.sessions) {
+      SessionState.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSessionsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSessionsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sessions.push(SessionState.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListSessionsReply>): ListSessionsReply {
+    return ListSessionsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSessionsReply>): ListSessionsReply {
+    const message = createBaseListSessionsReply();
+    message.nodeId = object.nodeId ?? "";
+    message.sessions = object.sessions?.map((e) => SessionState.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSessionState(): SessionState {
+  return { clientId: "", connectedTo: "", awaySinceMs: 0, expirySeconds: 0, subscriptions: 0, queued: 0, shard: 0 };
+}
+
+export const SessionState: MessageFns<SessionState> = {
+  encode(message: SessionState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    if (message.connectedTo !== "") {
+      writer.uint32(18).string(message.connectedTo);
+    }
+    if (message.awaySinceMs !== 0) {
+      writer.uint32(24).uint64(message.awaySinceMs);
+    }
+    if (message.expirySeconds !== 0) {
+      writer.uint32(32).uint64(message.expirySeconds);
+    }
+    if (message.subscriptions !== 0) {
+      writer.uint32(40).uint32(message.subscriptions);
+    }
+    if (message.queued !== 0) {
+      writer.uint32(48).uint64(message.queued);
+    }
+    if (message.shard !== 0) {
+      writer.uint32(56).uint32(message.shard);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SessionState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSessionState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.connectedTo = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.awaySinceMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.expirySeconds = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.subscriptions = reader.uint32();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.queued = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SessionState>): SessionState {
+    return SessionState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SessionState>): SessionState {
+    const message = createBaseSessionState();
+    message.clientId = object.clientId ?? "";
+    message.connectedTo = object.connectedTo ?? "";
+    message.awaySinceMs = object.awaySinceMs ?? 0;
+    message.expirySeconds = object.expirySeconds ?? 0;
+    message.subscriptions = object.subscriptions ?? 0;
+    message.queued = object.queued ?? 0;
+    message.shard = object.shard ?? 0;
+    return message;
+  },
+};
+
+function createBaseListSubscriptionsReply(): ListSubscriptionsReply {
+  return { nodeId: "", subscriptions: [] };
+}
+
+export const ListSubscriptionsReply: MessageFns<ListSubscriptionsReply> = {
+  encode(message: ListSubscriptionsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.subscriptions) {
+      ClientSubscription.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListSubscriptionsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListSubscriptionsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subscriptions.push(ClientSubscription.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListSubscriptionsReply>): ListSubscriptionsReply {
+    return ListSubscriptionsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListSubscriptionsReply>): ListSubscriptionsReply {
+    const message = createBaseListSubscriptionsReply();
+    message.nodeId = object.nodeId ?? "";
+    message.subscriptions = object.subscriptions?.map((e) => ClientSubscription.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseClientSubscription(): ClientSubscription {
+  return { clientId: "", filter: "", guarantee: 0, noLocal: false, retainAsPublished: false, identifier: 0 };
+}
+
+export const ClientSubscription: MessageFns<ClientSubscription> = {
+  encode(message: ClientSubscription, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.clientId !== "") {
+      writer.uint32(10).string(message.clientId);
+    }
+    if (message.filter !== "") {
+      writer.uint32(18).string(message.filter);
+    }
+    if (message.guarantee !== 0) {
+      writer.uint32(24).uint32(message.guarantee);
+    }
+    if (message.noLocal !== false) {
+      writer.uint32(32).bool(message.noLocal);
+    }
+    if (message.retainAsPublished !== false) {
+      writer.uint32(40).bool(message.retainAsPublished);
+    }
+    if (message.identifier !== 0) {
+      writer.uint32(48).uint32(message.identifier);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ClientSubscription {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseClientSubscription();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.filter = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.guarantee = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.noLocal = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.retainAsPublished = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.identifier = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ClientSubscription>): ClientSubscription {
+    return ClientSubscription.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ClientSubscription>): ClientSubscription {
+    const message = createBaseClientSubscription();
+    message.clientId = object.clientId ?? "";
+    message.filter = object.filter ?? "";
+    message.guarantee = object.guarantee ?? 0;
+    message.noLocal = object.noLocal ?? false;
+    message.retainAsPublished = object.retainAsPublished ?? false;
+    message.identifier = object.identifier ?? 0;
+    return message;
+  },
+};
+
+function createBaseListRetainedReply(): ListRetainedReply {
+  return { nodeId: "", messages: [] };
+}
+
+export const ListRetainedReply: MessageFns<ListRetainedReply> = {
+  encode(message: ListRetainedReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.messages) {
+      RetainedMessage.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRetainedReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRetainedReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.messages.push(RetainedMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListRetainedReply>): ListRetainedReply {
+    return ListRetainedReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListRetainedReply>): ListRetainedReply {
+    const message = createBaseListRetainedReply();
+    message.nodeId = object.nodeId ?? "";
+    message.messages = object.messages?.map((e) => RetainedMessage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRetainedMessage(): RetainedMessage {
+  return { address: "", guarantee: 0, bytes: 0, publishedAtMs: 0, expiresAtMs: 0, payload: new Uint8Array(0) };
+}
+
+export const RetainedMessage: MessageFns<RetainedMessage> = {
+  encode(message: RetainedMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.address !== "") {
+      writer.uint32(10).string(message.address);
+    }
+    if (message.guarantee !== 0) {
+      writer.uint32(16).uint32(message.guarantee);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(24).uint64(message.bytes);
+    }
+    if (message.publishedAtMs !== 0) {
+      writer.uint32(32).uint64(message.publishedAtMs);
+    }
+    if (message.expiresAtMs !== 0) {
+      writer.uint32(40).uint64(message.expiresAtMs);
+    }
+    if (message.payload.length !== 0) {
+      writer.uint32(50).bytes(message.payload);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RetainedMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRetainedMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.address = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.guarantee = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.publishedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.expiresAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.payload = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RetainedMessage>): RetainedMessage {
+    return RetainedMessage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RetainedMessage>): RetainedMessage {
+    const message = createBaseRetainedMessage();
+    message.address = object.address ?? "";
+    message.guarantee = object.guarantee ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.publishedAtMs = object.publishedAtMs ?? 0;
+    message.expiresAtMs = object.expiresAtMs ?? 0;
+    message.payload = object.payload ?? new Uint8Array(0);
+    return message;
+  },
+};
 
 function createBaseDescribeTopicRequest(): DescribeTopicRequest {
   return { tenant: "", name: "" };
@@ -673,6 +1840,86 @@ export const BrokerAdminService = {
     responseSerialize: (value: ReadTopicReply): Buffer => Buffer.from(ReadTopicReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadTopicReply => ReadTopicReply.decode(value),
   },
+  /** Clients that are connected to this broker. */
+  listClients: {
+    path: "/robust.admin.v1.BrokerAdmin/ListClients" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
+    responseSerialize: (value: ListClientsReply): Buffer => Buffer.from(ListClientsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListClientsReply => ListClientsReply.decode(value),
+  },
+  /** Ends the client's connection to this broker. */
+  kickClient: {
+    path: "/robust.admin.v1.BrokerAdmin/KickClient" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedClient): Buffer => Buffer.from(NamedClient.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedClient => NamedClient.decode(value),
+    responseSerialize: (value: ExistedReply): Buffer => Buffer.from(ExistedReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExistedReply => ExistedReply.decode(value),
+  },
+  /** Sessions that outlive their connections, of the shards that this broker owns. */
+  listSessions: {
+    path: "/robust.admin.v1.BrokerAdmin/ListSessions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
+    responseSerialize: (value: ListSessionsReply): Buffer => Buffer.from(ListSessionsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListSessionsReply => ListSessionsReply.decode(value),
+  },
+  /** Ends the session wherever it is, and its connection with it. */
+  deleteSession: {
+    path: "/robust.admin.v1.BrokerAdmin/DeleteSession" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedClient): Buffer => Buffer.from(NamedClient.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedClient => NamedClient.decode(value),
+    responseSerialize: (value: ExistedReply): Buffer => Buffer.from(ExistedReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExistedReply => ExistedReply.decode(value),
+  },
+  /** Subscriptions of the clients that are connected here, and of sessions of its shards whose clients are away. */
+  listSubscriptions: {
+    path: "/robust.admin.v1.BrokerAdmin/ListSubscriptions" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
+    responseSerialize: (value: ListSubscriptionsReply): Buffer =>
+      Buffer.from(ListSubscriptionsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListSubscriptionsReply => ListSubscriptionsReply.decode(value),
+  },
+  /** Retained messages of the shards that this broker owns; `filter` is an MQTT filter. */
+  listRetained: {
+    path: "/robust.admin.v1.BrokerAdmin/ListRetained" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
+    responseSerialize: (value: ListRetainedReply): Buffer => Buffer.from(ListRetainedReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListRetainedReply => ListRetainedReply.decode(value),
+  },
+  /** Of the whole cluster. */
+  getRetained: {
+    path: "/robust.admin.v1.BrokerAdmin/GetRetained" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedAddress): Buffer => Buffer.from(NamedAddress.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedAddress => NamedAddress.decode(value),
+    responseSerialize: (value: RetainedMessage): Buffer => Buffer.from(RetainedMessage.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RetainedMessage => RetainedMessage.decode(value),
+  },
+  deleteRetained: {
+    path: "/robust.admin.v1.BrokerAdmin/DeleteRetained" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedAddress): Buffer => Buffer.from(NamedAddress.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedAddress => NamedAddress.decode(value),
+    responseSerialize: (value: ExistedReply): Buffer => Buffer.from(ExistedReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExistedReply => ExistedReply.decode(value),
+  },
 } as const;
 
 export interface BrokerAdminServer extends UntypedServiceImplementation {
@@ -680,9 +1927,24 @@ export interface BrokerAdminServer extends UntypedServiceImplementation {
   describeTopic: handleUnaryCall<DescribeTopicRequest, DescribeTopicReply>;
   /** Records of one partition, from an offset or a time on. */
   readTopic: handleUnaryCall<ReadTopicRequest, ReadTopicReply>;
+  /** Clients that are connected to this broker. */
+  listClients: handleUnaryCall<ListRequest, ListClientsReply>;
+  /** Ends the client's connection to this broker. */
+  kickClient: handleUnaryCall<NamedClient, ExistedReply>;
+  /** Sessions that outlive their connections, of the shards that this broker owns. */
+  listSessions: handleUnaryCall<ListRequest, ListSessionsReply>;
+  /** Ends the session wherever it is, and its connection with it. */
+  deleteSession: handleUnaryCall<NamedClient, ExistedReply>;
+  /** Subscriptions of the clients that are connected here, and of sessions of its shards whose clients are away. */
+  listSubscriptions: handleUnaryCall<ListRequest, ListSubscriptionsReply>;
+  /** Retained messages of the shards that this broker owns; `filter` is an MQTT filter. */
+  listRetained: handleUnaryCall<ListRequest, ListRetainedReply>;
+  /** Of the whole cluster. */
+  getRetained: handleUnaryCall<NamedAddress, RetainedMessage>;
+  deleteRetained: handleUnaryCall<NamedAddress, ExistedReply>;
 }
 
-export interface BrokerAdminClient extends Client {
+export interface BrokerAdminClient extends Client1 {
   /** A topic's partitions. Offsets and bytes are those of storage; rates are known to a partition's owner only. */
   describeTopic(
     request: DescribeTopicRequest,
@@ -714,6 +1976,133 @@ export interface BrokerAdminClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReadTopicReply) => void,
+  ): ClientUnaryCall;
+  /** Clients that are connected to this broker. */
+  listClients(
+    request: ListRequest,
+    callback: (error: ServiceError | null, response: ListClientsReply) => void,
+  ): ClientUnaryCall;
+  listClients(
+    request: ListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListClientsReply) => void,
+  ): ClientUnaryCall;
+  listClients(
+    request: ListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListClientsReply) => void,
+  ): ClientUnaryCall;
+  /** Ends the client's connection to this broker. */
+  kickClient(
+    request: NamedClient,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  kickClient(
+    request: NamedClient,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  kickClient(
+    request: NamedClient,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  /** Sessions that outlive their connections, of the shards that this broker owns. */
+  listSessions(
+    request: ListRequest,
+    callback: (error: ServiceError | null, response: ListSessionsReply) => void,
+  ): ClientUnaryCall;
+  listSessions(
+    request: ListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListSessionsReply) => void,
+  ): ClientUnaryCall;
+  listSessions(
+    request: ListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListSessionsReply) => void,
+  ): ClientUnaryCall;
+  /** Ends the session wherever it is, and its connection with it. */
+  deleteSession(
+    request: NamedClient,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  deleteSession(
+    request: NamedClient,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  deleteSession(
+    request: NamedClient,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  /** Subscriptions of the clients that are connected here, and of sessions of its shards whose clients are away. */
+  listSubscriptions(
+    request: ListRequest,
+    callback: (error: ServiceError | null, response: ListSubscriptionsReply) => void,
+  ): ClientUnaryCall;
+  listSubscriptions(
+    request: ListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListSubscriptionsReply) => void,
+  ): ClientUnaryCall;
+  listSubscriptions(
+    request: ListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListSubscriptionsReply) => void,
+  ): ClientUnaryCall;
+  /** Retained messages of the shards that this broker owns; `filter` is an MQTT filter. */
+  listRetained(
+    request: ListRequest,
+    callback: (error: ServiceError | null, response: ListRetainedReply) => void,
+  ): ClientUnaryCall;
+  listRetained(
+    request: ListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListRetainedReply) => void,
+  ): ClientUnaryCall;
+  listRetained(
+    request: ListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListRetainedReply) => void,
+  ): ClientUnaryCall;
+  /** Of the whole cluster. */
+  getRetained(
+    request: NamedAddress,
+    callback: (error: ServiceError | null, response: RetainedMessage) => void,
+  ): ClientUnaryCall;
+  getRetained(
+    request: NamedAddress,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RetainedMessage) => void,
+  ): ClientUnaryCall;
+  getRetained(
+    request: NamedAddress,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RetainedMessage) => void,
+  ): ClientUnaryCall;
+  deleteRetained(
+    request: NamedAddress,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  deleteRetained(
+    request: NamedAddress,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  deleteRetained(
+    request: NamedAddress,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
   ): ClientUnaryCall;
 }
 

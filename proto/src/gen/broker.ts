@@ -9,7 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
   type ChannelCredentials,
-  Client,
+  Client as Client1,
   type ClientDuplexStream,
   type ClientOptions,
   type handleBidiStreamingCall,
@@ -4781,7 +4781,7 @@ export interface BrokerPeerServer extends UntypedServiceImplementation {
   exchange: handleBidiStreamingCall<PeerFrame, PeerFrame>;
 }
 
-export interface BrokerPeerClient extends Client {
+export interface BrokerPeerClient extends Client1 {
   exchange(): ClientDuplexStream<PeerFrame, PeerFrame>;
   exchange(options: Partial<CallOptions>): ClientDuplexStream<PeerFrame, PeerFrame>;
   exchange(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<PeerFrame, PeerFrame>;

@@ -9,7 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
   type ChannelCredentials,
-  Client,
+  Client as Client1,
   type ClientOptions,
   type ClientUnaryCall,
   type handleUnaryCall,
@@ -1433,7 +1433,7 @@ export interface BrokerControlServer extends UntypedServiceImplementation {
   inspect: handleUnaryCall<InspectRequest, InspectReply>;
 }
 
-export interface BrokerControlClient extends Client {
+export interface BrokerControlClient extends Client1 {
   acquireShards(
     request: AcquireShardsRequest,
     callback: (error: ServiceError | null, response: AcquireShardsReply) => void,

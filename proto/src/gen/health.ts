@@ -9,7 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
   type ChannelCredentials,
-  Client,
+  Client as Client1,
   type ClientOptions,
   type ClientReadableStream,
   type ClientUnaryCall,
@@ -189,7 +189,7 @@ export interface HealthServer extends UntypedServiceImplementation {
   watch: handleServerStreamingCall<HealthCheckRequest, HealthCheckResponse>;
 }
 
-export interface HealthClient extends Client {
+export interface HealthClient extends Client1 {
   check(
     request: HealthCheckRequest,
     callback: (error: ServiceError | null, response: HealthCheckResponse) => void,

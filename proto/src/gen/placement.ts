@@ -9,7 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import {
   type CallOptions,
   type ChannelCredentials,
-  Client,
+  Client as Client1,
   type ClientOptions,
   type ClientReadableStream,
   type ClientUnaryCall,
@@ -6456,7 +6456,7 @@ export interface PlacementServer extends UntypedServiceImplementation {
   backup: handleServerStreamingCall<BackupRequest, BackupPart>;
 }
 
-export interface PlacementClient extends Client {
+export interface PlacementClient extends Client1 {
   /** A node joins. Committed; answers with its node epoch (the log index of the registration). */
   register(
     request: RegisterRequest,

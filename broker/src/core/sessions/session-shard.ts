@@ -116,6 +116,13 @@ export class SessionShard {
     return session.subscriptions.has(filter)
   }
 
+  /** Of those that outlive their connections. */
+  *durable(): Generator<Session & { readonly inbox: Inbox }> {
+    for (const session of this.#sessions.values()) {
+      if (session.inbox !== undefined) yield session as Session & { readonly inbox: Inbox }
+    }
+  }
+
   /** After the load, and whenever the members change. */
   checkMembers(): void {
     for (const session of this.#sessions.values()) {

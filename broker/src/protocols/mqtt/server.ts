@@ -8,6 +8,7 @@ import type { Bans } from '../../security/bans.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type {
   ClientMove,
+  ConnectedClient,
   ListeningEndpoint,
   ProtocolCounters,
   ProtocolLog,
@@ -67,6 +68,7 @@ const NO_COUNTS: SessionCounts = {
 }
 
 const CHECK_MS = 1_000
+const VERSIONS = { 3: 'MQTT 3.1', 4: 'MQTT 3.1.1', 5: 'MQTT 5.0' } as const
 const DETACH_WAIT_MS = 4_000
 
 export class MqttServer implements ProtocolServer {
@@ -215,6 +217,37 @@ export class MqttServer implements ProtocolServer {
     if (next.done !== true) return next.value
     this.#moving = this.#connections.values()
     return this.#moving.next().value
+  }
+
+  *clients(): Generator<ConnectedClient> {
+    for (const { session, peer } of this.#connections) {
+      const { connected } = session
+      if (connected === undefined) continue
+      const { messagesIn, messagesOut, dropped } = session.counts()
+      yield {
+        clientId: session.clientId,
+        user: connected.user,
+        protocol: VERSIONS[session.version],
+        remote: session.transport.remote,
+        entrance: peer.entrance,
+        connectedAtMs: connected.connectedAtMs,
+        keepAliveSeconds: connected.connect.keepAliveSeconds,
+        expirySeconds: connected.expirySeconds,
+        subscriptions: connected.session.subscriptions(),
+        ...{ messagesIn, messagesOut, dropped },
+      }
+    }
+  }
+
+  kick(clientId: string): boolean {
+    let isKnown = false
+    for (const { session } of [...this.#connections]) {
+      if (session.clientId !== clientId || session.connected === undefined) continue
+      isKnown = true
+      const reasonCode = ReasonCode.administrativeAction
+      session.close({ reasonCode, reason: 'ended by an operator', publishWill: true })
+    }
+    return isKnown
   }
 
   counters(): ProtocolCounters {

@@ -92,6 +92,8 @@ export interface Connected {
   readonly outbound: Outbound
   readonly connect: ConnectPacket
   readonly expirySeconds: number
+  /** Wall clock, ms. */
+  readonly connectedAtMs: number
   readonly user: string
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined

@@ -1,4 +1,5 @@
 /** What the broker's composition asks of every protocol. */
+import type { Subscription } from '../../core/message.ts'
 
 export interface ListeningEndpoint {
   readonly protocol: string
@@ -25,6 +26,24 @@ export interface ClientMove {
   readonly closeOthers: boolean
 }
 
+/** A connected client, as operators see it. */
+export interface ConnectedClient {
+  readonly clientId: string
+  readonly user: string
+  /** And its version. */
+  readonly protocol: string
+  readonly remote: string
+  readonly entrance: string
+  /** Wall clock, ms. */
+  readonly connectedAtMs: number
+  readonly keepAliveSeconds: number
+  readonly expirySeconds: number
+  readonly subscriptions: readonly Subscription[]
+  readonly messagesIn: number
+  readonly messagesOut: number
+  readonly dropped: number
+}
+
 export interface ProtocolServer {
   readonly protocol: string
   /** Open connections; cheap to ask. */
@@ -41,6 +60,9 @@ export interface ProtocolServer {
    */
   moveClients(count: number, move: ClientMove): number
   counters(): ProtocolCounters
+  clients(): Iterable<ConnectedClient>
+  /** Ends the client's connection, by the will of an operator. False: it is not connected here. */
+  kick(clientId: string): boolean
 }
 
 /** What a protocol logs with. Every warning and error carries `errId`. */

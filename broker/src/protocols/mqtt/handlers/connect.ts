@@ -266,6 +266,7 @@ function assemble(
   const rates = session.services.rates.enter(identity.user, transport.peer.entrance)
   const { user, access, rewriter, until } = identity
   return {
+    connectedAtMs: clock.wallMs(),
     ...{ session: attached, inbound, outbound, rates },
     ...{ connect: packet, expirySeconds, user, access, rewriter, until },
   }
