@@ -192,11 +192,13 @@ function addChanges(cluster: Command, { act }: Wiring): void {
       }),
     )
   withTimeout(cluster.command('add-node'))
-    .description('start one more broker')
+    .description('start one more node')
     .addOption(
-      new Option('--role <role>', 'what it shall be').choices(['broker']).default('broker'),
+      new Option('--role <role>', 'what it shall be')
+        .choices(['broker', 'placement'])
+        .default('broker'),
     )
-    .action((options: Common & { timeout: number }) =>
+    .action((options: Common & { timeout: number; role: 'broker' | 'placement' }) =>
       act(options, async (context) => {
         const { addNode } = await import('./commands/cluster-add-node.ts')
         return addNode(context, options)

@@ -70,6 +70,32 @@ async function freePort(): Promise<number> {
   return port
 }
 
+describe('robust cluster add-node', () => {
+  test('Placement Center nodes join one that runs, and the first may die', async () => {
+    const { robust, status } = await cluster('--nodes', '1', '--placement', '1')
+    for (const number of [2, 3]) {
+      const ran = await robust('cluster', 'add-node', '--role', 'placement')
+      expect(ran.stderr + ran.code).toBe('0')
+      expect(ran.stdout).toContain(`placement-${number} has joined`)
+    }
+    const first = (await status()).placement.leader
+    expect(first).toBe('placement-1')
+    await robust('cluster', 'kill', 'placement-1')
+    const leader = async () => (await status()).placement.leader
+    await expect.poll(leader).toMatch(/placement-[23]/)
+    expect((await robust('topic', 'create', 'after')).code).toBe(0)
+    // The same cluster comes back as it is, the one that began it and those that came.
+    expect((await robust('cluster', 'up')).code).toBe(0)
+    await expect.poll(async () => (await status()).health).toBe('healthy')
+    const members = (await status()).nodes.filter(({ role }) => role === 'placement')
+    expect(members.map(({ name, state }) => `${name} ${state}`).toSorted()).toEqual([
+      'placement-1 running',
+      'placement-2 running',
+      'placement-3 running',
+    ])
+  })
+})
+
 describe('robust cluster up and down', () => {
   test('down and up again keeps sessions, retained and unread messages; purge leaves nothing', async () => {
     const started = await startCluster('--nodes', '2', '--placement', '1')

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import {
   type ClusterPlan,
+  joinedCount,
   numberOf,
   parseSetting,
   placementAddresses,
@@ -49,6 +50,17 @@ describe('planNodes', () => {
       'broker-3 ws 28283',
       'broker-3 grpc 30181',
     ])
+  })
+
+  test('planNodes lets Placement Center nodes that came later join those of the beginning', () => {
+    const nodes = planNodes(plan, { placement: 4, joined: 1, brokers: 1 })
+    const peers = nodes.filter(({ args }) => args.includes('--peers'))
+    expect(peers.map(({ name }) => name)).toEqual(['placement-1', 'placement-2', 'placement-3'])
+    expect(peers[0]?.args.join(' ')).not.toContain('placement-4=')
+    const fourth = nodes.find(({ name }) => name === 'placement-4')?.args.join(' ')
+    expect(fourth).toContain('--join 127.0.0.1:1228,127.0.0.1:1328,127.0.0.1:1428')
+    expect(nodes.at(-1)?.args.join(' ')).toContain('127.0.0.1:1528')
+    expect(joinedCount(nodes)).toBe(1)
   })
 
   test('planNodes gives ports to TLS where brokers have a certificate', () => {

@@ -49,7 +49,7 @@ export function parseSetting(text: string): Setting {
 }
 
 const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
-  placement: ['node-id', 'listen', 'peers', 'data', 'cluster-id', 'shards', 'preset'],
+  placement: ['node-id', 'listen', 'peers', 'join', 'data', 'cluster-id', 'shards', 'preset'],
   storage: ['url', 'listen'],
   broker: ['placement', 'storage', 'node-id', 'data', 'host', ...portFlags()],
 }
@@ -60,20 +60,25 @@ function portFlags(): string[] {
 
 export interface Counts {
   readonly placement: number
+  /** The last of them, that came to a cluster that ran already. */
+  readonly joined?: number
   readonly brokers: number
 }
 
 /** Storage first, then the Placement Center, then brokers. */
-export function planNodes(plan: ClusterPlan, { placement, brokers }: Counts): NodeRecord[] {
+export function planNodes(plan: ClusterPlan, counts: Counts): NodeRecord[] {
+  const { placement, joined = 0, brokers } = counts
+  const of = placement - joined
   const numbers = (count: number) => Array.from({ length: count }, (_, at) => at + 1)
   const inPlacement = plan.externalPlacement.length === 0 ? numbers(placement) : []
   return [
     ...(isShared(plan.storageUrl) ? [] : [storageNode(plan)]),
-    ...inPlacement.map((number) => placementNode(plan, { number, of: placement })),
+    ...inPlacement.map((number) => placementNode(plan, { number, of })),
     ...numbers(brokers).map((number) => brokerNode(plan, { number, placement })),
   ]
 }
 
+/** One of those that the cluster began with (`of` them), or one that joins these. */
 export function placementNode(
   plan: ClusterPlan,
   { number, of }: { number: number; of: number },
@@ -87,7 +92,9 @@ export function placementNode(
   const flags = {
     'node-id': name,
     listen: `${plan.host}:${port}`,
-    peers: peers.join(','),
+    ...(number > of
+      ? { join: placementAddresses(plan, of).join(',') }
+      : { peers: peers.join(',') }),
     data: join(plan.dataDir, name),
     'cluster-id': plan.clusterId,
     shards: String(plan.shards),
@@ -164,6 +171,11 @@ export function portUses(host: string, nodes: readonly NodeRecord[]): PortUse[] 
   return nodes.flatMap(({ name, ports }) =>
     Object.entries(ports).map(([protocol, port]) => ({ node: name, protocol, host, port })),
   )
+}
+
+/** How many of the Placement Center nodes came after the cluster was made. */
+export function joinedCount(nodes: readonly NodeRecord[]): number {
+  return nodes.filter(({ role, args }) => role === 'placement' && args.includes('--join')).length
 }
 
 /** Of `broker-12`, 12. */

@@ -5,6 +5,7 @@ import { type ClusterState, type NodeRecord, nodesOf } from '../cluster/state.ts
 import {
   type ClusterPlan,
   isShared,
+  joinedCount,
   numberOf,
   planNodes,
   strictUrl,
@@ -74,7 +75,8 @@ function converge(asked: AskedCluster, known: ClusterState): Planned {
   const present = Math.max(0, ...nodesOf(known, 'broker').map(({ name }) => numberOf(name)))
   const brokers = Math.max(present, asked.nodes ?? 0)
   const plan = { ...known, storageUrl, settings }
-  const counts = { placement: nodesOf(known, 'placement').length, brokers }
+  const joined = joinedCount(known.nodes)
+  const counts = { placement: nodesOf(known, 'placement').length, joined, brokers }
   const nodes = planNodes(plan, counts).map((node) => withProcessOf(known, node))
   const notes: string[] = []
   if (storageUrl !== known.storageUrl) {

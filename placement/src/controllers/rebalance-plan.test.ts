@@ -46,6 +46,24 @@ describe('scoreBrokers', () => {
   })
 })
 
+describe('scoreBrokers, where most of what is reported is alike', () => {
+  // One machine: every process is as late, as busy and as large as the others.
+  const alike = { loopDelayMs: 80, cpuFraction: 0.9, memoryBytes: 4e9, bytes: 10_000_000 }
+
+  it.each<[string, Partial<BrokerLoad>, Partial<BrokerLoad>]>([
+    ['messages', { messages: 3_000 }, { messages: 600 }],
+    ['connections', { connections: 300 }, { connections: 60 }],
+  ])('goes by %s alone', (_, much, little) => {
+    const loads = [
+      load('a', [100, 100], { ...alike, ...much }),
+      load('b', [100, 100], { ...alike, ...little }),
+      load('c', [100, 100], { ...alike, ...little }),
+    ]
+    expect(scores(loads)[0]).toBeGreaterThan(2)
+    expect(plan(loads)).toMatchObject([{ from: 'a' }])
+  })
+})
+
 describe('planRebalance', () => {
   it('moves the shard that fits best from the hottest to the coolest', () => {
     const moves = plan([load('a', [10, 200, 390, 600]), load('b', [300]), load('c', [0])])

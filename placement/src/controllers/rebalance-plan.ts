@@ -44,13 +44,16 @@ const DIMENSIONS: readonly Dimension[] = [
   { weight: 0.5, floor: 512 * 1024 ** 2, of: ({ memoryBytes }) => memoryBytes },
 ]
 
+/** Of the mean, between the highest and the lowest. */
+const SPREAD_MIN = 0.1
+
 export function scoreBrokers(loads: readonly BrokerLoad[]): readonly Scored[] {
   const scores = loads.map(() => 0)
   let weights = 0
   for (const { weight, floor, of } of DIMENSIONS) {
     const values = loads.map(of)
     const mean = sum(values) / values.length
-    if (!(mean >= floor)) continue
+    if (!(mean >= floor) || !tellsApart(values, mean)) continue
     weights += weight
     for (const [at, value] of values.entries()) {
       scores[at] = (scores[at] ?? 0) + (weight * value) / mean
@@ -60,6 +63,14 @@ export function scoreBrokers(loads: readonly BrokerLoad[]): readonly Scored[] {
     ...load,
     score: weights === 0 ? 1 : (scores[at] ?? 0) / weights,
   }))
+}
+
+/**
+ * What is alike everywhere says nothing about who is hot, and must not water down what does: the delay of the
+ * event loop on one machine, the memory of processes that have just started.
+ */
+function tellsApart(values: readonly number[], mean: number): boolean {
+  return Math.max(...values) - Math.min(...values) >= mean * SPREAD_MIN
 }
 
 export interface RebalanceInput {
