@@ -153,6 +153,8 @@ export interface Operation {
 export interface Replace {
   log: string;
   batch: Uint8Array;
+  /** in place of the batch: it has so many bytes behind the message */
+  batchBytes: number;
 }
 
 export interface Append {
@@ -160,6 +162,8 @@ export interface Append {
   expectedOffset: number;
   /** one Kafka record batch (v2) */
   batch: Uint8Array;
+  /** in place of the batch: it has so many bytes behind the message */
+  batchBytes: number;
 }
 
 export interface Put {
@@ -194,6 +198,8 @@ export interface ReadPart {
   batches: Uint8Array[];
   startOffset: number;
   endOffset: number;
+  /** in place of batches: they are behind the message */
+  batchBytes: number[];
 }
 
 export interface Get {
@@ -1643,7 +1649,7 @@ export const Operation: MessageFns<Operation> = {
 };
 
 function createBaseReplace(): Replace {
-  return { log: "", batch: new Uint8Array(0) };
+  return { log: "", batch: new Uint8Array(0), batchBytes: 0 };
 }
 
 export const Replace: MessageFns<Replace> = {
@@ -1653,6 +1659,9 @@ export const Replace: MessageFns<Replace> = {
     }
     if (message.batch.length !== 0) {
       writer.uint32(18).bytes(message.batch);
+    }
+    if (message.batchBytes !== 0) {
+      writer.uint32(24).uint32(message.batchBytes);
     }
     return writer;
   },
@@ -1686,6 +1695,14 @@ export const Replace: MessageFns<Replace> = {
             message.batch = reader.bytes();
             continue;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.batchBytes = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1705,12 +1722,13 @@ export const Replace: MessageFns<Replace> = {
     const message = createBaseReplace();
     message.log = object.log ?? "";
     message.batch = object.batch ?? new Uint8Array(0);
+    message.batchBytes = object.batchBytes ?? 0;
     return message;
   },
 };
 
 function createBaseAppend(): Append {
-  return { log: "", expectedOffset: 0, batch: new Uint8Array(0) };
+  return { log: "", expectedOffset: 0, batch: new Uint8Array(0), batchBytes: 0 };
 }
 
 export const Append: MessageFns<Append> = {
@@ -1723,6 +1741,9 @@ export const Append: MessageFns<Append> = {
     }
     if (message.batch.length !== 0) {
       writer.uint32(26).bytes(message.batch);
+    }
+    if (message.batchBytes !== 0) {
+      writer.uint32(32).uint32(message.batchBytes);
     }
     return writer;
   },
@@ -1764,6 +1785,14 @@ export const Append: MessageFns<Append> = {
             message.batch = reader.bytes();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.batchBytes = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1784,6 +1813,7 @@ export const Append: MessageFns<Append> = {
     message.log = object.log ?? "";
     message.expectedOffset = object.expectedOffset ?? 0;
     message.batch = object.batch ?? new Uint8Array(0);
+    message.batchBytes = object.batchBytes ?? 0;
     return message;
   },
 };
@@ -2148,7 +2178,7 @@ export const Read: MessageFns<Read> = {
 };
 
 function createBaseReadPart(): ReadPart {
-  return { batches: [], startOffset: 0, endOffset: 0 };
+  return { batches: [], startOffset: 0, endOffset: 0, batchBytes: [] };
 }
 
 export const ReadPart: MessageFns<ReadPart> = {
@@ -2161,6 +2191,13 @@ export const ReadPart: MessageFns<ReadPart> = {
     }
     if (message.endOffset !== 0) {
       writer.uint32(24).uint64(message.endOffset);
+    }
+    if (message.batchBytes.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.batchBytes) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -2202,6 +2239,24 @@ export const ReadPart: MessageFns<ReadPart> = {
             message.endOffset = longToNumber(reader.uint64());
             continue;
           }
+          case 4: {
+            if (tag === 32) {
+              message.batchBytes.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.batchBytes.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2222,6 +2277,7 @@ export const ReadPart: MessageFns<ReadPart> = {
     message.batches = object.batches?.map((e) => e) || [];
     message.startOffset = object.startOffset ?? 0;
     message.endOffset = object.endOffset ?? 0;
+    message.batchBytes = object.batchBytes?.map((e) => e) || [];
     return message;
   },
 };

@@ -12,6 +12,7 @@ import {
   storage,
 } from '@robust/proto'
 import { StorageError } from '../errors.ts'
+import { attachToResponse, decodeFrame, encodeFrame } from '../wire/attachments.ts'
 import { frameBytesMax, frameKind, protocolVersion, serviceName } from '../wire/channel.ts'
 import { errorOf } from '../wire/failures.ts'
 import { FrameSender } from '../wire/frame-sender.ts'
@@ -64,8 +65,10 @@ export class Connection {
     this.#options = options
     this.capabilities = capabilitiesOf(link)
     this.#sender = new FrameSender({
-      write: (requests, part) =>
-        link.send(frameKind, storage.RequestFrame.encode({ requests, part }).finish()),
+      write: ({ messages: requests, part, attached }) => {
+        const frame = storage.RequestFrame.encode({ requests, part }).finish()
+        return link.send(frameKind, ...encodeFrame(frame, attached))
+      },
       encode: (request) => storage.Request.encode(request).finish(),
     })
     events.onDrained = () => this.#sender.resume()
@@ -95,8 +98,12 @@ export class Connection {
     return this.#events.pressure
   }
 
-  /** All parts of the answer. `bytes` is about what the request takes. */
-  request(kind: RequestKind, bytes: number): Promise<ResponseKind[]> {
+  /** All parts of the answer. `bytes` is about what the request takes, with what is attached. */
+  request(
+    kind: RequestKind,
+    bytes: number,
+    attached?: readonly Uint8Array[],
+  ): Promise<ResponseKind[]> {
     if (this.#broken) return Promise.reject(this.#broken)
     if (this.#sender.queuedBytes > this.#options.queueBytesMax) {
       return Promise.reject(unavailable(this.address, 'too much waits to be sent'))
@@ -104,7 +111,7 @@ export class Connection {
     const id = this.#nextId()
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { parts: undefined, touchedAt: performance.now(), resolve, reject })
-      this.#sender.push({ id, kind }, bytes)
+      this.#sender.push({ id, kind }, bytes, attached)
     })
   }
 
@@ -188,9 +195,13 @@ class Events implements LinkEvents {
   }
 
   frame(_kind: number, payload: Buffer): void {
-    const { pressure, responses, part } = storage.ResponseFrame.decode(payload)
+    const { message, next } = decodeFrame(payload)
+    const { pressure, responses, part } = storage.ResponseFrame.decode(message)
     if (pressure !== undefined) this.pressure = pressure
-    for (const response of responses) this.onResponse?.(response)
+    for (const response of responses) {
+      attachToResponse(response, next)
+      this.onResponse?.(response)
+    }
     if (part === undefined) return
     const joined = this.#joiner.add(part)
     if (joined !== undefined) this.onResponse?.(storage.Response.decode(joined))

@@ -26,9 +26,9 @@ import {
   checkScan,
   checkShard,
   checkShardEpoch,
-  commitBytes,
 } from '../validation.ts'
 import { itemOverheadBytes } from '../wire/channel.ts'
+import { isWhole } from '../wire/frame-sender.ts'
 import { encodeOperation } from '../wire/operations.ts'
 import type { RequestKind, ResponseKind } from './connection.ts'
 import { Reconnector } from './reconnector.ts'
@@ -89,11 +89,12 @@ class RemoteAdapter implements StorageAdapter {
   }
 
   async commit(request: CommitRequest): Promise<void> {
-    checkCommitShape(request, this.#reconnector.capabilities.commitBytesMax)
+    const bytes = checkCommitShape(request, this.#reconnector.capabilities.commitBytesMax)
     const { shard, epoch, commitNumber } = request
-    const operations = request.operations.map(encodeOperation)
+    const attached: Uint8Array[] | undefined = isWhole(bytes) ? [] : undefined
+    const operations = request.operations.map((one) => encodeOperation(one, attached))
     const value = { shard, epoch, commitNumber, operations }
-    await this.#ask({ $case: 'commit', value }, commitBytes(request))
+    await this.#ask({ $case: 'commit', value }, bytes, attached)
   }
 
   async read(request: ReadRequest): Promise<ReadResult> {
@@ -154,8 +155,12 @@ class RemoteAdapter implements StorageAdapter {
   }
 
   /** `bytes` is no less than what the request takes beside its numbers: frames are filled by it. */
-  #ask(kind: RequestKind, bytes = itemOverheadBytes): Promise<ResponseKind[]> {
-    return this.#reconnector.call((connection) => connection.request(kind, bytes))
+  #ask(
+    kind: RequestKind,
+    bytes = itemOverheadBytes,
+    attached?: readonly Uint8Array[],
+  ): Promise<ResponseKind[]> {
+    return this.#reconnector.call((connection) => connection.request(kind, bytes, attached))
   }
 }
 

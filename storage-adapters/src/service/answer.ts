@@ -129,7 +129,10 @@ async function* readParts(
       pageBytes += batch.length
     }
     if (isFirst || batches.length > 0) {
-      yield { kind: { $case: 'read', value: { batches, ...ends } }, bytes: pageBytes }
+      yield {
+        kind: { $case: 'read', value: { batches, batchBytes: [], ...ends } },
+        bytes: pageBytes,
+      }
     }
     if (batches.length === 0 || bytes >= bytesMax || at >= ends.endOffset) return
   }

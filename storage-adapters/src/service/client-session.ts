@@ -6,8 +6,9 @@
 import { type Link, type LinkEvents, storage } from '@robust/proto'
 import type { Logger } from '../logger.ts'
 import type { StorageAdapter } from '../storage-adapter.ts'
+import { attachToRequest, decodeFrame, encodeFrame } from '../wire/attachments.ts'
 import { frameKind, itemOverheadBytes } from '../wire/channel.ts'
-import { FrameSender } from '../wire/frame-sender.ts'
+import { FrameSender, isWhole } from '../wire/frame-sender.ts'
 import { PartJoiner } from '../wire/part-joiner.ts'
 import { type AnswerPart, answer, answerCommit, type Request } from './answer.ts'
 
@@ -51,7 +52,8 @@ export class ClientSession implements LinkEvents {
     this.#logger = options.logger
     this.#onClosed = options.onClosed
     this.#sender = new FrameSender({
-      write: (responses, part) => this.#write({ responses, part, pressure: undefined }),
+      write: ({ messages: responses, part, attached }) =>
+        this.#write({ responses, part, pressure: undefined }, attached),
       encode: (response) => storage.Response.encode(response).finish(),
       onIdle: () => this.#onProgress(),
     })
@@ -65,8 +67,12 @@ export class ClientSession implements LinkEvents {
   frame(_kind: number, payload: Buffer): void {
     // It ends when it has answered what came before; who sent this asks again elsewhere.
     if (this.#isDraining) return
-    const { requests, part } = storage.RequestFrame.decode(payload)
-    for (const request of requests) void this.#run(request)
+    const { message, next } = decodeFrame(payload)
+    const { requests, part } = storage.RequestFrame.decode(message)
+    for (const request of requests) {
+      attachToRequest(request, next)
+      void this.#run(request)
+    }
     const joined = part && this.#joiner.add(part)
     if (joined !== undefined) void this.#run(storage.Request.decode(joined))
     if (this.#isOverfull(1)) this.#pause(true)
@@ -103,8 +109,9 @@ export class ClientSession implements LinkEvents {
     else this.#link.resume()
   }
 
-  #write(frame: storage.ResponseFrame): boolean {
-    return this.#link.send(frameKind, storage.ResponseFrame.encode(frame).finish())
+  #write(frame: storage.ResponseFrame, attached: readonly Uint8Array[] = []): boolean {
+    const message = storage.ResponseFrame.encode(frame).finish()
+    return this.#link.send(frameKind, ...encodeFrame(message, attached))
   }
 
   #tellPressure(): void {
@@ -142,7 +149,14 @@ export class ClientSession implements LinkEvents {
   }
 
   #send(id: number, part: AnswerPart, more: boolean): void {
-    this.#sender.push({ id, more, kind: part.kind }, part.bytes)
+    const { kind, bytes } = part
+    if (kind.$case !== 'read' || !isWhole(bytes)) {
+      this.#sender.push({ id, more, kind }, bytes)
+      return
+    }
+    const { batches, ...ends } = kind.value
+    const value = { ...ends, batches: [], batchBytes: batches.map(({ length }) => length) }
+    this.#sender.push({ id, more, kind: { $case: 'read', value } }, bytes, batches)
   }
 
   #isOverfull(fraction: number): boolean {

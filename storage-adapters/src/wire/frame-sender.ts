@@ -8,16 +8,34 @@ import { frameBytesTarget } from './channel.ts'
 
 export interface FrameSenderOptions<Message> {
   /** Writes one frame; false when the stream wants no more until it has drained. */
-  readonly write: (messages: Message[], part: storage.Part | undefined) => boolean
+  readonly write: (frame: Outgoing<Message>) => boolean
   readonly encode: (message: Message) => Uint8Array
   /** Called when everything queued has been written. */
   readonly onIdle?: () => void
 }
 
+export interface Outgoing<Message> {
+  readonly messages: Message[]
+  readonly part: storage.Part | undefined
+  /** Of the messages, in their order. */
+  readonly attached: Uint8Array[]
+}
+
+type Content<Message> =
+  | { readonly message: Message; readonly attached: readonly Uint8Array[] }
+  | { readonly part: storage.Part }
+
 interface Item<Message> {
-  readonly content: { readonly message: Message } | { readonly part: storage.Part }
+  readonly content: Content<Message>
   readonly bytes: number
 }
+
+/** A message of about that size is not sent in parts, so that it may have something attached. */
+export function isWhole(bytes: number): boolean {
+  return bytes <= frameBytesTarget
+}
+
+const nothing: readonly Uint8Array[] = []
 
 export class FrameSender<Message> {
   readonly #options: FrameSenderOptions<Message>
@@ -40,11 +58,11 @@ export class FrameSender<Message> {
     return this.#items.length === 0
   }
 
-  /** `bytes` is about what the message takes. */
-  push(message: Message, bytes: number): void {
+  /** `bytes` is about what the message takes, with all that is attached; only a whole one has that. */
+  push(message: Message, bytes: number, attached: readonly Uint8Array[] = nothing): void {
     if (this.#isClosed) return
-    if (bytes > frameBytesTarget) this.#pushParts(message)
-    else this.#pushItem({ content: { message }, bytes })
+    if (isWhole(bytes)) this.#pushItem({ content: { message, attached }, bytes })
+    else this.#pushParts(message)
     if (this.#isScheduled || this.#isBlocked) return
     this.#isScheduled = true
     setImmediate(() => {
@@ -98,6 +116,7 @@ export class FrameSender<Message> {
   /** Messages up to the size of a frame, or up to the first part, which ends it. */
   #writeFrame(): boolean {
     const messages: Message[] = []
+    const attached: Uint8Array[] = []
     let part: storage.Part | undefined
     let bytes = 0
     let count = 0
@@ -110,10 +129,11 @@ export class FrameSender<Message> {
         break
       }
       messages.push(item.content.message)
+      for (const bytes of item.content.attached) attached.push(bytes)
     }
     this.#items.splice(0, count)
     this.#queuedBytes -= bytes
-    return this.#options.write(messages, part)
+    return this.#options.write({ messages, part, attached })
   }
 
   #wake(): void {

@@ -2,12 +2,18 @@
 import type { storage } from '@robust/proto'
 import { StorageError } from '../errors.ts'
 import type { Operation } from '../storage-adapter.ts'
+import { attachedBytesMin } from './attachments.ts'
 
-export function encodeOperation(operation: Operation): storage.Operation {
+/** Batches that are not small go to `attached`, when it is given, instead of into the message. */
+export function encodeOperation(
+  operation: Operation,
+  attached: Uint8Array[] | undefined,
+): storage.Operation {
   switch (operation.kind) {
     case 'append': {
-      const { log, expectedOffset, batch } = operation
-      return { kind: { $case: 'append', value: { log, expectedOffset, batch } } }
+      const { log, expectedOffset } = operation
+      const value = { log, expectedOffset, ...encodeBatch(operation.batch, attached) }
+      return { kind: { $case: 'append', value } }
     }
     case 'put':
       return { kind: { $case: 'put', value: { key: operation.key, value: operation.value } } }
@@ -22,8 +28,8 @@ export function encodeOperation(operation: Operation): storage.Operation {
       return { kind: { $case: 'trim', value: { log, beforeOffset } } }
     }
     case 'replace': {
-      const { log, batch } = operation
-      return { kind: { $case: 'replace', value: { log, batch } } }
+      const value = { log: operation.log, ...encodeBatch(operation.batch, attached) }
+      return { kind: { $case: 'replace', value } }
     }
     case 'drop-log':
       return { kind: { $case: 'dropLog', value: operation.log } }
@@ -36,6 +42,14 @@ export function encodeOperation(operation: Operation): storage.Operation {
       throw new StorageError('INVALID', 'Unknown operation')
   }
 }
+
+function encodeBatch(batch: Uint8Array, attached: Uint8Array[] | undefined) {
+  if (attached === undefined || batch.length < attachedBytesMin) return { batch, batchBytes: 0 }
+  attached.push(batch)
+  return { batch: noBytes, batchBytes: batch.length }
+}
+
+const noBytes = new Uint8Array(0)
 
 /** Throws INVALID for an operation that this version does not know. */
 export function decodeOperation({ kind }: storage.Operation): Operation {
@@ -56,7 +70,7 @@ export function decodeOperation({ kind }: storage.Operation): Operation {
     case 'trim':
       return { kind: 'trim', ...kind.value }
     case 'replace':
-      return { kind: 'replace', ...kind.value }
+      return { kind: 'replace', log: kind.value.log, batch: kind.value.batch }
     case 'dropLog':
       return { kind: 'drop-log', log: kind.value }
     case 'beginLog':
