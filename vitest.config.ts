@@ -20,7 +20,7 @@ export default defineConfig({
             'test/chaos/*-check.test.ts',
           ],
           // Long, and the same on every Node: a project of its own.
-          exclude: ['raft/src/simulation/**'],
+          exclude: ['raft/src/simulation/**', '**/fuzz.test.ts'],
           testTimeout: 20_000,
           hookTimeout: 30_000,
         },
@@ -29,7 +29,7 @@ export default defineConfig({
         ...source,
         test: {
           name: 'simulation',
-          include: ['raft/src/simulation/**/*.test.ts'],
+          include: ['raft/src/simulation/**/*.test.ts', 'broker/src/**/fuzz.test.ts'],
           testTimeout: 60_000,
         },
       },

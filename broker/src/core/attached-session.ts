@@ -202,6 +202,8 @@ export class AttachedSession implements Subscriber {
 
   /** Resolves when no publish acknowledged from then on can miss the session; tells which filters existed. */
   async subscribe(subscriptions: readonly Subscription[]): Promise<readonly boolean[]> {
+    // What is registered after the end would stay for ever.
+    if (this.#closed) throw new BrokerError('TAKEN_OVER', 'the connection has ended')
     const existed = subscriptions.map(({ filter }) => this.#subscriptions.has(filter))
     const live = subscriptions.map((subscription) => {
       this.#subscriptions.set(subscription.filter, subscription)

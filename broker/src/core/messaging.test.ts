@@ -245,6 +245,25 @@ describe('Messaging', () => {
     expect((await connect(a, 'short')).attached.present).toBe(false)
   })
 
+  test('a session that has ended takes no subscription any more', async () => {
+    const { attached } = await connect(a, 'ended', { expirySeconds: 0 })
+    await attached.detach({ publishWill: false, expirySeconds: undefined })
+    await expect(attached.subscribe([wanting('late')])).rejects.toThrow('has ended')
+    expect(a.router.liveFilters()).not.toContain('late')
+  })
+
+  test('a name is held by one session, and goes over only when it is not used any more', async () => {
+    const { attached } = await connect(a, 'holder', { expirySeconds: 10 })
+    expect(await a.messaging.claim('only', 'holder', 'only')).toBe(true)
+    await attached.subscribe([wanting('only')])
+    expect(await b.messaging.claim('only', 'other', 'only')).toBe(false)
+    expect(await b.messaging.claim('only', 'holder', 'only')).toBe(true)
+    await attached.unsubscribe(['only'])
+    expect(await b.messaging.claim('only', 'other', 'only')).toBe(true)
+    await a.messaging.unclaim('only', 'holder')
+    expect(await a.messaging.claim('only', 'holder', 'only')).toBe(true)
+  })
+
   test('retained messages are found from every broker, replaced, and forgotten', async () => {
     for (const address of ['r/1', 'r/2', 'r/3']) publish(a, address, address, { retain: true })
     await settle()

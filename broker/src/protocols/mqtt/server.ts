@@ -128,7 +128,7 @@ export class MqttServer implements ProtocolServer {
       ...options.entrances,
       log,
       messageBytesMax: WEB_SOCKET_MESSAGE_BYTES_MAX,
-      onPeer: (peer, onHttp) => this.#accept(peer, onHttp),
+      onPeer: (peer, onHttp) => this.accept(peer, onHttp),
     })
   }
 
@@ -271,7 +271,8 @@ export class MqttServer implements ProtocolServer {
     return { ...counts, ...this.#options.gauges(), connected }
   }
 
-  #accept(peer: MqttPeer, onHttp: ((begun: Buffer) => void) | undefined): void {
+  /** A client has come in. `onHttp` is there where it may turn out to speak WebSocket. */
+  accept(peer: MqttPeer, onHttp: ((begun: Buffer) => void) | undefined): void {
     this.#ended.opened++
     if (this.#options.admission.isOverrun) {
       peer.stream.destroy()
