@@ -40,8 +40,13 @@ export interface Entry {
 export function newEntry(
   place: Pick<Entry, 'level' | 'offset' | 'group' | 'bytes' | 'expiresAtMs'>,
 ): Entry {
+  // Field by field: a spread costs several times as much, for each message.
   return {
-    ...place,
+    level: place.level,
+    offset: place.offset,
+    group: place.group,
+    bytes: place.bytes,
+    expiresAtMs: place.expiresAtMs,
     state: 'ready',
     deliveries: 0,
     firstDeliveredAtMs: 0,
