@@ -59,6 +59,15 @@ export function snapshotChunks(state: MetadataState): Iterable<Uint8Array> {
 
 /** @throws Error for bytes of another version, or that end in the middle of a frame. */
 export function decodeSnapshot(bytes: Uint8Array): MetadataState {
+  const steps = decodeInSteps(bytes)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done === true) return value
+  }
+}
+
+/** As decodeSnapshot, a frame a step: about a millisecond each. */
+export function* decodeInSteps(bytes: Uint8Array): Generator<void, MetadataState> {
   if (bytes[0] !== SNAPSHOT_VERSION) {
     throw new Error(`a snapshot has version ${bytes[0]}, this program reads ${SNAPSHOT_VERSION}`)
   }
@@ -73,6 +82,7 @@ export function decodeSnapshot(bytes: Uint8Array): MetadataState {
     else if ('events' in frame) events.push(...frame.events)
     else if ('resources' in frame) for (const row of frame.resources) takeRow(state, row)
     else for (const [name, versions] of frame.histories) state.resources.remember(name, versions)
+    yield
   }
   state.events.replace(events, eventSequence)
   return state

@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { CommittedCommand, StateMachine } from 'raft-ts'
 import { type ApplyResult, applyCommand } from '../metadata/apply.ts'
 import { decodeCommand } from '../metadata/commands.ts'
-import { decodeSnapshot, snapshotChunks } from '../metadata/snapshot.ts'
+import { decodeInSteps, decodeSnapshot, snapshotChunks } from '../metadata/snapshot.ts'
 import { emptyState, type MetadataChange, type MetadataState } from '../metadata/state.ts'
 import { hashOfState } from '../metadata/state-hash.ts'
 
@@ -46,7 +46,21 @@ export class MetadataMachine implements StateMachine {
   }
 
   restore(snapshot: Uint8Array): void {
-    this.#state = decodeSnapshot(snapshot)
+    this.#replace(decodeSnapshot(snapshot))
+  }
+
+  /** A slice a turn: who asks meanwhile is answered from the state before. */
+  async prepareRestore(snapshot: Uint8Array): Promise<() => void> {
+    const steps = decodeInSteps(snapshot)
+    for (;;) {
+      const { done, value } = steps.next()
+      if (done === true) return () => this.#replace(value)
+      await nextTurn()
+    }
+  }
+
+  #replace(state: MetadataState): void {
+    this.#state = state
     for (const listener of this.#listeners) listener.restored()
   }
 }

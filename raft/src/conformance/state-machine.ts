@@ -84,6 +84,23 @@ export function describeStateMachine(name: string, underTest: StateMachineUnderT
       }
     })
 
+    it('changes nothing by preparing a restore, if it can, until that is carried out', async () => {
+      const source = underTest.create()
+      source.apply(commands)
+      const content = await contentOf(source)
+      const machine = underTest.create()
+      if (machine.prepareRestore === undefined) return
+      const preparing = machine.prepareRestore(content)
+      // Commands go on meanwhile, and are of the state before.
+      const other = underTest.create()
+      expect(machine.apply(commands.slice(0, 5))).toEqual(other.apply(commands.slice(0, 5)))
+      const carryOut = await preparing
+      expect(await contentOf(machine)).toEqual(await contentOf(other))
+      carryOut()
+      expect(await contentOf(machine)).toEqual(content)
+      expect(machine.hash?.()).toBe(source.hash?.())
+    })
+
     it('changes its hash with its state, if it has one', () => {
       const machine = underTest.create()
       const hashes = new Set([machine.hash?.()])

@@ -11,7 +11,7 @@ import type { SnapshotVerdict } from '../core/snapshot.ts'
 import { SnapshotDamagedError, StoppedError } from '../errors.ts'
 import type { SnapshotPosition } from '../ports/snapshot-store.ts'
 import type { RaftEvent, RaftOptions } from '../raft.ts'
-import { readWhole } from './startup.ts'
+import { prepareRestore, readWhole } from './startup.ts'
 
 /** One before the newest stays, for a transfer that is under way. */
 const SNAPSHOTS_KEPT = 2
@@ -226,17 +226,21 @@ export class Snapshots {
       if (!stream.hasFailed() && !(error instanceof SnapshotDamagedError)) this.#host.fail(error)
       throw error
     }
-    const verdict = await this.#host.run(() => this.#adopt(header, content))
+    const restore = await prepareRestore(options.stateMachine, content).catch((error: unknown) => {
+      this.#host.fail(error)
+      throw error
+    })
+    const verdict = await this.#host.run(() => this.#adopt(header, restore))
     const answer = await this.#answer(header, verdict)
     await options.snapshotStore.retain(SNAPSHOTS_KEPT)
     return answer
   }
 
-  #adopt(header: SnapshotHeader, content: Uint8Array): SnapshotVerdict {
-    const { node, options } = this.#host
+  #adopt(header: SnapshotHeader, restore: () => void): SnapshotVerdict {
+    const { node } = this.#host
     const verdict = node.judgeSnapshot(header)
     if (verdict !== 'receive') return verdict
-    options.stateMachine.restore(content)
+    restore()
     this.#host.restored()
     node.adoptSnapshot(header.snapshot)
     this.#newest = header.snapshot

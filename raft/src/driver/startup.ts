@@ -6,6 +6,7 @@ import type { TickTimings } from '../core/state.ts'
 import { LogDamagedError, SnapshotDamagedError } from '../errors.ts'
 import { DEFAULT_LIMITS, DEFAULT_TIMINGS, type RaftLimits, type RaftTimings } from '../options.ts'
 import type { SnapshotStore } from '../ports/snapshot-store.ts'
+import type { StateMachine } from '../ports/state-machine.ts'
 import type { RaftOptions } from '../raft.ts'
 
 export interface Opened {
@@ -61,7 +62,7 @@ export async function openMember(options: RaftOptions, settings: Settings): Prom
   if (loaded === undefined && stored.base.index > 0) {
     throw new LogDamagedError(`the log starts after ${stored.base.index} and no snapshot fits it`)
   }
-  if (loaded !== undefined) stateMachine.restore(loaded.content)
+  if (loaded !== undefined) (await prepareRestore(stateMachine, loaded.content))()
   const node = new RaftNode({
     id: nodeId,
     clusterId,
@@ -93,6 +94,14 @@ async function loadSnapshot(
     }
   }
   return undefined
+}
+
+/** What carries the restore out; the long part of it is done when this resolves, if the machine can. */
+export async function prepareRestore(
+  machine: StateMachine,
+  content: Uint8Array,
+): Promise<() => void> {
+  return (await machine.prepareRestore?.(content)) ?? (() => machine.restore(content))
 }
 
 export async function readWhole(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array> {

@@ -23,6 +23,12 @@ export interface StateMachine {
   /** Replaces the whole state by that of a snapshot, which was verified. An exception is fatal. */
   restore(snapshot: Uint8Array): void
   /**
+   * Optional, instead of restore, for a state that takes long to read: reads the snapshot aside, in slices, so
+   * that the event loop goes on, and resolves with what puts the result in the place of the state, at once.
+   * Commands may be applied meanwhile, and what came may not be wanted any more. A rejection is fatal.
+   */
+  prepareRestore?(snapshot: Uint8Array): Promise<() => void>
+  /**
    * Optional: a hash of the whole state as it is now, the same on every member that has applied the same.
    * With it the leader has the states compared every `stateCheckMs`; a member whose state deviates from
    * the majority stops. Runs between two commands and holds up everything: keep it incremental, or cheap.

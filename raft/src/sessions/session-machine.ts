@@ -106,12 +106,30 @@ export class SessionMachine implements StateMachine {
   }
 
   restore(snapshot: Uint8Array): void {
-    const view = new DataView(snapshot.buffer, snapshot.byteOffset, snapshot.byteLength)
-    const innerFrom = LENGTH_BYTES + view.getUint32(0)
-    const table = new TextDecoder().decode(snapshot.subarray(LENGTH_BYTES, innerFrom))
-    this.#table.restore(JSON.parse(table) as SessionRecord[])
-    this.#inner.restore(snapshot.subarray(innerFrom))
+    const { records, rest } = split(snapshot)
+    this.#table.restore(records)
+    this.#inner.restore(rest)
   }
+
+  async prepareRestore(snapshot: Uint8Array): Promise<() => void> {
+    const { records, rest } = split(snapshot)
+    const inner = await this.#inner.prepareRestore?.(rest)
+    return () => {
+      this.#table.restore(records)
+      if (inner === undefined) this.#inner.restore(rest)
+      else inner()
+    }
+  }
+}
+
+function split(snapshot: Uint8Array): {
+  readonly records: readonly SessionRecord[]
+  readonly rest: Uint8Array
+} {
+  const view = new DataView(snapshot.buffer, snapshot.byteOffset, snapshot.byteLength)
+  const from = LENGTH_BYTES + view.getUint32(0)
+  const table = new TextDecoder().decode(snapshot.subarray(LENGTH_BYTES, from))
+  return { records: JSON.parse(table) as SessionRecord[], rest: snapshot.subarray(from) }
 }
 
 async function* concatenate(
