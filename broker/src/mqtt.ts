@@ -63,12 +63,20 @@ export function composeMqtt(parts: MqttParts): MqttServer {
 function gaugesOf({ hosted, messaging }: MqttParts): SystemGauges {
   let offline = 0
   let retained = 0
+  let retainedRefused = 0
   for (const shard of hosted.all()) {
     offline += shard.sessions.offline
     retained += shard.retained.size
+    retainedRefused += shard.retained.refused
   }
   const { subscriptions } = messaging.counts
-  return { offline, retained, subscriptions, heapBytes: process.memoryUsage().heapUsed }
+  return {
+    offline,
+    retained,
+    retainedRefused,
+    subscriptions,
+    heapBytes: process.memoryUsage().heapUsed,
+  }
 }
 
 /** What is kept of the rules; read again when one of them changes. */

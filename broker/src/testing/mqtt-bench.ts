@@ -28,6 +28,10 @@ export interface LogLine {
 }
 
 const SHARDS = 4
+const NO_GAUGES = {
+  ...{ offline: 0, subscriptions: 0, heapBytes: 1 },
+  ...{ retained: 0, retainedRefused: 0 },
+}
 
 export class MqttBench {
   readonly cluster: CoreCluster
@@ -187,7 +191,7 @@ export class MqttBench {
       bans: new Bans(this.resources, () => clock.wallMs()),
       node: name,
       version: '0.0.0',
-      gauges: () => ({ offline: 0, subscriptions: 0, retained: 0, heapBytes: 1 }),
+      gauges: () => NO_GAUGES,
       admission: this.#admission(get),
       messaging,
       clock,

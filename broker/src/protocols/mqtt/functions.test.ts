@@ -321,6 +321,20 @@ describe('events of clients', () => {
   })
 })
 
+describe('a client that is not let in', () => {
+  test('gets no client id banned', async () => {
+    bench.set('mqtt.flapping-connects-max', 2)
+    bench.put('user', 'u', { tags: [], credentials: {} })
+    for (let i = 0; i < 10; i++) {
+      const stranger = await bench.raw()
+      const connack = await stranger.connect({ clientId: 'victim', username: 'x' })
+      expect(connack.reasonCode).toBe(ReasonCode.badUserNameOrPassword)
+    }
+    bench.remove('user', 'u')
+    await connected({}, { clientId: 'victim' })
+  })
+})
+
 describe('$SYS', () => {
   test('has mosquitto’s names with true counts, for subscribers of the broker and for all', async () => {
     bench.set('mqtt.sys-interval-seconds', 5)

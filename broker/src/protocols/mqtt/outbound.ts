@@ -78,6 +78,9 @@ export class Outbound {
   messages = 0
   payloadBytes = 0
   #behindSinceMs = -1
+  /** Messages of the inbox that the client is done with. */
+  #finished = 0
+  #finishedBefore = 0
   /** It has been behind for longer than the policy has patience. */
   isSlow = false
   /** At-most-once messages that the client was too slow for, messages larger than it takes, and expired ones. */
@@ -98,10 +101,13 @@ export class Outbound {
     // The socket may have taken what was before it without any acknowledgement.
     this.#launchWaiting()
     const { outbox, window } = this.#options
+    // A full window that moves is a client that keeps up.
+    const hasMoved = this.#finished !== this.#finishedBefore
+    this.#finishedBefore = this.#finished
     const isBehind =
       outbox.pendingBytes > PENDING_BYTES_USUAL ||
       this.#waiting.length > 0 ||
-      this.#flights.size >= window
+      (this.#flights.size >= window && !hasMoved)
     if (!isBehind) {
       this.#behindSinceMs = -1
       if (!this.isSlow) return undefined
@@ -116,7 +122,6 @@ export class Outbound {
   }
 
   deliver(message: Message, grants: readonly Subscription[]): void {
-    const { outbox } = this.#options
     const guarantee = effectiveGuarantee(message, grants)
     let retain = false
     let identifiers = NONE
@@ -126,7 +131,7 @@ export class Outbound {
       if (grant.identifier !== 0) identifiers = [...identifiers, grant.identifier]
     }
     if (guarantee === 0) {
-      if (outbox.pendingBytes > this.#options.limits().unsentBytesMax) this.dropped++
+      if (this.#isFull) this.dropped++
       else this.#write(message, { guarantee, retain, identifiers, packetId: 0, duplicate: false })
       return
     }
@@ -253,13 +258,20 @@ export class Outbound {
     const flight = this.#flights.get(packetId)
     if (flight === undefined) return
     this.#flights.delete(packetId)
+    this.#finished++
     this.#session?.acknowledge(flight.offset)
   }
 
   /** A large window of large messages would be more than a socket should have before it. */
   get #mayLaunch(): boolean {
-    const { window, outbox, limits } = this.#options
-    return this.#live.size < window && outbox.pendingBytes <= limits().unsentBytesMax
+    return this.#live.size < this.#options.window && !this.#isFull
+  }
+
+  /** Asked for every message: no limit is below what is usual, so the limits are seldom looked up. */
+  get #isFull(): boolean {
+    const { outbox, limits } = this.#options
+    const { pendingBytes } = outbox
+    return pendingBytes > PENDING_BYTES_USUAL && pendingBytes > limits().unsentBytesMax
   }
 
   #launchWaiting(): void {

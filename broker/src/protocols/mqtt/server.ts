@@ -50,7 +50,7 @@ export interface MqttServerOptions {
 /** What the rest of the broker knows. */
 export type SystemGauges = Pick<
   SystemCounts,
-  'offline' | 'subscriptions' | 'retained' | 'heapBytes'
+  'offline' | 'subscriptions' | 'retained' | 'retainedRefused' | 'heapBytes'
 >
 
 type Writable<T> = { -readonly [K in keyof T]: number }

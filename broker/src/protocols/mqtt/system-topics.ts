@@ -7,13 +7,15 @@ import type { Message } from '../../core/message.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import { systemMessage } from './mapping.ts'
 
-/** Since the broker began, but for `connected`, `offline`, `subscriptions`, `retained`, `heapBytes`. */
+/** As it is now: `connected`, `offline`, `subscriptions`, `retained`, `heapBytes`. The others since the broker began. */
 export interface SystemCounts {
   readonly connected: number
   /** Sessions without a connection, on the shards of this broker. */
   readonly offline: number
   readonly subscriptions: number
   readonly retained: number
+  /** Retained messages that were not kept, since there are too many. */
+  readonly retainedRefused: number
   readonly heapBytes: number
   readonly packetsIn: number
   readonly packetsOut: number
@@ -127,6 +129,7 @@ export class SystemTopics {
       'clients/maximum': this.#maximum,
       'subscriptions/count': now.subscriptions,
       'retained messages/count': now.retained,
+      'retained messages/refused': now.retainedRefused,
       'heap/current': now.heapBytes,
       'heap/maximum': this.#heapMaximum,
       'messages/received': now.packetsIn,

@@ -37,7 +37,6 @@ export function handleConnect(session: MqttSession, packet: ConnectPacket): void
     refuseBanned(session)
     return
   }
-  if (isFlapping(session, packet.clientId)) return
   const clientId = packet.clientId === '' ? session.services.nextClientId() : packet.clientId
   session.beginConnecting(clientId)
   void connect(session, packet, clientId)
@@ -114,7 +113,7 @@ async function connect(
   try {
     const identity = await authenticate(session, packet)
     if (identity === undefined || session.state !== 'connecting') return
-    if (!enter(session, identity)) return
+    if (!enter(session, packet, identity)) return
     entered = identity.user
     attached = await attach(session, packet, identity)
     await forgetForbidden(attached, identity.access)
@@ -145,14 +144,15 @@ async function connect(
   }
 }
 
-/** Limits and bans of the user, who is known now. */
-function enter(session: MqttSession, { user }: Identity): boolean {
+/** Limits and bans, now that it is known who it is: nobody gets another one's client id banned. */
+function enter(session: MqttSession, packet: ConnectPacket, { user }: Identity): boolean {
   const { clientId, services, transport } = session
   const { address } = transport.peer
   if (services.bans.isBanned({ clientId, user, address })) {
     refuseBanned(session)
     return false
   }
+  if (isFlapping(session, packet.clientId)) return false
   const refusal = services.admission.enter(user)
   if (refusal === undefined) return true
   const { reason } = refusal
