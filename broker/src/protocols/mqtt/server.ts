@@ -85,7 +85,6 @@ export class MqttServer implements ProtocolServer {
   /** Which of the named servers the next client is told. */
   #turn = 0
   readonly #listeners: MqttListeners
-  #moving = this.#connections.values()
   #checks: Timer | undefined
 
   constructor(options: MqttServerOptions) {
@@ -211,12 +210,16 @@ export class MqttServer implements ProtocolServer {
     return moved
   }
 
-  /** One after the other, from where the last move ended. */
+  /**
+   * One after the other, from where the last move ended: who was looked at goes to the end. An iterator that is
+   * kept would keep every connection that there has been since.
+   */
   #nextToMove(): MqttConnection | undefined {
-    const next = this.#moving.next()
-    if (next.done !== true) return next.value
-    this.#moving = this.#connections.values()
-    return this.#moving.next().value
+    const [next] = this.#connections
+    if (next === undefined) return undefined
+    this.#connections.delete(next)
+    this.#connections.add(next)
+    return next
   }
 
   *clients(): Generator<ConnectedClient> {
