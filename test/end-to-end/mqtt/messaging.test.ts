@@ -193,12 +193,6 @@ describe('MQTT over three brokers', () => {
     const { connack } = await client(port(1), { clientId: '' })
     expect(connack.properties?.assignedClientIdentifier).toMatch(/^auto-/)
   })
-
-  test('a shared subscription is refused with 0x9E while it is not offered', async () => {
-    const sub = await client(port(1))
-    const failure = sub.mqtt.subscribeAsync('$share/g/x', { qos: 1 })
-    await expect(failure).rejects.toMatchObject({ packet: { granted: [0x9e] } })
-  })
 })
 
 describe('bad input on the MQTT port', () => {
