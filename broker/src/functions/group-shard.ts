@@ -49,6 +49,8 @@ export interface GroupShardOptions extends GroupResources {
 
 interface StoredGroup {
   readonly id: number
+  /** Acknowledged messages are kept for it, whoever has joined. */
+  readonly keeps: boolean
 }
 
 interface StoredMember {
@@ -90,9 +92,9 @@ export class GroupShard implements HostedGroups {
   async load(): Promise<void> {
     const { storage, writer } = this.#options
     for await (const { key, value } of scanAll(storage, writer.shard, rangeOf(GROUPS))) {
-      const { id } = decodeJson<StoredGroup>(value)
-      this.#newestId = Math.max(this.#newestId, id)
-      const group = this.#open(key.slice(GROUPS.length), id)
+      const stored = decodeJson<StoredGroup>(value)
+      this.#newestId = Math.max(this.#newestId, stored.id)
+      const group = this.#open(key.slice(GROUPS.length), stored)
       await group.queue.load()
       this.#emptySince.set(group, this.#options.clock.nowMs())
     }
@@ -134,6 +136,10 @@ export class GroupShard implements HostedGroups {
       const joined = await group.join(member)
       if (joined === undefined) throw new BrokerError('TAKEN_OVER', 'a newer connection has joined')
       this.#emptySince.delete(group)
+      if (joined.subscription.guarantee > 0 && !group.keeps) {
+        group.keeps = true
+        this.#storeGroup(group)
+      }
       if (joined.durable) this.#storeMember(group, joined)
       else if (before?.durable === true) writer.delete(memberKey(group.name, joined.session))
       const announced = announce({ reset: false, added: isNew ? [member.group] : [], removed: [] })
@@ -191,11 +197,17 @@ export class GroupShard implements HostedGroups {
   #make(name: string): Group {
     const id = Math.max(this.#newestId + 1, this.#options.clock.wallMs())
     this.#newestId = id
-    this.#options.writer.put(`${GROUPS}${name}`, encodeJson({ id } satisfies StoredGroup))
-    return this.#open(name, id)
+    const group = this.#open(name, { id, keeps: false })
+    this.#storeGroup(group)
+    return group
   }
 
-  #open(name: string, id: number): Group {
+  #storeGroup({ name, queue, keeps }: Group): void {
+    const stored: StoredGroup = { id: queue.id, keeps }
+    this.#options.writer.put(`${GROUPS}${name}`, encodeJson(stored))
+  }
+
+  #open(name: string, { id, keeps }: StoredGroup): Group {
     const { dispatch, onError } = this.#options
     const queue = new Queue({
       ...this.#options,
@@ -210,6 +222,7 @@ export class GroupShard implements HostedGroups {
     const group = new Group({
       name,
       queue,
+      keeps,
       dispatch,
       push: (node, to, delivery) => this.#push(node, to, delivery),
     })

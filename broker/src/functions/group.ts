@@ -28,6 +28,7 @@ export interface Member {
 export interface GroupOptions {
   readonly name: string
   readonly queue: Queue
+  readonly keeps: boolean
   readonly dispatch: () => DispatchStrategy
   readonly push: (node: string, to: SessionAddress, delivery: GroupDelivery) => void
 }
@@ -37,6 +38,8 @@ export class Group {
   readonly queue: Queue
   readonly members = new Map<string, Member>()
   readonly #options: GroupOptions
+  /** Some member has ever wanted messages acknowledged. Stored, since members join a new owner one by one. */
+  keeps: boolean
   /** At-most-once messages that nobody was there for. */
   dropped = 0
 
@@ -44,13 +47,7 @@ export class Group {
     this.#options = options
     this.name = options.name
     this.queue = options.queue
-  }
-
-  /** Somebody gets messages acknowledged. */
-  get keeps(): boolean {
-    for (const { subscription } of this.members.values())
-      if (subscription.guarantee > 0) return true
-    return false
+    this.keeps = options.keeps
   }
 
   /** Whether it is one that was stored; it is now as the member says. Undefined: an older connection said so. */

@@ -33,6 +33,10 @@ interface Said {
   credit: number
 }
 
+const RETRY_MS = 1_000
+/** What a member had under way is given to others by it, so the owner is told however long it takes to find one. */
+const LEAVE_WAIT_MS = 24 * 3_600_000
+
 export class GroupMemberships {
   readonly #options: GroupMembershipsOptions
   readonly #groups = new Map<string, Subscription>()
@@ -69,7 +73,7 @@ export class GroupMemberships {
     this.#ended = true
     this.#flush()
     for (const group of this.#groups.keys()) {
-      this.#background(this.#leave(group, !this.#options.durable))
+      this.#background(this.#leave(group, !this.#options.durable, LEAVE_WAIT_MS))
     }
   }
 
@@ -108,7 +112,8 @@ export class GroupMemberships {
     })
   }
 
-  #enqueue({ group, message, retain, identifier, receipt }: GroupDelivery): void {
+  #enqueue(delivery: GroupDelivery): void {
+    const { group, message, retain, identifier, receipt } = delivery
     if (receipt === undefined) return
     const { token } = message
     if (token !== '') this.#enqueued.set(token, group)
@@ -116,8 +121,11 @@ export class GroupMemberships {
     const entry = { message: withDelivery(message, 2, retain), identifiers }
     this.#options.enqueue([entry]).then(
       () => this.#say(group, receipt, token === '' ? 1 : 0),
-      // The group gives it to another, or again to this one.
-      () => this.#enqueued.delete(token),
+      () => {
+        this.#enqueued.delete(token)
+        // It stays this session's while it is connected; afterwards the group gives it away.
+        this.#options.clock.after(RETRY_MS, () => this.push([delivery]))
+      },
     )
   }
 
@@ -154,9 +162,9 @@ export class GroupMemberships {
     }
   }
 
-  async #leave(group: string, forever: boolean): Promise<void> {
+  async #leave(group: string, forever: boolean, waitMs?: number): Promise<void> {
     const leave = { group, to: this.#options.to(), forever }
-    await this.#options.client.call(this.#shardOf(group), { kind: 'leave', leave })
+    await this.#options.client.call(this.#shardOf(group), { kind: 'leave', leave }, waitMs)
   }
 
   #shardOf(group: string): number {

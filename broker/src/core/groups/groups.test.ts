@@ -1,10 +1,13 @@
 /** Shared subscriptions over several brokers' cores, with owners and members that go at any moment. */
 import { createMemoryStorage } from '@robust/storage-adapters'
 import { describe, expect, test } from 'vitest'
+import { GroupShard } from '../../functions/group-shard.ts'
 import { CoreCluster, messageTo, TestClient, wanting } from '../../testing/core-cluster.ts'
-import { settle } from '../../testing/virtual-clock.ts'
+import { settle, VirtualClock } from '../../testing/virtual-clock.ts'
 import type { AttachedSession } from '../attached-session.ts'
 import type { Subscription } from '../message.ts'
+import { ShardWriter } from '../shard-writer.ts'
+import type { GroupDelivery } from './hosted-groups.ts'
 import { isShared, plainFilter, shardOfGroup } from './shared-filter.ts'
 
 const GROUP = '$share/g/t/#'
@@ -187,6 +190,54 @@ describe('a shared subscription', () => {
     await cluster.clock.advance(3_000)
     const all = new Set([...one.client.shared, ...two.client.shared])
     expect(sorted([...all])).toEqual(numbers(21))
+  })
+
+  test('keeps what is published before its members have joined the next owner', async () => {
+    const storage = createMemoryStorage()
+    const clock = new VirtualClock()
+    const pushed: GroupDelivery[] = []
+    const own = async (epoch: number): Promise<GroupShard> => {
+      const onLost = () => undefined
+      const options = { shard: 0, epoch, owner: `n${epoch}/1`, storage, clock, onLost }
+      const writer = new ShardWriter(options)
+      await writer.open()
+      const shard = new GroupShard({
+        ...{ writer, storage, clock, dispatch: () => 'round-robin', random: () => 0 },
+        connections: {
+          push: () => undefined,
+          pushShared: (_node, _to, deliveries) => pushed.push(...deliveries),
+          evict: async () => undefined,
+          isMember: () => true,
+        },
+        announce: async () => undefined,
+        onError: (error) => expect.fail(error.message),
+      })
+      await shard.load()
+      return shard
+    }
+    const to = (session: string) => ({ session, attachment: { epoch: 1, counter: 1 } })
+    const joining = (session: string, guarantee: 0 | 1) => ({
+      ...{ group: GROUP, to: to(session), node: 'a', nodeEpoch: 1, durable: false, window: 5 },
+      subscription: wanting(GROUP, { guarantee }),
+    })
+    const first = await own(1)
+    await first.join(joining('one', 1))
+    first.stop()
+    const next = await own(2)
+    // Nobody has joined again yet; then only one who would not have it kept.
+    for (const text of ['early', 'later']) {
+      const outcome = await new Promise((done) => next.append(messageTo('t/x', text), done))
+      expect(outcome).toBe('committed')
+      if (text === 'early') await next.join(joining('zero', 0))
+    }
+    await settle()
+    await next.join(joining('one', 1))
+    await settle()
+    expect(pushed.map(({ message }) => Buffer.from(message.payload).toString()).sort()).toEqual([
+      'early',
+      'later',
+    ])
+    next.stop()
   })
 
   test('gives what was under way to a broker that dies to members at others', async () => {

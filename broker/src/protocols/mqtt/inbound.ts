@@ -367,11 +367,12 @@ export class Inbound {
     const { version, explains, packetBytesMax, outbox } = this.#options
     const reasonString = explains ? REASONS[reasonCode] : undefined
     const short = encodeAck({ type, packetId, reasonCode }, version)
-    const properties = reasonString === undefined ? {} : { reasonString }
-    const long =
-      version === 5
-        ? encode({ kind: KINDS[type], packetId, reasonCode, properties }, version)
-        : short
+    if (version !== 5 || reasonString === undefined) {
+      outbox.slice(short, 0, short.length)
+      return
+    }
+    const properties = { reasonString }
+    const long = encode({ kind: KINDS[type], packetId, reasonCode, properties }, version)
     // [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.7.2-2]
     const bytes = long.length <= packetBytesMax ? long : short
     outbox.slice(bytes, 0, bytes.length)

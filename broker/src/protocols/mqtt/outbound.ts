@@ -146,7 +146,7 @@ export class Outbound {
       this.sendLive(message, { guarantee, retain, identifiers, done })
       return
     }
-    if (this.#options.outbox.pendingBytes > this.#options.limits().unsentBytesMax) this.dropped++
+    if (this.#isFull) this.dropped++
     else this.sendLive(message, { guarantee, retain, identifiers })
     done()
   }
