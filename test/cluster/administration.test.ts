@@ -107,6 +107,7 @@ describe('robust retained', () => {
     await expect.poll(watcher.texts, SLOW).toEqual(['v2'])
     expect((await cluster.robust('retained', 'delete', 'kept/2')).code).toBe(0)
     expect((await cluster.robust('retained', 'delete', 'kept/2')).code).toBe(66)
+    expect((await cluster.robust('retained', 'get', 'kept/2')).code).toBe(66)
     const late = await client(2, 'late')
     await late.mqtt.subscribeAsync('kept/#', { qos: 1 })
     await expect.poll(() => late.texts().toSorted(), SLOW).toEqual(['v1', 'v3'])

@@ -203,7 +203,11 @@ export async function retainedGet(
   topic: string,
   options: TargetOptions,
 ): Promise<number> {
-  const message = await getRetained(addressesOf(context, options), topic)
+  const asked = getRetained(addressesOf(context, options), topic)
+  const message = await asked.catch((error: unknown) => {
+    const isMissing = error instanceof CliError && error.id === 'REFUSED'
+    throw isMissing ? missing(`retained message of ${topic}`) : error
+  })
   const payload = Buffer.from(message.payload)
   const { output, format } = context
   if (format === 'json') output.json({ ...message, payload: payload.toString('base64') })
