@@ -33,6 +33,7 @@ export interface Route {
 /** The topics that keep an address. */
 export interface TopicIndex {
   match(address: string): readonly Topic[]
+  reaches(level: string): boolean
 }
 
 interface LiveEntry {
@@ -72,6 +73,18 @@ export class Router {
     if (this.#cache.size >= ROUTES_CACHED_MAX) this.#cache.clear()
     this.#cache.set(address, route)
     return route
+  }
+
+  /** False: nobody, as far as every broker and shard has told, wants what begins with this level of the system's. */
+  reaches(level: string): boolean {
+    return (
+      this.#shardFilters.size < this.#cluster.shardCount ||
+      this.#live.reaches(level) ||
+      this.#peers.reaches(level) ||
+      this.#shards.reaches(level) ||
+      this.#groups.reaches(level) ||
+      this.#topics.reaches(level)
+    )
   }
 
   /** True: the filter is new on this broker, so the peers must hear of it. */

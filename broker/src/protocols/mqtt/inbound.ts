@@ -80,8 +80,8 @@ export class Inbound {
   readonly #options: InboundOptions
   readonly #owed: Owed[] = []
   #owedHead = 0
-  readonly #incoming = new Map<number, Incoming>()
-  readonly #aliases = new Map<number, string>()
+  #incoming: Map<number, Incoming> | undefined
+  #aliases: Map<number, string> | undefined
   /** Exactly-once messages whose packet ids are being noted, in order. */
   readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
   /** Taken on this connection and not completed: what counts against the receive maximum. */
@@ -103,8 +103,13 @@ export class Inbound {
   constructor(options: InboundOptions) {
     this.#options = options
     for (const [packetId, token] of options.session.incoming) {
-      this.#incoming.set(packetId, { token, received: false, routing: false })
+      this.#noteIncoming(packetId, { token, received: false, routing: false })
     }
+  }
+
+  #noteIncoming(packetId: number, incoming: Incoming): void {
+    this.#incoming ??= new Map()
+    this.#incoming.set(packetId, incoming)
   }
 
   /** Throws MqttError for what the client may not do. */
@@ -200,7 +205,7 @@ export class Inbound {
   #deny({ qos, packetId }: PublishView, reasonCode: number): void {
     this.denied++
     if (qos === 0) return
-    if (qos === 2 && this.#incoming.has(packetId)) {
+    if (qos === 2 && this.#incoming?.has(packetId) === true) {
       // It was taken when it came first.
       this.#acknowledge(PacketType.pubrec, packetId, ReasonCode.success)
       return
@@ -215,7 +220,7 @@ export class Inbound {
   /** The client releases an exactly-once message. [MQTT-4.3.3-11] */
   release(packetId: number): void {
     const { session, version, onFailure } = this.#options
-    const known = this.#incoming.delete(packetId)
+    const known = this.#incoming?.delete(packetId) === true
     if (known) this.#completed()
     const reasonCode =
       known || version < 5 ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
@@ -237,10 +242,10 @@ export class Inbound {
       this.#owedHead++
       this.#owedBytes -= next.bytes
       if (next.type === PacketType.pubrec && next.reasonCode === ReasonCode.success) {
-        const incoming = this.#incoming.get(next.packetId)
+        const incoming = this.#incoming?.get(next.packetId)
         if (incoming !== undefined) incoming.received = true
       } else {
-        if (next.type === PacketType.pubrec) this.#incoming.delete(next.packetId)
+        if (next.type === PacketType.pubrec) this.#incoming?.delete(next.packetId)
         this.#completed()
       }
       this.#acknowledge(next.type, next.packetId, next.reasonCode)
@@ -286,14 +291,14 @@ export class Inbound {
   ): void {
     const { session, nowMs, version, nextToken, onFailure } = this.#options
     const { packetId } = view
-    const known = this.#incoming.get(packetId)
+    const known = this.#incoming?.get(packetId)
     if (known?.received === true) {
       this.#acknowledge(PacketType.pubrec, packetId, ReasonCode.success)
       return
     }
     if (known?.routing === true) return
     const token = known?.token ?? nextToken()
-    this.#incoming.set(packetId, { token, received: false, routing: true })
+    this.#noteIncoming(packetId, { token, received: false, routing: true })
     const owed = new Owed(this, PacketType.pubrec)
     owed.packetId = packetId
     owed.bytes = view.end - view.start
@@ -348,10 +353,11 @@ export class Inbound {
     }
     if (view.topicEnd > view.topicStart) {
       const address = topicOf(view)
+      this.#aliases ??= new Map()
       this.#aliases.set(view.topicAlias, address)
       return address
     }
-    const known = this.#aliases.get(view.topicAlias)
+    const known = this.#aliases?.get(view.topicAlias)
     if (known === undefined) {
       const message = `topic alias ${view.topicAlias} has not been set`
       throw new MqttError(ReasonCode.protocolError, '[MQTT 5.0 section 3.3.2.3.4]', message)

@@ -67,10 +67,10 @@ const PACKET_IDS = 0xffff
 
 export class Outbound {
   readonly #options: OutboundOptions
-  readonly #flights = new Map<number, Flight>()
+  #flights: Map<number, Flight> | undefined
   readonly #live = new LiveFlights()
   /** By the packet ids of live messages: whom to tell that the client has it. */
-  readonly #done = new Map<number, () => void>()
+  #done: Map<number, () => void> | undefined
   readonly #waiting: Waiting[] = []
   #waitingBytes = 0
   readonly #aliases: OutgoingAliases | undefined
@@ -107,7 +107,7 @@ export class Outbound {
     const isBehind =
       outbox.pendingBytes > PENDING_BYTES_USUAL ||
       this.#waiting.length > 0 ||
-      (this.#flights.size >= window && !hasMoved)
+      ((this.#flights?.size ?? 0) >= window && !hasMoved)
     if (!isBehind) {
       this.#behindSinceMs = -1
       if (!this.isSlow) return undefined
@@ -168,10 +168,12 @@ export class Outbound {
 
   /** From the session's inbox, within the window that its owner was told. */
   push(deliveries: readonly Delivery[]): void {
+    this.#flights ??= new Map()
+    const flights = this.#flights
     for (const delivery of deliveries) {
       const packetId = packetIdOf(delivery.offset)
       if (delivery.released) {
-        this.#flights.set(packetId, { state: 'released', offset: delivery.offset })
+        flights.set(packetId, { state: 'released', offset: delivery.offset })
         this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
         continue
       }
@@ -179,7 +181,7 @@ export class Outbound {
       const { guarantee, retain } = message
       const how = { guarantee, retain, identifiers, packetId, duplicate: delivery.redelivered }
       const state = guarantee === 2 ? 'published-exactly-once' : 'published'
-      this.#flights.set(packetId, { state, offset: delivery.offset })
+      flights.set(packetId, { state, offset: delivery.offset })
       if (!this.#write(message, how)) this.#finish(packetId)
     }
   }
@@ -194,7 +196,7 @@ export class Outbound {
       })
       return
     }
-    const flight = this.#flights.get(packetId)
+    const flight = this.#flights?.get(packetId)
     if (type === PacketType.pubrec) {
       this.#received(packetId, flight, reasonCode)
       return
@@ -225,7 +227,7 @@ export class Outbound {
   }
 
   #completed(packetId: number): void {
-    if (this.#done.size === 0) return
+    if (this.#done === undefined) return
     this.#done.get(packetId)?.()
     this.#done.delete(packetId)
   }
@@ -255,9 +257,9 @@ export class Outbound {
   }
 
   #finish(packetId: number): void {
-    const flight = this.#flights.get(packetId)
+    const flight = this.#flights?.get(packetId)
     if (flight === undefined) return
-    this.#flights.delete(packetId)
+    this.#flights?.delete(packetId)
     this.#finished++
     this.#session?.acknowledge(flight.offset)
   }
@@ -297,7 +299,10 @@ export class Outbound {
     if (!this.#write(message, fields)) {
       this.#live.remove(packetId)
       done?.()
-    } else if (done !== undefined) this.#done.set(packetId, done)
+    } else if (done !== undefined) {
+      this.#done ??= new Map()
+      this.#done.set(packetId, done)
+    }
   }
 
   #write(

@@ -21,6 +21,7 @@ import { MqttConnection } from './connection.ts'
 import { Flapping } from './flapping.ts'
 import { WEB_SOCKET_MESSAGE_BYTES_MAX } from './limits.ts'
 import { MqttListeners, type MqttListenersOptions, type MqttPeer } from './listeners.ts'
+import { SYSTEM_LEVEL } from './mapping.ts'
 import { ReasonCode } from './packets.ts'
 import type { MqttPolicy, MqttRules } from './policy.ts'
 import type { MqttSession, SessionCounts, SessionServices } from './session.ts'
@@ -144,7 +145,10 @@ export class MqttServer implements ProtocolServer {
       messaging.publish(message, undefined)
     }
     return {
-      events: new ClientEvents({ node, clock, publish, isOn: () => policy().tellsEvents }),
+      events: new ClientEvents({
+        ...{ node, clock, publish },
+        isOn: () => policy().tellsEvents && messaging.reaches(SYSTEM_LEVEL),
+      }),
       flapping: new Flapping(clock, () => policy().flapping),
       system: new SystemTopics({
         ...{ node, version, clock, publish },
