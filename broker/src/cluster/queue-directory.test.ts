@@ -75,7 +75,9 @@ describe('queues of the metadata', () => {
     put('queue', 'q', 5, { bindings: ['a/#', '+/b'], config: { 'lease-ms': 7 } })
     put('queue', 'q', 6, { config: { 'dead-letter-queue': 'd' } }, 't')
     expect(queues.get('default', 'q')).toMatchObject({ id: 5, policy: { leaseMs: 7 } })
-    expect(queues.match('a/b', 64)).toEqual([{ queue: 'q', shard: shardOf('queue', 'q', 64) }])
+    expect(queues.match('a/b', 64)).toEqual([
+      { queue: 'q', shard: shardOf('queue', 'q', 64), knownAt: 5 },
+    ])
     expect(queues.definitionOf('t\0q')?.policy.deadLetterQueue).toBe('t\0d')
     expect([...queues.list('t')].map(({ policy }) => policy.deadLetterQueue)).toEqual(['d'])
     put('queue', 'q', 8, { bindings: ['c'] })

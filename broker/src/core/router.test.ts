@@ -11,8 +11,11 @@ const subscription = (filter: string): Subscription => ({
   identifier: 0,
 })
 
+const nothing = { match: () => [] }
+const NO_KEEPERS = { topics: nothing, queues: nothing }
+
 function ready(shardCount: number): Router {
-  const router = new Router({ shardCount }, { match: () => [] })
+  const router = new Router({ shardCount }, NO_KEEPERS)
   for (let shard = 0; shard < shardCount; shard++) {
     router.changeShardFilters(shard, 1, { reset: true, added: [], removed: [] })
   }
@@ -34,7 +37,7 @@ describe('Router', () => {
   })
 
   test('route holds a shard that has not announced its filters', () => {
-    const router = new Router({ shardCount: 2 }, { match: () => [] })
+    const router = new Router({ shardCount: 2 }, NO_KEEPERS)
     expect(router.route('a').shards).toEqual([0, 1])
     router.changeShardFilters(0, 5, { reset: true, added: ['b'], removed: [] })
     expect(router.route('a').shards).toEqual([1])

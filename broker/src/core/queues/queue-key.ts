@@ -3,11 +3,15 @@
  * tenant it is the name alone. Never change this: stored data is found by it.
  */
 
-const DEFAULT_TENANT = 'default'
+export const DEFAULT_TENANT = 'default'
 
 /** NUL is in no tenant and no name. */
 const SEPARATOR = '\0'
 
 export function queueKey(tenant: string, name: string): string {
   return tenant === DEFAULT_TENANT ? name : `${tenant}${SEPARATOR}${name}`
+}
+
+export function queueNameOf(key: string): string {
+  return key.slice(key.indexOf(SEPARATOR) + 1)
 }

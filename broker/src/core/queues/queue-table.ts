@@ -12,6 +12,8 @@ export interface BoundQueue {
   readonly shard: number
   /** Its key, see queue-key.ts. */
   readonly queue: string
+  /** The version of its definition by which it is known: its owner may not have heard of it yet. */
+  readonly knownAt: number
 }
 
 interface Known {
@@ -80,6 +82,10 @@ export class QueueTable {
     }
   }
 
+  knownOf(key: string): KnownQueue | undefined {
+    return this.#byKey.get(key)?.queue
+  }
+
   definitionOf(key: string): QueueDefinition | undefined {
     return this.#byKey.get(key)?.definition
   }
@@ -96,7 +102,11 @@ export class QueueTable {
     const found = new Set<string>()
     this.#index.match(address, (key) => found.add(key))
     if (found.size === 0) return NONE
-    return Array.from(found, (queue) => ({ queue, shard: shardOf('queue', queue, shardCount) }))
+    return Array.from(found, (queue) => ({
+      queue,
+      shard: shardOf('queue', queue, shardCount),
+      knownAt: this.#byKey.get(queue)?.queue.version ?? 0,
+    }))
   }
 
   #unbind(key: string, known: Known | undefined): void {
