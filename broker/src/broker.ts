@@ -21,6 +21,7 @@ import { TaskBudget } from './core/logs/task-budget.ts'
 import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
 import type { DispatchStrategy } from './core/queues/queue-policy.ts'
+import { QueueTable } from './core/queues/queue-table.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
@@ -39,6 +40,7 @@ import { createRuntimeReport } from './observability/runtime-report.ts'
 import { Admission } from './protocols/shared/admission.ts'
 import { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
+import { type ComposedQueues, composeQueues } from './queues.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -99,7 +101,7 @@ interface Node {
 function assemble(parts: Parts): Node {
   const { config, nodeId, storage, log } = parts
   const cluster = assembleCluster(parts)
-  const { metadata, placement, mesh, shards, messaging, runtime, settings } = cluster
+  const { metadata, placement, mesh, shards, messaging, queues, runtime, settings } = cluster
   const { protocols, mover } = cluster
   const mqttLog = log.child({ protocol: 'mqtt' })
   protocols.push(composeMqtt({ ...cluster, config, nodeId, log: mqttLog }))
@@ -112,6 +114,7 @@ function assemble(parts: Parts): Node {
     mesh.changed()
     shards.reconcile()
     messaging.changed()
+    queues.changed()
   }
   return {
     start: async () => {
@@ -184,6 +187,7 @@ interface Cluster extends Frontage {
   readonly mesh: PeerMesh
   readonly shards: ShardHost
   readonly messaging: Messaging
+  readonly queues: ComposedQueues
   readonly runtime: ReturnType<typeof createRuntimeReport>
   readonly hosted: HostedShards
   readonly topics: Topics
@@ -196,9 +200,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const incarnation = randomUUID()
   const metadata = new MetadataCache(nodeId)
   const hosted = new HostedShards()
-  const topics = new Topics(() => router.topicsChanged())
-  const router: Router = new Router(metadata, topics)
-  followTopics(metadata.resources, topics)
+  const { topics, queueTable, router } = keepersOf(metadata)
   const frontage = frontageOf(metadata, watchStorage(storage, log))
   const { protocols, admission, mover, pressure } = frontage
   const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
@@ -231,7 +233,13 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     router,
     clock: systemClock,
     hostedFilters: () => shards.filters(),
-    handlers: peerHandlers(hosted, metadata, () => messaging),
+    handlers: peerHandlers(hosted, metadata, {
+      messaging: () => messaging,
+      changed: () => {
+        messaging.changed()
+        queues.changed()
+      },
+    }),
   })
   const messaging: Messaging = new Messaging({
     directory: metadata,
@@ -243,6 +251,10 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     nodeEpoch: () => placement.nodeEpoch,
     mayAcknowledge: () => placement.mayAcknowledge,
   })
+  const queues = composeQueues({
+    ...{ metadata, placement, mesh, hosted, router, pressure, table: queueTable },
+    clock: systemClock,
+  })
   const shards: ShardHost = new ShardHost({
     ...{ metadata, placement, storage, pressure, hosted, clock: systemClock, incarnation },
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
@@ -253,31 +265,45 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     functions: {
       groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
       schedule: (parts) => new Scheduled(parts),
+      queues: (parts) => queues.host(parts),
     },
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
-    onChange: () => messaging.changed(),
+    onChange: () => {
+      messaging.changed()
+      queues.changed()
+    },
     log,
   })
-  const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
+  const parts = { metadata, placement, mesh, shards, messaging, queues, runtime, hosted, topics }
   return { ...frontage, ...parts, log, register: () => placement.start() }
+}
+
+/** Who gets what is published, and what keeps it. */
+function keepersOf(metadata: MetadataCache) {
+  const topics = new Topics(() => router.keepersChanged())
+  const queueTable = new QueueTable()
+  const router: Router = new Router(metadata, { topics, queues: queueTable })
+  followTopics(metadata.resources, topics)
+  return { topics, queueTable, router }
 }
 
 /** What other brokers ask of this one. */
 function peerHandlers(
   hosted: HostedShards,
   metadata: MetadataCache,
-  messaging: () => Messaging,
+  { messaging, changed }: { messaging: () => Messaging; changed: () => void },
 ): PeerHandlers {
   return {
     publish: (item, reply) => messaging().receive(item, reply),
-    request: (shard, request) => answer(hosted, shard, { request, clock: systemClock }),
+    request: (shard, request, signal) =>
+      answer(hosted, shard, { request, clock: systemClock, signal }),
     push: (to, deliveries) => messaging().push(to, deliveries),
     pushShared: (to, deliveries) => messaging().pushShared(to, deliveries),
     evict: (to) => messaging().evict(to),
     acknowledged: (to, offsets) =>
       messaging().acknowledged(shardOf('session', to.session, metadata.shardCount), to, offsets),
     linked: (node) => messaging().peerLinked(node),
-    changed: () => messaging().changed(),
+    changed,
   }
 }
 

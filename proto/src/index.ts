@@ -26,6 +26,15 @@ export {
 export type { Link, LinkEvents } from './link/link.ts'
 export { type LinkService, listenOnSharedPort, type SharedPort } from './link/shared-port.ts'
 export {
+  isQueueSetting,
+  QUEUE_SETTINGS,
+  type QueueConfig,
+  type QueueSettingName,
+  type QueueValue,
+  queueValue,
+  refusalOfQueue,
+} from './queues.ts'
+export {
   isSettingName,
   parseSettingText,
   refusalOfSetting,

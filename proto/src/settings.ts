@@ -8,6 +8,7 @@ import { LIMIT_SETTINGS } from './limit-settings.ts'
 import { MQTT_SETTINGS } from './mqtt-settings.ts'
 import { SECURITY_SETTINGS } from './security-settings.ts'
 import { integer, type SettingSchema } from './setting-schema.ts'
+import { parseJson } from './stored-value.ts'
 
 export type { SettingSchema }
 
@@ -186,20 +187,12 @@ export function settingValue<N extends SettingName>(
   name: N,
   stored: string | undefined,
 ): SettingValue<N> {
-  const value = stored === undefined ? undefined : parse(stored)
+  const value = stored === undefined ? undefined : parseJson(stored)
   const isUsable = value !== undefined && refusalOfSetting(name, value) === undefined
   return (isUsable ? value : SETTINGS[name].default) as SettingValue<N>
 }
 
 /** A value as people write it: JSON, or a bare word. */
 export function parseSettingText(text: string): unknown {
-  return parse(text) ?? text
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
+  return parseJson(text) ?? text
 }

@@ -23,6 +23,8 @@ export interface PlacementClientOptions {
 
 const NO_METADATA = new Metadata()
 const CALL_TIMEOUT_MS = 2_000
+/** A change of leaders takes up to four seconds. */
+const ASK_MS = 8_000
 const RETRY_MS = 200
 /** The leader says something on the watch every second; after this silence the stream is dead. */
 const WATCH_SILENCE_MS = 4_000
@@ -105,6 +107,23 @@ export class PlacementClient {
     await this.#persist<placement.ShardsReleasedReply>((client, done) =>
       client.shardsReleased(request, NO_METADATA, deadline(), done),
     )
+  }
+
+  /**
+   * A call that the leader answers, tried again for a few seconds. Rejects with the ServiceError: one that asking again
+   * would not mend at once.
+   */
+  async ask<T>(invoke: Invoke<T>): Promise<T> {
+    const untilMs = performance.now() + ASK_MS
+    for (;;) {
+      try {
+        return await this.#call(invoke, isDefinite)
+      } catch (error) {
+        const isOver = performance.now() > untilMs || this.#stopped
+        if (isOver || isDefinite(error as ServiceError)) throw error
+        await pause(RETRY_MS)
+      }
+    }
   }
 
   /** Leaves the cluster; gives up after a few tries, since the time-out does the same a little later. */
@@ -265,7 +284,10 @@ export class PlacementClient {
   }
 
   /** One try at each node that is not known to follow somebody else, beginning with the presumed leader. */
-  async #call<T>(invoke: Invoke<T>): Promise<T> {
+  async #call<T>(
+    invoke: Invoke<T>,
+    isAnswer: (error: ServiceError) => boolean = () => false,
+  ): Promise<T> {
     let last: Error = new Error('no Placement Center address is known')
     for (let attempt = 0; attempt < this.#addresses.length; attempt++) {
       const address = this.#addresses[0] as string
@@ -278,6 +300,7 @@ export class PlacementClient {
         })
       } catch (error) {
         last = error as Error
+        if (isAnswer(error as ServiceError)) throw error
         this.#failed(address, error as ServiceError)
       }
     }
@@ -306,6 +329,18 @@ export class PlacementClient {
     return client
   }
 }
+
+/** The leader has decided. */
+function isDefinite({ code }: ServiceError): boolean {
+  return DEFINITE.has(code)
+}
+
+const DEFINITE: ReadonlySet<status> = new Set([
+  status.ABORTED,
+  status.INVALID_ARGUMENT,
+  status.NOT_FOUND,
+  status.RESOURCE_EXHAUSTED,
+])
 
 type Invoke<T> = (
   client: placement.PlacementClient,

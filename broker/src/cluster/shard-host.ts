@@ -12,6 +12,7 @@ import { type LogResources, LogShard } from '../core/logs/log-shard.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Connections, SessionAddress } from '../core/ports/connections.ts'
+import type { HostedQueues } from '../core/queues/hosted-queues.ts'
 import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
 import type { HostedSchedule } from '../core/schedule.ts'
@@ -52,6 +53,7 @@ export interface ShardHostOptions {
 export interface ShardFunctions {
   groups(parts: FunctionParts): HostedGroups
   schedule(parts: FunctionParts): HostedSchedule
+  queues(parts: FunctionParts): HostedQueues
 }
 
 export interface FunctionParts {
@@ -176,6 +178,7 @@ export class ShardHost {
           hosted.sessions.stop()
           hosted.groups.stop()
           hosted.schedule.stop()
+          hosted.queues.stop()
           return
         }
         this.#storageAvailable = true
@@ -188,6 +191,7 @@ export class ShardHost {
         hosted.groups.checkMembers()
         hosted.groups.start()
         hosted.schedule.start()
+        hosted.queues.start()
         hosted.logs.start()
         this.#options.onChange()
         return
@@ -263,6 +267,10 @@ export class ShardHost {
         'a message could not be published at its time yet',
       ),
     })
+    const queues = this.#options.functions.queues({
+      ...parts,
+      onError: failed({ errId: 'QUEUE_TASK_FAILED' }, 'a queue task failed'),
+    })
     const retained = new RetainedShard(writer, storage, {
       clock,
       limits: this.#options.retainedLimits,
@@ -282,7 +290,7 @@ export class ShardHost {
       retained.load(),
       claims.load(),
     ])
-    return { shard, epoch, writer, sessions, groups, schedule, retained, claims, logs }
+    return { shard, epoch, writer, sessions, groups, schedule, queues, retained, claims, logs }
   }
 
   /**
@@ -354,6 +362,7 @@ export class ShardHost {
     hosted.sessions.stop()
     hosted.groups.stop()
     hosted.schedule.stop()
+    hosted.queues.stop()
     hosted.logs.stop()
     hosted.writer.abandon()
   }
@@ -368,6 +377,7 @@ export class ShardHost {
       hosted.sessions.stop()
       hosted.groups.stop()
       hosted.schedule.stop()
+      hosted.queues.stop()
       hosted.logs.flush()
       hosted.logs.stop()
       await hosted.writer.drained()

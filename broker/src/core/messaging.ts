@@ -78,13 +78,13 @@ export class Messaging {
 
   /**
    * Hands the message to everyone who may have it. True: what its guarantee promises holds already, and the
-   * receipt stays silent; else the receipt is settled later. It may be refused only while storage is full.
+   * receipt stays silent; else the receipt is settled later. It may be refused only while storage, or a queue, is full.
    */
   publish(message: Message, receipt: Receipt | undefined): boolean {
     const route = this.#router.route(message.address)
-    const { peers, shards, groups, logs } = route
+    const { peers, shards, groups, logs, queues } = route
     const wanted = shards.length + groups.length > 0
-    const kept = logs.length > 0 || (message.guarantee > 0 && wanted)
+    const kept = logs.length + queues.length > 0 || (message.guarantee > 0 && wanted)
     let delayMs = 0
     if (kept || (message.retain && message.payload.byteLength > 0)) {
       const { pressure } = this.#options
@@ -119,7 +119,7 @@ export class Messaging {
     // At most once: the live subscribers get it, and it is kept nowhere.
     this.#refused++
     deliverLive(message, route.targets)
-    const live = { ...route, logs: [] }
+    const live = { ...route, logs: [], queues: [] }
     this.#forwarder.forward(message, live, { receipt: undefined, retainedShard: -1 })
     return true
   }
@@ -312,7 +312,7 @@ export class Messaging {
 
   /** Nothing is retained for the address from then on; nobody is told. */
   forgetRetained(address: string): Promise<void> {
-    const nobody = { targets: [], peers: [], shards: [], groups: [], logs: [] }
+    const nobody = { targets: [], peers: [], shards: [], groups: [], logs: [], queues: [] }
     const retainedShard = shardOf('retained', address, this.#options.directory.shardCount)
     const message = { ...EMPTY_MESSAGE, address, timestampMs: this.#options.clock.wallMs() }
     return new Promise((resolve) => {
@@ -367,20 +367,22 @@ export class Messaging {
   }
 
   /** A peer forwards a message. `reply` runs when it is with the live subscribers and durable on the shards. */
-  receive(item: PublishItem, reply: (refused: PublishReply) => void): void {
+  receive(item: PublishItem, reply: (reply: PublishReply) => void): void {
     const { message } = item
     if (item.live) deliverLive(message, this.#router.route(message.address).targets)
     let remaining = 1
     const refused: number[] = []
+    const full: number[] = []
     const done = (): void => {
       remaining--
-      if (remaining === 0) reply(refused)
+      if (remaining === 0) reply({ refused, full })
     }
     for (const [at, place] of item.places.entries()) {
       remaining++
       const shard = this.#options.hosted.get(place.shard)
       const served = appendTo(shard, { message, place }, (outcome) => {
         if (outcome === 'lost') refused.push(at)
+        else if (outcome === 'full') full.push(at)
         done()
       })
       if (!served) {
