@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:net'
 import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
+import { startAdminHttp } from './admin-http.ts'
 import { Administration } from './administration.ts'
+import { composeSecurity } from './authentication.ts'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
@@ -20,6 +22,7 @@ import { TailCache } from './core/logs/tail-cache.ts'
 import { TaskBudget } from './core/logs/task-budget.ts'
 import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
+import { NamedLatencies } from './core/ports/telemetry.ts'
 import type { DispatchStrategy } from './core/queues/queue-policy.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
@@ -31,14 +34,20 @@ import { Scheduled } from './functions/scheduled.ts'
 import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
+import type { HttpServer } from './http/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
+import { MeasuredStorage } from './measured-storage.ts'
+import { snapshotOf } from './metrics.ts'
 import { composeMqtt, mqttPorts, retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
+import { ProcessLatencies } from './observability/process-latencies.ts'
+import { observeCalls } from './observability/rpc-latencies.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
 import { Admission } from './protocols/shared/admission.ts'
 import { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
+import type { Authenticator } from './security/authenticator.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -66,7 +75,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { onFatal } = options
   const storage =
     options.storage ?? (await openStorage(config.storageUrl, { logger: log, onFatal }))
-  const node = assemble({ config: await withPorts(config), nodeId, storage, log })
+  const measured = new MeasuredStorage(storage)
+  const node = assemble({ config: await withPorts(config), nodeId, storage: measured, log })
   try {
     const endpoints = await node.start()
     return {
@@ -87,7 +97,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 interface Parts {
   readonly config: BrokerConfig
   readonly nodeId: string
-  readonly storage: StorageAdapter
+  readonly storage: MeasuredStorage
   readonly log: BrokerLog
 }
 
@@ -107,7 +117,11 @@ function assemble(parts: Parts): Node {
     // A child has a level of its own from its beginning on.
     for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
   })
+  const administration = new Administration(cluster)
   let grpc: GrpcServer | undefined
+  let http: HttpServer | undefined
+  let isServing = false
+  const isReady = (): boolean => isServing && placement.leaseValid && shards.storageAvailable
   const changed = (): void => {
     mesh.changed()
     shards.reconcile()
@@ -127,9 +141,14 @@ function assemble(parts: Parts): Node {
         }),
         admin: createAdminService({
           self: nodeId,
-          administration: new Administration(cluster),
+          administration,
           topics: new TopicReader({ ...cluster, directory: metadata, storage }),
         }),
+      })
+      http = await startAdminHttp({
+        ...{ ...cluster, config, nodeId, administration, version: VERSION },
+        isServing: () => isServing,
+        snapshot: () => snapshotOf({ ...cluster, storage, version: VERSION, isReady }),
       })
       metadata.observe(changed)
       cluster.pressure.start()
@@ -137,9 +156,16 @@ function assemble(parts: Parts): Node {
       await mesh.synced()
       const endpoints = await Promise.all(protocols.map((protocol) => protocol.start()))
       grpc.setServing(true)
-      return [...endpoints.flat(), { protocol: 'grpc', host: config.host, port: grpc.port }]
+      isServing = true
+      const { host } = config
+      return [
+        ...endpoints.flat(),
+        { protocol: 'grpc', host, port: grpc.port },
+        ...(http === undefined ? [] : [{ protocol: 'http', host, port: http.port }]),
+      ]
     },
     stop: async () => {
+      isServing = false
       grpc?.setServing(false)
       mover.stop()
       cluster.pressure.stop()
@@ -153,6 +179,8 @@ function assemble(parts: Parts): Node {
       mesh.stop()
       placement.stop()
       runtime.stop()
+      cluster.process.stop()
+      await http?.stop()
       grpc?.stop()
     },
   }
@@ -187,6 +215,9 @@ interface Cluster extends Frontage {
   readonly runtime: ReturnType<typeof createRuntimeReport>
   readonly hosted: HostedShards
   readonly topics: Topics
+  readonly process: ProcessLatencies
+  /** Of calls that this broker makes. */
+  readonly rpc: NamedLatencies
   readonly log: BrokerLog
   /** Registers; the shards' number is known from then on. */
   register(): Promise<void>
@@ -199,7 +230,8 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const topics = new Topics(() => router.topicsChanged())
   const router: Router = new Router(metadata, topics)
   followTopics(metadata.resources, topics)
-  const frontage = frontageOf(metadata, watchStorage(storage, log))
+  const frontage = frontageOf(metadata, watchStorage(storage, log), log)
+  const rpc = new NamedLatencies()
   const { protocols, admission, mover, pressure } = frontage
   const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
   const placement = new PlacementClient({
@@ -222,6 +254,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     },
     onRenewed: () => messaging.renewed(),
     onTrouble: troubleTeller(log),
+    observer: observeCalls(rpc),
   })
   const mesh: PeerMesh = new PeerMesh({
     clusterId: () => metadata.clusterId,
@@ -259,7 +292,8 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     log,
   })
   const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
-  return { ...frontage, ...parts, log, register: () => placement.start() }
+  const telemetry = { rpc, process: new ProcessLatencies() }
+  return { ...frontage, ...parts, ...telemetry, log, register: () => placement.start() }
 }
 
 /** What other brokers ask of this one. */
@@ -288,9 +322,10 @@ interface Frontage {
   readonly admission: Admission
   readonly mover: ClientMover
   readonly pressure: StoragePressure
+  readonly security: Authenticator
 }
 
-function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontage {
+function frontageOf(metadata: MetadataCache, pressure: StoragePressure, log: BrokerLog): Frontage {
   const protocols: ProtocolServer[] = []
   const settings = new BrokerSettings(metadata.resources)
   const admission = new Admission({
@@ -306,7 +341,9 @@ function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontag
     isOutOfMemory: memoryWatch(settings),
     serverOf: (node, protocol) => metadata.serverOf(node, protocol),
   })
-  return { protocols, settings, admission, mover: new ClientMover(systemClock), pressure }
+  const security = composeSecurity(metadata.resources, settings, log)
+  const mover = new ClientMover(systemClock)
+  return { protocols, settings, admission, mover, pressure, security }
 }
 
 /** Asked for every chunk that comes, looked up once in a while. */
@@ -412,6 +449,7 @@ function registrationOf(config: BrokerConfig, nodeId: string, incarnation: strin
         port === undefined ? [] : [{ protocol, host, port }],
       ),
       { protocol: 'grpc', host, port: config.grpcPort },
+      ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
     ],
   }
 }
@@ -433,6 +471,7 @@ async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
     webSocketPort: await chosen(config.webSocketPort),
     webSocketTlsPort: await chosen(config.webSocketTlsPort),
     grpcPort: await chosen(config.grpcPort),
+    httpPort: await chosen(config.httpPort),
   }
 }
 
