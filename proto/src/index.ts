@@ -35,6 +35,8 @@ export {
   type SettingSchema,
   type SettingValue,
   settingValue,
+  shownSetting,
+  withoutPasswords,
 } from './settings.ts'
 export type { ServingStatus } from './standard-services.ts'
 export { serveHealthAndReflection } from './standard-services.ts'

@@ -191,6 +191,18 @@ export function settingValue<N extends SettingName>(
   return (isUsable ? value : SETTINGS[name].default) as SettingValue<N>
 }
 
+/** The value as people may see it: a password in a URL is not for them. */
+export function shownSetting(value: unknown): unknown {
+  return typeof value === 'string' ? withoutPasswords(value) : value
+}
+
+/** The text with the passwords of its URLs hidden. */
+export function withoutPasswords(text: string): string {
+  return text
+    .replaceAll(/([a-z][a-z+.-]*:\/\/[^\s:@/?#"]*):[^\s/?#"]*@/gi, '$1:***@')
+    .replaceAll(/([?&][a-z-]*password=)[^\s&#"]*/gi, '$1***')
+}
+
 /** A value as people write it: JSON, or a bare word. */
 export function parseSettingText(text: string): unknown {
   return parse(text) ?? text
