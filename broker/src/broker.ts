@@ -1,6 +1,5 @@
 /** The broker, composed: options in, something to start and stop out. No decisions of its own. */
 import { randomUUID } from 'node:crypto'
-import { createServer } from 'node:net'
 import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
 import { startAdminHttp } from './admin-http.ts'
@@ -29,6 +28,8 @@ import { shardOf } from './core/shard-hash.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
+import { DeadLetters, deadLetterRulesOf } from './dead-letters.ts'
+import { registrationOf, withPorts } from './endpoints.ts'
 import { type GroupResources, GroupShard } from './functions/group-shard.ts'
 import { Scheduled } from './functions/scheduled.ts'
 import { createAdminService } from './grpc/admin-service.ts'
@@ -38,7 +39,7 @@ import type { HttpServer } from './http/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
 import { MeasuredStorage } from './measured-storage.ts'
 import { snapshotOf } from './metrics.ts'
-import { composeMqtt, mqttPorts, retainedLimitsOf, VERSION } from './mqtt.ts'
+import { composeMqtt, retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { ProcessLatencies } from './observability/process-latencies.ts'
@@ -175,6 +176,7 @@ function assemble(parts: Parts): Node {
       await Promise.race([shards.drain(), pause(DRAIN_MS)])
       await placement.deregister('shut down')
       shards.stop()
+      cluster.losses.stop()
       messaging.stop()
       mesh.stop()
       placement.stop()
@@ -216,6 +218,7 @@ interface Cluster extends Frontage {
   readonly hosted: HostedShards
   readonly topics: Topics
   readonly process: ProcessLatencies
+  readonly losses: DeadLetters
   /** Of calls that this broker makes. */
   readonly rpc: NamedLatencies
   readonly log: BrokerLog
@@ -276,12 +279,18 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     nodeEpoch: () => placement.nodeEpoch,
     mayAcknowledge: () => placement.mayAcknowledge,
   })
+  const losses = new DeadLetters({
+    rules: frontage.settings.live(deadLetterRulesOf),
+    clock: systemClock,
+    publish: (message) => messaging.publishAndWait(message),
+  })
   const shards: ShardHost = new ShardHost({
     ...{ metadata, placement, storage, pressure, hosted, clock: systemClock, incarnation },
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
     logs: logResourcesOf(topics),
     retainedLimits: () => retainedLimitsOf(frontage.settings, metadata.shardCount),
     publish: (message) => messaging.publishAndWait(message),
+    losses,
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
     functions: {
       groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
@@ -292,7 +301,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     log,
   })
   const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
-  const telemetry = { rpc, process: new ProcessLatencies() }
+  const telemetry = { losses, rpc, process: new ProcessLatencies() }
   return { ...frontage, ...parts, ...telemetry, log, register: () => placement.start() }
 }
 
@@ -436,55 +445,10 @@ function connectionsOf(parts: {
   }
 }
 
-function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
-  const host = config.advertiseHost
-  return {
-    clusterId: '',
-    nodeId,
-    incarnation,
-    version: VERSION,
-    grpcAddress: `${host}:${config.grpcPort}`,
-    endpoints: [
-      ...Object.entries(mqttPorts(config)).flatMap(([protocol, port]) =>
-        port === undefined ? [] : [{ protocol, host, port }],
-      ),
-      { protocol: 'grpc', host, port: config.grpcPort },
-      ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
-    ],
-  }
-}
-
 const DRAIN_MS = 5_000
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
-}
-
-/** Others are told the ports before they are open, so a free one is chosen first. */
-async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
-  const chosen = async <P extends number | undefined>(port: P): Promise<P> =>
-    port === 0 ? ((await freePort(config.host)) as P) : port
-  return {
-    ...config,
-    mqttPort: await chosen(config.mqttPort),
-    mqttTlsPort: await chosen(config.mqttTlsPort),
-    webSocketPort: await chosen(config.webSocketPort),
-    webSocketTlsPort: await chosen(config.webSocketTlsPort),
-    grpcPort: await chosen(config.grpcPort),
-    httpPort: await chosen(config.httpPort),
-  }
-}
-
-function freePort(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, host, () => {
-      const address = probe.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      probe.close(() => resolve(port))
-    })
-  })
 }
 
 function once(run: () => Promise<void>): () => Promise<void> {

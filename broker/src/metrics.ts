@@ -6,6 +6,7 @@ import type { HostedShards } from './core/hosted-shard.ts'
 import type { Messaging } from './core/messaging.ts'
 import type { NamedCounts, NamedLatencies } from './core/ports/telemetry.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
+import type { DeadLetters } from './dead-letters.ts'
 import type { MeasuredStorage } from './measured-storage.ts'
 import type { LatencySample, MetricsSnapshot, Sample } from './observability/metrics.ts'
 import type { ProcessLatencies } from './observability/process-latencies.ts'
@@ -27,6 +28,7 @@ export interface Measured {
   readonly mover: ClientMover
   readonly security: Authenticator
   readonly storage: MeasuredStorage
+  readonly losses: DeadLetters
   readonly rpc: NamedLatencies
   readonly process: ProcessLatencies
   readonly isReady: () => boolean
@@ -92,7 +94,9 @@ function countersOf(measured: Measured): MetricsSnapshot['counters'] {
       ),
       [{ reason: 'peer-unreachable' }, messaging.counts.dropped],
       [{ reason: 'storage-full' }, messaging.counts.unkept],
+      ...byReason(measured.losses.lostCounts),
     ],
+    messages_dead_lettered_total: byReason(measured.losses.letterCounts),
     received_bytes_total: of('bytesIn'),
     sent_bytes_total: of('bytesOut'),
     auth_failures_total: byReason(security.failures),

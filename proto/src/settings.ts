@@ -169,7 +169,11 @@ export function refusalBySchema(
     case 'text': {
       const isText =
         typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= schema.bytesMax
-      return isText ? undefined : `${name} is a text of up to ${schema.bytesMax} bytes`
+      if (!isText) return `${name} is a text of up to ${schema.bytesMax} bytes`
+      const isBad = schema.isTopic === true && /[+#\0]|^\$|^\/|\/$/.test(value)
+      return isBad
+        ? `${name} is a topic without wildcards, not below $ and without / at an end`
+        : undefined
     }
     case 'integer': {
       const { min, max } = schema

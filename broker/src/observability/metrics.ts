@@ -50,6 +50,10 @@ export const COUNTERS = {
     help: 'Messages that were not delivered or not kept',
     labels: ['protocol', 'reason'],
   },
+  messages_dead_lettered_total: {
+    help: 'Messages that a session does not get and that were published elsewhere',
+    labels: ['reason'],
+  },
   received_bytes_total: { help: 'Bytes from clients', labels: ['protocol'] },
   sent_bytes_total: { help: 'Bytes to clients', labels: ['protocol'] },
   auth_failures_total: {
