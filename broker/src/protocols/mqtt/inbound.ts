@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer'
 import type { AttachedSession } from '../../core/attached-session.ts'
 import { type Message, ownCopy, type PublishOutcome, type Receipt } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
+import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { Access } from '../../security/access.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encode, encodeAck } from './codec/encode.ts'
@@ -32,7 +33,11 @@ export interface InboundOptions {
   readonly explains: boolean
   /** The largest packet that the client takes. */
   readonly packetBytesMax: number
+  /** Wall clock. */
   readonly nowMs: () => number
+  /** Monotonic. */
+  readonly clockMs: () => number
+  readonly latencies: Latencies
   readonly nextToken: () => string
   readonly pauseReading: (paused: boolean) => void
   /** Reads nothing more for so long. */
@@ -50,6 +55,8 @@ class Owed implements Receipt {
   bytes = 0
   /** Until the message is to be published. */
   delayMs = 0
+  /** Monotonic: when the message came; negative: its acknowledgement says nothing about how long it took. */
+  sinceMs = -1
   readonly #inbound: Inbound
 
   constructor(inbound: Inbound, type: 4 | 5) {
@@ -166,10 +173,13 @@ export class Inbound {
       owed.bytes = view.end - view.start
       if (messaging.publish(message, owed)) {
         this.#spare = owed
+        // In the turn in which it came: not worth a look at the clock.
+        this.#options.latencies.record(0)
         this.#options.outbox.word(PacketType.puback << 4, 2, view.packetId)
         return
       }
       this.#spare = undefined
+      owed.sinceMs = this.#options.clockMs()
       this.#owe(owed)
       // It may have been settled already, while it was not owed yet.
       this.drain()
@@ -179,6 +189,7 @@ export class Inbound {
     owed.packetId = view.packetId
     owed.bytes = view.end - view.start
     owed.delayMs = delayMs
+    owed.sinceMs = this.#options.clockMs()
     this.#owe(owed)
     this.#route(message, owed)
   }
@@ -241,6 +252,9 @@ export class Inbound {
       if (next.reasonCode < 0) break
       this.#owedHead++
       this.#owedBytes -= next.bytes
+      if (next.sinceMs >= 0) {
+        this.#options.latencies.record(this.#options.clockMs() - next.sinceMs)
+      }
       if (next.type === PacketType.pubrec && next.reasonCode === ReasonCode.success) {
         const incoming = this.#incoming?.get(next.packetId)
         if (incoming !== undefined) incoming.received = true
@@ -303,6 +317,7 @@ export class Inbound {
     owed.packetId = packetId
     owed.bytes = view.end - view.start
     owed.delayMs = delayMs
+    owed.sinceMs = this.#options.clockMs()
     this.#owe(owed)
     const context = {
       address,

@@ -15,6 +15,7 @@ import {
   type Subscription,
 } from '../../core/message.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
+import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
@@ -31,7 +32,10 @@ export interface OutboundOptions {
   readonly packetBytesMax: number
   /** Topic aliases that the client takes; 0 none. */
   readonly aliasesMax: number
+  /** Wall clock. */
   readonly nowMs: () => number
+  /** Since a broker took the message; not of what is at most once, nor of what is sent again. */
+  readonly latencies: Latencies
   readonly limits: () => OutboundLimits
   /** Live messages wait for this client beyond all bounds. */
   readonly onOverflow: () => void
@@ -80,6 +84,9 @@ export class Outbound {
   #behindSinceMs = -1
   /** Messages of the inbox that the client is done with. */
   #finished = 0
+  /** Messages, of the inbox and others, that the client has acknowledged. */
+  acknowledgements = 0
+  redelivered = 0
   #finishedBefore = 0
   /** It has been behind for longer than the policy has patience. */
   isSlow = false
@@ -202,7 +209,9 @@ export class Outbound {
       return
     }
     const expected = type === PacketType.puback ? 'published' : 'released'
-    if (flight?.state === expected) this.#finish(packetId)
+    if (flight?.state !== expected) return
+    this.acknowledgements++
+    this.#finish(packetId)
   }
 
   #liveAcknowledged(
@@ -221,6 +230,7 @@ export class Outbound {
       (type === PacketType.pubcomp && live === FlightState.released) ||
       (type === PacketType.pubrec && failed)
     if (!over) return
+    this.acknowledgements++
     this.#live.remove(packetId)
     this.#completed(packetId)
     if (this.#waiting.length > 0) this.#launchWaiting()
@@ -309,7 +319,7 @@ export class Outbound {
     message: Message,
     how: Omit<Waiting, 'message'> & { packetId: number; duplicate: boolean },
   ): boolean {
-    const { outbox, version, packetBytesMax, nowMs } = this.#options
+    const { outbox, version, packetBytesMax, nowMs, latencies } = this.#options
     const written = writeMessage(outbox, message, {
       version,
       packetBytesMax,
@@ -322,9 +332,14 @@ export class Outbound {
       aliases: this.#aliases,
     })
     this.payloadBytes += written ? message.payload.byteLength : 0
-    if (written) this.messages++
-    else this.dropped++
-    return written
+    if (!written) {
+      this.dropped++
+      return false
+    }
+    this.messages++
+    if (how.duplicate) this.redelivered++
+    else if (how.guarantee > 0) latencies.record(Math.max(0, nowMs() - message.timestampMs))
+    return true
   }
 
   #acknowledge(type: AckType, packetId: number, reasonCode: number): void {
