@@ -202,7 +202,7 @@ const broker = [
       dependencyTypesNot: ['core'],
       pathNot: [
         '^broker/src/(protocols|security)/',
-        '^broker/src/core/(messaging|message|errors|attached-session|sessions/session)\\.ts$',
+        '^broker/src/core/(messaging|message|errors|attached-session|offset-ring|sessions/session)\\.ts$',
         '^broker/src/core/groups/(hosted-groups|shared-filter)\\.ts$',
         '^broker/src/core/ports/(clock|connections|telemetry)\\.ts$',
         `${NPM}ws/`,
