@@ -132,6 +132,9 @@ function assemble(parts: Parts): Node {
           self: nodeId,
           administration: new Administration(cluster),
           topics: new TopicReader({ ...cluster, directory: metadata, storage }),
+          queues: queues.client,
+          directory: metadata,
+          clock: systemClock,
         }),
       })
       metadata.observe(changed)
