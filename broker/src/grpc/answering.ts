@@ -7,9 +7,14 @@ const STATUS: Readonly<Partial<Record<BrokerErrorCode, status>>> = {
   REFUSED: status.FAILED_PRECONDITION,
 }
 
-export function answering<Request, Reply>(answer: (request: Request) => Promise<Reply>) {
+/** `signal`: whoever asked has gone. */
+export function answering<Request, Reply>(
+  answer: (request: Request, signal: AbortSignal) => Promise<Reply>,
+) {
   return (call: ServerUnaryCall<Request, Reply>, done: sendUnaryData<Reply>): void => {
-    answer(call.request).then(
+    const asker = new AbortController()
+    call.on('cancelled', () => asker.abort())
+    answer(call.request, asker.signal).then(
       (reply) => done(null, reply),
       (error: unknown) => {
         const known = error instanceof BrokerError ? STATUS[error.code] : undefined

@@ -101,15 +101,16 @@ function messageCalls({ queues, clock }: QueueCallsOptions) {
         messages: messages.map(({ record, deliveries }) => toMessage(record, deliveries, '')),
       }
     }),
-    receiveFromQueue: answering(async (request: admin.ReceiveFromQueueRequest) => {
-      const { max, waitMs, leaseMs } = request
+    receiveFromQueue: answering(async (request: admin.ReceiveFromQueueRequest, signal) => {
+      const { name, tenant, max, waitMs, leaseMs } = request
       const asked = {
         kind: 'receive',
         max: Math.min(max || 1, RECEIVE_MAX),
         waitMs: Math.min(waitMs, WAIT_MAX_MS),
         ...{ leaseMs, attempt: undefined, wholeGroups: false, selector: undefined },
       } as const
-      const { messages } = await ask(queues, request, asked, 'received')
+      const reply = await queues.ask(name, asked, { tenant: tenantOf(tenant), signal })
+      const messages = reply.kind === 'received' ? reply.messages : []
       return {
         messages: messages.map(({ record, deliveries, receipt }) =>
           toMessage(record, deliveries, encodeReceipt(receipt)),
