@@ -1,14 +1,15 @@
 /** The broker, composed: options in, something to start and stop out. No decisions of its own. */
 import { randomUUID } from 'node:crypto'
-import { createServer } from 'node:net'
 import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
+import { startAdminHttp } from './admin-http.ts'
 import { Administration } from './administration.ts'
+import { composeSecurity } from './authentication.ts'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
 import { BrokerSettings } from './cluster/settings.ts'
-import { ShardHost } from './cluster/shard-host.ts'
+import { type ShardFunctions, ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import { followTopics } from './cluster/topic-directory.ts'
 import { watchStorage } from './cluster/watch-storage.ts'
@@ -20,6 +21,7 @@ import { TailCache } from './core/logs/tail-cache.ts'
 import { TaskBudget } from './core/logs/task-budget.ts'
 import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
+import { NamedLatencies } from './core/ports/telemetry.ts'
 import type { DispatchStrategy } from './core/queues/queue-policy.ts'
 import { QueueTable } from './core/queues/queue-table.ts'
 import { Router } from './core/router.ts'
@@ -27,20 +29,28 @@ import { shardOf } from './core/shard-hash.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
+import { DeadLetters, deadLetterRulesOf } from './dead-letters.ts'
+import { registrationOf, withPorts } from './endpoints.ts'
 import { type GroupResources, GroupShard } from './functions/group-shard.ts'
 import { Scheduled } from './functions/scheduled.ts'
 import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
+import type { HttpServer } from './http/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
-import { composeMqtt, mqttPorts, retainedLimitsOf, VERSION } from './mqtt.ts'
+import { MeasuredStorage } from './measured-storage.ts'
+import { snapshotOf } from './metrics.ts'
+import { composeMqtt, retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
+import { ProcessLatencies } from './observability/process-latencies.ts'
+import { observeCalls } from './observability/rpc-latencies.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
 import { Admission } from './protocols/shared/admission.ts'
 import { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
 import { type ComposedQueues, composeQueues } from './queues.ts'
+import type { Authenticator } from './security/authenticator.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -68,7 +78,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { onFatal } = options
   const storage =
     options.storage ?? (await openStorage(config.storageUrl, { logger: log, onFatal }))
-  const node = assemble({ config: await withPorts(config), nodeId, storage, log })
+  const measured = new MeasuredStorage(storage)
+  const node = assemble({ config: await withPorts(config), nodeId, storage: measured, log })
   try {
     const endpoints = await node.start()
     return {
@@ -89,7 +100,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 interface Parts {
   readonly config: BrokerConfig
   readonly nodeId: string
-  readonly storage: StorageAdapter
+  readonly storage: MeasuredStorage
   readonly log: BrokerLog
 }
 
@@ -109,7 +120,11 @@ function assemble(parts: Parts): Node {
     // A child has a level of its own from its beginning on.
     for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
   })
+  const administration = new Administration(cluster)
   let grpc: GrpcServer | undefined
+  let http: HttpServer | undefined
+  let isServing = false
+  const isReady = (): boolean => isServing && placement.leaseValid && shards.storageAvailable
   const changed = (): void => {
     mesh.changed()
     shards.reconcile()
@@ -130,12 +145,15 @@ function assemble(parts: Parts): Node {
         }),
         admin: createAdminService({
           self: nodeId,
-          administration: new Administration(cluster),
+          administration,
           topics: new TopicReader({ ...cluster, directory: metadata, storage }),
-          queues: queues.client,
-          directory: metadata,
-          clock: systemClock,
+          ...{ queues: queues.client, directory: metadata, clock: systemClock },
         }),
+      })
+      http = await startAdminHttp({
+        ...{ ...cluster, config, nodeId, administration, version: VERSION },
+        isServing: () => isServing,
+        snapshot: () => snapshotOf({ ...cluster, storage, version: VERSION, isReady }),
       })
       metadata.observe(changed)
       cluster.pressure.start()
@@ -143,9 +161,16 @@ function assemble(parts: Parts): Node {
       await mesh.synced()
       const endpoints = await Promise.all(protocols.map((protocol) => protocol.start()))
       grpc.setServing(true)
-      return [...endpoints.flat(), { protocol: 'grpc', host: config.host, port: grpc.port }]
+      isServing = true
+      const { host } = config
+      return [
+        ...endpoints.flat(),
+        { protocol: 'grpc', host, port: grpc.port },
+        ...(http === undefined ? [] : [{ protocol: 'http', host, port: http.port }]),
+      ]
     },
     stop: async () => {
+      isServing = false
       grpc?.setServing(false)
       mover.stop()
       cluster.pressure.stop()
@@ -155,10 +180,13 @@ function assemble(parts: Parts): Node {
       await Promise.race([shards.drain(), pause(DRAIN_MS)])
       await placement.deregister('shut down')
       shards.stop()
+      cluster.losses.stop()
       messaging.stop()
       mesh.stop()
       placement.stop()
       runtime.stop()
+      cluster.process.stop()
+      await http?.stop()
       grpc?.stop()
     },
   }
@@ -194,6 +222,10 @@ interface Cluster extends Frontage {
   readonly runtime: ReturnType<typeof createRuntimeReport>
   readonly hosted: HostedShards
   readonly topics: Topics
+  readonly process: ProcessLatencies
+  readonly losses: DeadLetters
+  /** Of calls that this broker makes. */
+  readonly rpc: NamedLatencies
   readonly log: BrokerLog
   /** Registers; the shards' number is known from then on. */
   register(): Promise<void>
@@ -204,8 +236,9 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const metadata = new MetadataCache(nodeId)
   const hosted = new HostedShards()
   const { topics, queueTable, router } = keepersOf(metadata)
-  const frontage = frontageOf(metadata, watchStorage(storage, log))
+  const frontage = frontageOf(metadata, watchStorage(storage, log), log)
   const { protocols, admission, mover, pressure } = frontage
+  const rpc = new NamedLatencies()
   const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
   const placement = new PlacementClient({
     addresses: config.placement,
@@ -227,6 +260,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     },
     onRenewed: () => messaging.renewed(),
     onTrouble: troubleTeller(log),
+    observer: observeCalls(rpc),
   })
   const mesh: PeerMesh = new PeerMesh({
     clusterId: () => metadata.clusterId,
@@ -238,47 +272,58 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     hostedFilters: () => shards.filters(),
     handlers: peerHandlers(hosted, metadata, {
       messaging: () => messaging,
-      changed: () => {
-        messaging.changed()
-        queues.changed()
-      },
+      changed: () => ownersChanged(),
     }),
   })
   const messaging: Messaging = new Messaging({
     directory: metadata,
-    hosted,
     peers: mesh,
-    clock: systemClock,
-    router,
-    pressure,
+    ...{ hosted, clock: systemClock, router, pressure },
     nodeEpoch: () => placement.nodeEpoch,
     mayAcknowledge: () => placement.mayAcknowledge,
   })
   const queues = composeQueues({
-    ...{ metadata, placement, mesh, hosted, router, pressure, table: queueTable },
+    ...{ metadata, placement, mesh, hosted, router, pressure },
+    table: queueTable,
     clock: systemClock,
   })
+  const losses = deadLettersOf(frontage, messaging)
   const shards: ShardHost = new ShardHost({
     ...{ metadata, placement, storage, pressure, hosted, clock: systemClock, incarnation },
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
     logs: logResourcesOf(topics),
     retainedLimits: () => retainedLimitsOf(frontage.settings, metadata.shardCount),
     publish: (message) => messaging.publishAndWait(message),
+    losses,
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
-    functions: {
-      groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
-      schedule: (parts) => new Scheduled(parts),
-      queues: (parts) => queues.host(parts),
-    },
+    functions: functionsOf(frontage, queues),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
-    onChange: () => {
-      messaging.changed()
-      queues.changed()
-    },
+    onChange: () => ownersChanged(),
     log,
   })
+  const ownersChanged = (): void => {
+    messaging.changed()
+    queues.changed()
+  }
   const parts = { metadata, placement, mesh, shards, messaging, queues, runtime, hosted, topics }
-  return { ...frontage, ...parts, log, register: () => placement.start() }
+  const telemetry = { losses, rpc, process: new ProcessLatencies() }
+  return { ...frontage, ...parts, ...telemetry, log, register: () => placement.start() }
+}
+
+function functionsOf(frontage: Frontage, queues: ComposedQueues): ShardFunctions {
+  return {
+    groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
+    schedule: (parts) => new Scheduled(parts),
+    queues: (parts) => queues.host(parts),
+  }
+}
+
+function deadLettersOf({ settings }: Frontage, messaging: Messaging): DeadLetters {
+  return new DeadLetters({
+    rules: settings.live(deadLetterRulesOf),
+    clock: systemClock,
+    publish: (message) => messaging.publishAndWait(message),
+  })
 }
 
 /** Who gets what is published, and what keeps it. */
@@ -317,9 +362,10 @@ interface Frontage {
   readonly admission: Admission
   readonly mover: ClientMover
   readonly pressure: StoragePressure
+  readonly security: Authenticator
 }
 
-function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontage {
+function frontageOf(metadata: MetadataCache, pressure: StoragePressure, log: BrokerLog): Frontage {
   const protocols: ProtocolServer[] = []
   const settings = new BrokerSettings(metadata.resources)
   const admission = new Admission({
@@ -335,7 +381,9 @@ function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontag
     isOutOfMemory: memoryWatch(settings),
     serverOf: (node, protocol) => metadata.serverOf(node, protocol),
   })
-  return { protocols, settings, admission, mover: new ClientMover(systemClock), pressure }
+  const security = composeSecurity(metadata.resources, settings, log)
+  const mover = new ClientMover(systemClock)
+  return { protocols, settings, admission, mover, pressure, security }
 }
 
 /** Asked for every chunk that comes, looked up once in a while. */
@@ -428,53 +476,10 @@ function connectionsOf(parts: {
   }
 }
 
-function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
-  const host = config.advertiseHost
-  return {
-    clusterId: '',
-    nodeId,
-    incarnation,
-    version: VERSION,
-    grpcAddress: `${host}:${config.grpcPort}`,
-    endpoints: [
-      ...Object.entries(mqttPorts(config)).flatMap(([protocol, port]) =>
-        port === undefined ? [] : [{ protocol, host, port }],
-      ),
-      { protocol: 'grpc', host, port: config.grpcPort },
-    ],
-  }
-}
-
 const DRAIN_MS = 5_000
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
-}
-
-/** Others are told the ports before they are open, so a free one is chosen first. */
-async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
-  const chosen = async <P extends number | undefined>(port: P): Promise<P> =>
-    port === 0 ? ((await freePort(config.host)) as P) : port
-  return {
-    ...config,
-    mqttPort: await chosen(config.mqttPort),
-    mqttTlsPort: await chosen(config.mqttTlsPort),
-    webSocketPort: await chosen(config.webSocketPort),
-    webSocketTlsPort: await chosen(config.webSocketTlsPort),
-    grpcPort: await chosen(config.grpcPort),
-  }
-}
-
-function freePort(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, host, () => {
-      const address = probe.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      probe.close(() => resolve(port))
-    })
-  })
 }
 
 function once(run: () => Promise<void>): () => Promise<void> {

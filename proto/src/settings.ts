@@ -170,7 +170,11 @@ export function refusalBySchema(
     case 'text': {
       const isText =
         typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= schema.bytesMax
-      return isText ? undefined : `${name} is a text of up to ${schema.bytesMax} bytes`
+      if (!isText) return `${name} is a text of up to ${schema.bytesMax} bytes`
+      const isBad = schema.isTopic === true && /[+#\0]|^\$|^\/|\/$/.test(value)
+      return isBad
+        ? `${name} is a topic without wildcards, not below $ and without / at an end`
+        : undefined
     }
     case 'integer': {
       const { min, max } = schema
@@ -190,6 +194,18 @@ export function settingValue<N extends SettingName>(
   const value = stored === undefined ? undefined : parseJson(stored)
   const isUsable = value !== undefined && refusalOfSetting(name, value) === undefined
   return (isUsable ? value : SETTINGS[name].default) as SettingValue<N>
+}
+
+/** The value as people may see it: a password in a URL is not for them. */
+export function shownSetting(value: unknown): unknown {
+  return typeof value === 'string' ? withoutPasswords(value) : value
+}
+
+/** The text with the passwords of its URLs hidden. */
+export function withoutPasswords(text: string): string {
+  return text
+    .replaceAll(/([a-z][a-z+.-]*:\/\/[^\s:@/?#"]*):[^\s/?#"]*@/gi, '$1:***@')
+    .replaceAll(/([?&][a-z-]*password=)[^\s&#"]*/gi, '$1***')
 }
 
 /** A value as people write it: JSON, or a bare word. */

@@ -2,11 +2,14 @@
  * This broker's side of the Placement Center: registration, heartbeats, the watch, reports on shards. Finds
  * the leader by itself and goes on when it changes. Keeps trying for ever; `onTrouble` says what is wrong.
  */
-import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { credentials, type Interceptor, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { placement } from '@robust/proto'
 import { ACKNOWLEDGE_GRACE_MS } from '../core/limits.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import { CHANNEL_OPTIONS } from './peer-mesh.ts'
+
+/** Sees each call of ours as it begins and ends. */
+export type CallObserver = Interceptor
 
 export interface PlacementClientOptions {
   /** `host:port` of Placement Center nodes; any of them will do. */
@@ -19,6 +22,7 @@ export interface PlacementClientOptions {
   /** A heartbeat was answered: the registration holds, and has held all the time. */
   readonly onRenewed: () => void
   readonly onTrouble: (address: string, error: Error) => void
+  readonly observer?: CallObserver
 }
 
 const NO_METADATA = new Metadata()
@@ -323,7 +327,9 @@ export class PlacementClient {
   #client(address: string): placement.PlacementClient {
     let client = this.#clients.get(address)
     if (client === undefined) {
-      client = new placement.PlacementClient(address, credentials.createInsecure(), CHANNEL_OPTIONS)
+      const { observer } = this.#options
+      const options = { ...CHANNEL_OPTIONS, ...(observer && { interceptors: [observer] }) }
+      client = new placement.PlacementClient(address, credentials.createInsecure(), options)
       this.#clients.set(address, client)
     }
     return client

@@ -16,6 +16,7 @@ import type { HostedQueues } from '../core/queues/hosted-queues.ts'
 import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
 import type { HostedSchedule } from '../core/schedule.ts'
+import type { SessionLosses } from '../core/sessions/session-losses.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { type LostReason, ShardWriter, type StorageState } from '../core/shard-writer.ts'
 import type { StoragePressure } from '../core/storage-pressure.ts'
@@ -41,6 +42,7 @@ export interface ShardHostOptions {
   readonly logs: LogResources
   readonly retainedLimits: () => RetainedLimits
   readonly publish: (message: Message) => Promise<void>
+  readonly losses: SessionLosses
   readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
   readonly functions: ShardFunctions
   readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
@@ -226,7 +228,7 @@ export class ShardHost {
   async #load(slot: Slot): Promise<HostedShard> {
     const { storage, clock, connections, publish, announce, log, metadata, incarnation } =
       this.#options
-    const { leaveGroups } = this.#options
+    const { leaveGroups, losses } = this.#options
     const { shard, epoch } = slot
     const writer = new ShardWriter({
       shard,
@@ -245,6 +247,7 @@ export class ShardHost {
       clock,
       connections,
       publish,
+      losses,
       leaveGroups,
       announce: (change) => announce(shard, epoch, change),
       onError: (err) =>

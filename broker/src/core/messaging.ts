@@ -2,7 +2,12 @@
  * The waist: everything that a protocol may ask of the broker. It hides which broker owns what, and holds
  * no protocol's notion of anything.
  */
-import { AttachedSession, type AttachOptions, type SessionEvents } from './attached-session.ts'
+import {
+  AttachedSession,
+  type AttachOptions,
+  type SessionContext,
+  type SessionEvents,
+} from './attached-session.ts'
 import type { ClaimRequest } from './claims.ts'
 import { BrokerError } from './errors.ts'
 import { filterMatches, hasWildcard } from './filter-index.ts'
@@ -57,6 +62,7 @@ export class Messaging {
   readonly #epochs = new Map<number, number>()
   /** Runs in order once this broker may acknowledge again. */
   #withheld: (() => void)[] = []
+  #context: SessionContext | undefined
   /** Messages that were not kept since storage is full. */
   #refused = 0
   /** Resolves when this broker knows the filters of all others, under its present registration. */
@@ -164,31 +170,16 @@ export class Messaging {
 
   /** Takes over the session from any other connection in the cluster, or begins it. */
   async attach(options: AttachOptions, events: SessionEvents): Promise<AttachedSession> {
-    const { directory, clock, nodeEpoch } = this.#options
+    const { directory } = this.#options
     await this.#synced
-    const node = directory.self
     const shard = shardOf('session', options.session, directory.shardCount)
-    const attach = { ...options, node, nodeEpoch: nodeEpoch() }
+    const attach = { ...options, node: directory.self, nodeEpoch: this.#options.nodeEpoch() }
     const { attached } = await this.#client.call(shard, { kind: 'attach', attach })
     if (attached === undefined) throw new BrokerError('UNAVAILABLE', 'the owner gave no attachment')
-    const context = {
-      shard,
-      node,
-      nodeEpoch: attach.nodeEpoch,
-      client: this.#client,
-      clock,
-      shardCount: () => directory.shardCount,
-      acknowledge: (to: SessionAddress, offsets: readonly number[]) =>
-        this.#acknowledge(shard, to, offsets),
-      subscribeLive: (subscriber: Subscriber, subscription: Subscription) =>
-        this.#subscribeLive(subscriber, subscription),
-      unsubscribeLive: (subscriber: Subscriber, filter: string) =>
-        this.#unsubscribeLive(subscriber, filter),
-      forget: (session: AttachedSession) => {
-        if (this.#sessions.get(session.name) === session) this.#sessions.delete(session.name)
-      },
-    }
-    const session = new AttachedSession(options, attached, { context, events })
+    this.#context ??= this.#sessionContext()
+    const { nodeEpoch } = attach
+    const more = { shard, nodeEpoch, context: this.#context, events }
+    const session = new AttachedSession(options, attached, more)
     const other = this.#sessions.get(session.name)
     if (other !== undefined && isNewer(other.attachment, session.attachment)) {
       throw new BrokerError('TAKEN_OVER', 'another connection has the session')
@@ -200,6 +191,27 @@ export class Messaging {
     const owner = directory.owner(shard)
     if (owner !== undefined && owner.epoch > attached.attachment.epoch) await session.reattach()
     return session
+  }
+
+  #sessionContext(): SessionContext {
+    const { directory, clock } = this.#options
+    return {
+      node: directory.self,
+      client: this.#client,
+      clock,
+      shardCount: () => directory.shardCount,
+      acknowledge: (shard, to, offsets) => this.#acknowledge(shard, to, offsets),
+      subscribeLive: (subscriber, subscription) => this.#subscribeLive(subscriber, subscription),
+      unsubscribeLive: (subscriber, filter) => this.#unsubscribeLive(subscriber, filter),
+      forget: (session) => {
+        if (this.#sessions.get(session.name) === session) this.#sessions.delete(session.name)
+      },
+    }
+  }
+
+  /** False: nothing is to be told under the system's addresses that begin with this level: nobody listens. */
+  reaches(level: string): boolean {
+    return this.#router.reaches(level)
   }
 
   /** Delivers to the live subscribers of this broker only, at most once. */

@@ -11,7 +11,7 @@ const subscription = (filter: string): Subscription => ({
   identifier: 0,
 })
 
-const nothing = { match: () => [] }
+const nothing = { match: () => [], reaches: () => false }
 const NO_KEEPERS = { topics: nothing, queues: nothing }
 
 function ready(shardCount: number): Router {
@@ -73,4 +73,20 @@ describe('Router', () => {
     router.forgetPeer('b2')
     expect(router.route('x/1').peers).toEqual([])
   })
+})
+
+test('Router reaches a level of the system as soon as anybody may want it, and no longer', () => {
+  const router = new Router({ shardCount: 1 }, NO_KEEPERS)
+  const none = { reset: false, added: [], removed: [] }
+  // What the shard wants is not known yet.
+  expect(router.reaches('$SYS')).toBe(true)
+  router.changeShardFilters(0, 1, { ...none, reset: true, added: ['#', '+/x'] })
+  expect(router.reaches('$SYS')).toBe(false)
+  router.changeShardFilters(0, 1, { ...none, added: ['$SYS/#'] })
+  expect(router.reaches('$SYS')).toBe(true)
+  router.changeShardFilters(0, 1, { ...none, removed: ['$SYS/#'] })
+  router.changePeerFilters('b', { ...none, added: ['$SYS/brokers/+/clients/#'] })
+  expect(router.reaches('$SYS')).toBe(true)
+  router.forgetPeer('b')
+  expect(router.reaches('$SYS')).toBe(false)
 })

@@ -32,10 +32,13 @@ export interface Route {
   readonly queues: readonly BoundQueue[]
 }
 
+/** `reaches`: false when none keeps anything of the system's addresses that begin with the level. */
+type Keepers<T> = T & { reaches(level: string): boolean }
+
 /** What keeps an address. */
 export interface AddressKeepers {
-  readonly topics: { match(address: string): readonly Topic[] }
-  readonly queues: { match(address: string, shardCount: number): readonly BoundQueue[] }
+  readonly topics: Keepers<{ match(address: string): readonly Topic[] }>
+  readonly queues: Keepers<{ match(address: string, shardCount: number): readonly BoundQueue[] }>
 }
 
 interface LiveEntry {
@@ -75,6 +78,19 @@ export class Router {
     if (this.#cache.size >= ROUTES_CACHED_MAX) this.#cache.clear()
     this.#cache.set(address, route)
     return route
+  }
+
+  /** False: nobody, as far as every broker and shard has told, wants what begins with this level of the system's. */
+  reaches(level: string): boolean {
+    return (
+      this.#shardFilters.size < this.#cluster.shardCount ||
+      this.#live.reaches(level) ||
+      this.#peers.reaches(level) ||
+      this.#shards.reaches(level) ||
+      this.#groups.reaches(level) ||
+      this.#keepers.topics.reaches(level) ||
+      this.#keepers.queues.reaches(level)
+    )
   }
 
   /** True: the filter is new on this broker, so the peers must hear of it. */

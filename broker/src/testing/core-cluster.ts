@@ -18,6 +18,7 @@ import type { Peers, PublishReply } from '../core/ports/peers.ts'
 import { QueueTable } from '../core/queues/queue-table.ts'
 import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import { type FilterChange, Router } from '../core/router.ts'
+import type { SessionLosses } from '../core/sessions/session-losses.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { shardOf } from '../core/shard-hash.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
@@ -46,6 +47,11 @@ export class CoreCluster {
   })
   readonly queueTable = new QueueTable()
   readonly shardCount: number
+  /** Of all session shards; messages that sessions do not get. */
+  losses: SessionLosses = {
+    messagesMax: () => Number.POSITIVE_INFINITY,
+    lost: () => undefined,
+  }
   retainedLimits: RetainedLimits = { messagesMax: undefined, expirySeconds: undefined }
   readonly nodes = new Map<string, CoreNode>()
   /** Nodes whose registration may be gone. */
@@ -138,6 +144,10 @@ export class CoreCluster {
       clock: this.clock,
       connections,
       publish: (message) => node.messaging.publishAndWait(message),
+      losses: {
+        messagesMax: () => this.losses.messagesMax(),
+        lost: (message, loss) => this.losses.lost(message, loss),
+      },
       leaveGroups: (to, filters) => node.messaging.leaveGroups(to, filters),
       announce: (change) => this.#announceShard(shard, epoch, change),
       onError: (error) => node.errors.push(error),

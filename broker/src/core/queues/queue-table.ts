@@ -82,6 +82,11 @@ export class QueueTable {
     }
   }
 
+  /** False: nothing is bound to the system's addresses that begin with the level. */
+  reaches(level: string): boolean {
+    return this.#index.reaches(level)
+  }
+
   knownOf(key: string): KnownQueue | undefined {
     return this.#byKey.get(key)?.queue
   }

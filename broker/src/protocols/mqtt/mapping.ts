@@ -130,6 +130,9 @@ export function toWill(
 const SYSTEM = '$SYS/'
 const DOLLAR = 0x24
 
+/** The first level of what the server tells. */
+export const SYSTEM_LEVEL = '$SYS'
+
 /** The server's own part of the addresses. */
 export function isSystem(address: string): boolean {
   return address.charCodeAt(0) === DOLLAR && address.startsWith(SYSTEM)
