@@ -147,6 +147,7 @@ function assemble(parts: Parts): Node {
           self: nodeId,
           administration,
           topics: new TopicReader({ ...cluster, directory: metadata, storage }),
+          ...{ queues: queues.client, directory: metadata, clock: systemClock },
         }),
       })
       http = await startAdminHttp({

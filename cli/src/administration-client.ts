@@ -138,8 +138,8 @@ export async function deleteRetained(
   return reply.existed
 }
 
-/** What any broker can answer. */
-async function askAny<Reply>(
+/** What any broker can answer. Throws UNREACHABLE when none does. */
+export async function askAny<Reply>(
   addresses: readonly string[],
   ask: (address: string) => Promise<Reply | undefined>,
 ): Promise<Reply> {

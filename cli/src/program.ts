@@ -19,6 +19,7 @@ import {
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
 import { addPlacementCommands } from './placement-commands.ts'
+import { addQueueCommands } from './queue-commands.ts'
 import { addRuleCommands } from './rule-commands.ts'
 import { addSecurityCommands } from './security-commands.ts'
 import { addStorageCommands } from './storage-commands.ts'
@@ -144,6 +145,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addClusterCommands(program, wiring)
   addConfigCommands(program, wiring)
   addTopicCommands(program, wiring)
+  addQueueCommands(program, wiring)
   addClientCommands(program, wiring)
   addSecurityCommands(program, wiring)
   addRuleCommands(program, wiring)
