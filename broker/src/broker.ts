@@ -5,6 +5,7 @@ import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
 import { startAdminHttp } from './admin-http.ts'
 import { Administration } from './administration.ts'
 import { composeSecurity } from './authentication.ts'
+import { type Bridges, composeBridges } from './bridges.ts'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
@@ -130,22 +131,7 @@ function assemble(parts: Parts): Node {
   }
   return {
     start: async () => {
-      grpc = await startGrpcServer({
-        host: config.host,
-        port: config.grpcPort,
-        peers: { exchange: (stream) => mesh.accept(stream) } as peerApi.BrokerPeerServer,
-        control: createControlService({
-          placement,
-          shards,
-          clients: clientOrders(cluster),
-          inspect: () => inspect(cluster, { nodeId, storage, config }),
-        }),
-        admin: createAdminService({
-          self: nodeId,
-          administration,
-          topics: new TopicReader({ ...cluster, directory: metadata, storage }),
-        }),
-      })
+      grpc = await startGrpc(parts, cluster, administration)
       http = await startAdminHttp({
         ...{ ...cluster, config, nodeId, administration, version: VERSION },
         isServing: () => isServing,
@@ -158,6 +144,7 @@ function assemble(parts: Parts): Node {
       const endpoints = await Promise.all(protocols.map((protocol) => protocol.start()))
       grpc.setServing(true)
       isServing = true
+      cluster.bridges.start()
       const { host } = config
       return [
         ...endpoints.flat(),
@@ -170,6 +157,7 @@ function assemble(parts: Parts): Node {
       grpc?.setServing(false)
       mover.stop()
       cluster.pressure.stop()
+      await Promise.race([cluster.bridges.stop(), pause(BRIDGES_MS)])
       await Promise.all(protocols.map((protocol) => protocol.stop()))
       mesh.sayLeaving()
       // Without a Placement Center nobody takes the shards back: they move by time-out then.
@@ -186,6 +174,31 @@ function assemble(parts: Parts): Node {
       grpc?.stop()
     },
   }
+}
+
+function startGrpc(
+  { config, nodeId, storage }: Parts,
+  cluster: Cluster,
+  administration: Administration,
+): Promise<GrpcServer> {
+  const { metadata, placement, mesh, shards, bridges } = cluster
+  return startGrpcServer({
+    host: config.host,
+    port: config.grpcPort,
+    peers: { exchange: (stream) => mesh.accept(stream) } as peerApi.BrokerPeerServer,
+    control: createControlService({
+      placement,
+      shards,
+      clients: clientOrders(cluster),
+      inspect: () => inspect(cluster, { nodeId, storage, config }),
+    }),
+    admin: createAdminService({
+      self: nodeId,
+      bridges: () => bridges.statuses(),
+      administration,
+      topics: new TopicReader({ ...cluster, directory: metadata, storage }),
+    }),
+  })
 }
 
 /** What the Placement Center says about clients, told to admission and to the protocols. */
@@ -219,6 +232,7 @@ interface Cluster extends Frontage {
   readonly topics: Topics
   readonly process: ProcessLatencies
   readonly losses: DeadLetters
+  readonly bridges: Bridges
   /** Of calls that this broker makes. */
   readonly rpc: NamedLatencies
   readonly log: BrokerLog
@@ -260,12 +274,9 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     observer: observeCalls(rpc),
   })
   const mesh: PeerMesh = new PeerMesh({
+    ...{ metadata, router, incarnation, clock: systemClock },
     clusterId: () => metadata.clusterId,
-    incarnation,
     nodeEpoch: () => placement.nodeEpoch,
-    metadata,
-    router,
-    clock: systemClock,
     hostedFilters: () => shards.filters(),
     handlers: peerHandlers(hosted, metadata, () => messaging),
   })
@@ -297,11 +308,15 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
       schedule: (parts) => new Scheduled(parts),
     },
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
-    onChange: () => messaging.changed(),
+    onChange: () => {
+      messaging.changed()
+      bridges.reconcile()
+    },
     log,
   })
+  const bridges: Bridges = composeBridges({ ...frontage, config, metadata, hosted, messaging, log })
   const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
-  const telemetry = { losses, rpc, process: new ProcessLatencies() }
+  const telemetry = { losses, bridges, rpc, process: new ProcessLatencies() }
   return { ...frontage, ...parts, ...telemetry, log, register: () => placement.start() }
 }
 
@@ -446,6 +461,7 @@ function connectionsOf(parts: {
 }
 
 const DRAIN_MS = 5_000
+const BRIDGES_MS = 2_000
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())

@@ -24,6 +24,8 @@ export type ErrorId =
   | 'TOPIC_EXISTS'
   | 'NO_SUCH_USER'
   | 'USER_EXISTS'
+  | 'NO_SUCH_BRIDGE'
+  | 'BRIDGE_EXISTS'
   | 'NO_SUCH_RULE'
   | 'NO_SUCH_VERSION'
   | 'BAD_VALUE'
