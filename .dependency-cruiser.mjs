@@ -225,7 +225,7 @@ const broker = [
   forbid('only-the-connection-has-the-socket', 'Sessions and handlers are tested without one.', {
     from: {
       path: '^broker/src/protocols/(?!shared/)',
-      pathNot: ['^broker/src/protocols/[^/]+/(server|connection)\\.ts$', TEST],
+      pathNot: ['^broker/src/protocols/[^/]+/(server|(bridge/)?connection)\\.ts$', TEST],
     },
     to: { path: SOCKETS },
   }),

@@ -28,6 +28,8 @@ export type ErrorId =
   | 'REDRIVE_ENDED'
   | 'NO_SUCH_USER'
   | 'USER_EXISTS'
+  | 'NO_SUCH_BRIDGE'
+  | 'BRIDGE_EXISTS'
   | 'NO_SUCH_RULE'
   | 'NO_SUCH_VERSION'
   | 'BAD_VALUE'
