@@ -241,6 +241,21 @@ const broker = [
     from: { path: '^broker/src/grpc/', pathNot: [TEST] },
     to: { path: `^(${WORKSPACES})/`, pathNot: ['^broker/src/(grpc|cluster|core)/', PROTO_ENTRY] },
   }),
+  forbid('http-sees-core-and-security', 'As grpc: it knows no protocol and no storage.', {
+    from: { path: '^broker/src/http/', pathNot: [TEST] },
+    to: {
+      path: `^(${WORKSPACES})/`,
+      pathNot: ['^broker/src/(http|core|security)/', PROTO_ENTRY],
+    },
+  }),
+  forbid('fastify-stays-in-http', 'One folder knows the HTTP framework.', {
+    from: { path: `^(${WORKSPACES})/`, pathNot: ['^broker/src/http/'] },
+    to: { path: `${NPM}(fastify|@fastify/)` },
+  }),
+  forbid('prom-client-stays-in-observability', 'Everyone else counts in plain fields.', {
+    from: { path: `^(${WORKSPACES})/`, pathNot: ['^broker/src/observability/'] },
+    to: { path: `${NPM}prom-client/` },
+  }),
   forbid('observability-sees-ports', 'It is told; it does not look inside.', {
     from: { path: '^broker/src/observability/', pathNot: [TEST] },
     to: {

@@ -1,14 +1,15 @@
 /** The broker, composed: options in, something to start and stop out. No decisions of its own. */
 import { randomUUID } from 'node:crypto'
-import { createServer } from 'node:net'
 import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
+import { startAdminHttp } from './admin-http.ts'
 import { Administration } from './administration.ts'
+import { composeSecurity } from './authentication.ts'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
 import { BrokerSettings } from './cluster/settings.ts'
-import { ShardHost } from './cluster/shard-host.ts'
+import { type ShardFunctions, ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import { followTopics } from './cluster/topic-directory.ts'
 import { watchStorage } from './cluster/watch-storage.ts'
@@ -20,25 +21,36 @@ import { TailCache } from './core/logs/tail-cache.ts'
 import { TaskBudget } from './core/logs/task-budget.ts'
 import { Messaging } from './core/messaging.ts'
 import type { Connections, SessionAddress } from './core/ports/connections.ts'
+import { NamedLatencies } from './core/ports/telemetry.ts'
 import type { DispatchStrategy } from './core/queues/queue-policy.ts'
+import { QueueTable } from './core/queues/queue-table.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
+import { DeadLetters, deadLetterRulesOf } from './dead-letters.ts'
+import { registrationOf, withPorts } from './endpoints.ts'
 import { type GroupResources, GroupShard } from './functions/group-shard.ts'
 import { Scheduled } from './functions/scheduled.ts'
 import { createAdminService } from './grpc/admin-service.ts'
 import { type ClientOrders, createControlService } from './grpc/control-service.ts'
 import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
+import type { HttpServer } from './http/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
-import { composeMqtt, mqttPorts, retainedLimitsOf, VERSION } from './mqtt.ts'
+import { MeasuredStorage } from './measured-storage.ts'
+import { snapshotOf } from './metrics.ts'
+import { composeMqtt, retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
+import { ProcessLatencies } from './observability/process-latencies.ts'
+import { observeCalls } from './observability/rpc-latencies.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
 import { Admission } from './protocols/shared/admission.ts'
 import { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
+import { type ComposedQueues, composeQueues } from './queues.ts'
+import type { Authenticator } from './security/authenticator.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -66,7 +78,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const { onFatal } = options
   const storage =
     options.storage ?? (await openStorage(config.storageUrl, { logger: log, onFatal }))
-  const node = assemble({ config: await withPorts(config), nodeId, storage, log })
+  const measured = new MeasuredStorage(storage)
+  const node = assemble({ config: await withPorts(config), nodeId, storage: measured, log })
   try {
     const endpoints = await node.start()
     return {
@@ -87,7 +100,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 interface Parts {
   readonly config: BrokerConfig
   readonly nodeId: string
-  readonly storage: StorageAdapter
+  readonly storage: MeasuredStorage
   readonly log: BrokerLog
 }
 
@@ -99,7 +112,7 @@ interface Node {
 function assemble(parts: Parts): Node {
   const { config, nodeId, storage, log } = parts
   const cluster = assembleCluster(parts)
-  const { metadata, placement, mesh, shards, messaging, runtime, settings } = cluster
+  const { metadata, placement, mesh, shards, messaging, queues, runtime, settings } = cluster
   const { protocols, mover } = cluster
   const mqttLog = log.child({ protocol: 'mqtt' })
   protocols.push(composeMqtt({ ...cluster, config, nodeId, log: mqttLog }))
@@ -107,11 +120,16 @@ function assemble(parts: Parts): Node {
     // A child has a level of its own from its beginning on.
     for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
   })
+  const administration = new Administration(cluster)
   let grpc: GrpcServer | undefined
+  let http: HttpServer | undefined
+  let isServing = false
+  const isReady = (): boolean => isServing && placement.leaseValid && shards.storageAvailable
   const changed = (): void => {
     mesh.changed()
     shards.reconcile()
     messaging.changed()
+    queues.changed()
   }
   return {
     start: async () => {
@@ -127,9 +145,14 @@ function assemble(parts: Parts): Node {
         }),
         admin: createAdminService({
           self: nodeId,
-          administration: new Administration(cluster),
+          administration,
           topics: new TopicReader({ ...cluster, directory: metadata, storage }),
         }),
+      })
+      http = await startAdminHttp({
+        ...{ ...cluster, config, nodeId, administration, version: VERSION },
+        isServing: () => isServing,
+        snapshot: () => snapshotOf({ ...cluster, storage, version: VERSION, isReady }),
       })
       metadata.observe(changed)
       cluster.pressure.start()
@@ -137,9 +160,16 @@ function assemble(parts: Parts): Node {
       await mesh.synced()
       const endpoints = await Promise.all(protocols.map((protocol) => protocol.start()))
       grpc.setServing(true)
-      return [...endpoints.flat(), { protocol: 'grpc', host: config.host, port: grpc.port }]
+      isServing = true
+      const { host } = config
+      return [
+        ...endpoints.flat(),
+        { protocol: 'grpc', host, port: grpc.port },
+        ...(http === undefined ? [] : [{ protocol: 'http', host, port: http.port }]),
+      ]
     },
     stop: async () => {
+      isServing = false
       grpc?.setServing(false)
       mover.stop()
       cluster.pressure.stop()
@@ -149,10 +179,13 @@ function assemble(parts: Parts): Node {
       await Promise.race([shards.drain(), pause(DRAIN_MS)])
       await placement.deregister('shut down')
       shards.stop()
+      cluster.losses.stop()
       messaging.stop()
       mesh.stop()
       placement.stop()
       runtime.stop()
+      cluster.process.stop()
+      await http?.stop()
       grpc?.stop()
     },
   }
@@ -184,9 +217,14 @@ interface Cluster extends Frontage {
   readonly mesh: PeerMesh
   readonly shards: ShardHost
   readonly messaging: Messaging
+  readonly queues: ComposedQueues
   readonly runtime: ReturnType<typeof createRuntimeReport>
   readonly hosted: HostedShards
   readonly topics: Topics
+  readonly process: ProcessLatencies
+  readonly losses: DeadLetters
+  /** Of calls that this broker makes. */
+  readonly rpc: NamedLatencies
   readonly log: BrokerLog
   /** Registers; the shards' number is known from then on. */
   register(): Promise<void>
@@ -196,11 +234,10 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const incarnation = randomUUID()
   const metadata = new MetadataCache(nodeId)
   const hosted = new HostedShards()
-  const topics = new Topics(() => router.topicsChanged())
-  const router: Router = new Router(metadata, topics)
-  followTopics(metadata.resources, topics)
-  const frontage = frontageOf(metadata, watchStorage(storage, log))
+  const { topics, queueTable, router } = keepersOf(metadata)
+  const frontage = frontageOf(metadata, watchStorage(storage, log), log)
   const { protocols, admission, mover, pressure } = frontage
+  const rpc = new NamedLatencies()
   const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
   const placement = new PlacementClient({
     addresses: config.placement,
@@ -222,6 +259,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     },
     onRenewed: () => messaging.renewed(),
     onTrouble: troubleTeller(log),
+    observer: observeCalls(rpc),
   })
   const mesh: PeerMesh = new PeerMesh({
     clusterId: () => metadata.clusterId,
@@ -231,53 +269,88 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     router,
     clock: systemClock,
     hostedFilters: () => shards.filters(),
-    handlers: peerHandlers(hosted, metadata, () => messaging),
+    handlers: peerHandlers(hosted, metadata, {
+      messaging: () => messaging,
+      changed: () => ownersChanged(),
+    }),
   })
   const messaging: Messaging = new Messaging({
     directory: metadata,
-    hosted,
     peers: mesh,
-    clock: systemClock,
-    router,
-    pressure,
+    ...{ hosted, clock: systemClock, router, pressure },
     nodeEpoch: () => placement.nodeEpoch,
     mayAcknowledge: () => placement.mayAcknowledge,
   })
+  const queues = composeQueues({
+    ...{ metadata, placement, mesh, hosted, router, pressure },
+    table: queueTable,
+    clock: systemClock,
+  })
+  const losses = deadLettersOf(frontage, messaging)
   const shards: ShardHost = new ShardHost({
     ...{ metadata, placement, storage, pressure, hosted, clock: systemClock, incarnation },
     connections: connectionsOf({ nodeId, metadata, mesh, messaging }),
     logs: logResourcesOf(topics),
     retainedLimits: () => retainedLimitsOf(frontage.settings, metadata.shardCount),
     publish: (message) => messaging.publishAndWait(message),
+    losses,
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
-    functions: {
-      groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
-      schedule: (parts) => new Scheduled(parts),
-    },
+    functions: functionsOf(frontage, queues),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
-    onChange: () => messaging.changed(),
+    onChange: () => ownersChanged(),
     log,
   })
-  const parts = { metadata, placement, mesh, shards, messaging, runtime, hosted, topics }
-  return { ...frontage, ...parts, log, register: () => placement.start() }
+  const ownersChanged = (): void => {
+    messaging.changed()
+    queues.changed()
+  }
+  const parts = { metadata, placement, mesh, shards, messaging, queues, runtime, hosted, topics }
+  const telemetry = { losses, rpc, process: new ProcessLatencies() }
+  return { ...frontage, ...parts, ...telemetry, log, register: () => placement.start() }
+}
+
+function functionsOf(frontage: Frontage, queues: ComposedQueues): ShardFunctions {
+  return {
+    groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
+    schedule: (parts) => new Scheduled(parts),
+    queues: (parts) => queues.host(parts),
+  }
+}
+
+function deadLettersOf({ settings }: Frontage, messaging: Messaging): DeadLetters {
+  return new DeadLetters({
+    rules: settings.live(deadLetterRulesOf),
+    clock: systemClock,
+    publish: (message) => messaging.publishAndWait(message),
+  })
+}
+
+/** Who gets what is published, and what keeps it. */
+function keepersOf(metadata: MetadataCache) {
+  const topics = new Topics(() => router.keepersChanged())
+  const queueTable = new QueueTable()
+  const router: Router = new Router(metadata, { topics, queues: queueTable })
+  followTopics(metadata.resources, topics)
+  return { topics, queueTable, router }
 }
 
 /** What other brokers ask of this one. */
 function peerHandlers(
   hosted: HostedShards,
   metadata: MetadataCache,
-  messaging: () => Messaging,
+  { messaging, changed }: { messaging: () => Messaging; changed: () => void },
 ): PeerHandlers {
   return {
     publish: (item, reply) => messaging().receive(item, reply),
-    request: (shard, request) => answer(hosted, shard, { request, clock: systemClock }),
+    request: (shard, request, signal) =>
+      answer(hosted, shard, { request, clock: systemClock, signal }),
     push: (to, deliveries) => messaging().push(to, deliveries),
     pushShared: (to, deliveries) => messaging().pushShared(to, deliveries),
     evict: (to) => messaging().evict(to),
     acknowledged: (to, offsets) =>
       messaging().acknowledged(shardOf('session', to.session, metadata.shardCount), to, offsets),
     linked: (node) => messaging().peerLinked(node),
-    changed: () => messaging().changed(),
+    changed,
   }
 }
 
@@ -288,9 +361,10 @@ interface Frontage {
   readonly admission: Admission
   readonly mover: ClientMover
   readonly pressure: StoragePressure
+  readonly security: Authenticator
 }
 
-function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontage {
+function frontageOf(metadata: MetadataCache, pressure: StoragePressure, log: BrokerLog): Frontage {
   const protocols: ProtocolServer[] = []
   const settings = new BrokerSettings(metadata.resources)
   const admission = new Admission({
@@ -306,7 +380,9 @@ function frontageOf(metadata: MetadataCache, pressure: StoragePressure): Frontag
     isOutOfMemory: memoryWatch(settings),
     serverOf: (node, protocol) => metadata.serverOf(node, protocol),
   })
-  return { protocols, settings, admission, mover: new ClientMover(systemClock), pressure }
+  const security = composeSecurity(metadata.resources, settings, log)
+  const mover = new ClientMover(systemClock)
+  return { protocols, settings, admission, mover, pressure, security }
 }
 
 /** Asked for every chunk that comes, looked up once in a while. */
@@ -399,53 +475,10 @@ function connectionsOf(parts: {
   }
 }
 
-function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
-  const host = config.advertiseHost
-  return {
-    clusterId: '',
-    nodeId,
-    incarnation,
-    version: VERSION,
-    grpcAddress: `${host}:${config.grpcPort}`,
-    endpoints: [
-      ...Object.entries(mqttPorts(config)).flatMap(([protocol, port]) =>
-        port === undefined ? [] : [{ protocol, host, port }],
-      ),
-      { protocol: 'grpc', host, port: config.grpcPort },
-    ],
-  }
-}
-
 const DRAIN_MS = 5_000
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())
-}
-
-/** Others are told the ports before they are open, so a free one is chosen first. */
-async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
-  const chosen = async <P extends number | undefined>(port: P): Promise<P> =>
-    port === 0 ? ((await freePort(config.host)) as P) : port
-  return {
-    ...config,
-    mqttPort: await chosen(config.mqttPort),
-    mqttTlsPort: await chosen(config.mqttTlsPort),
-    webSocketPort: await chosen(config.webSocketPort),
-    webSocketTlsPort: await chosen(config.webSocketTlsPort),
-    grpcPort: await chosen(config.grpcPort),
-  }
-}
-
-function freePort(host: string): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, host, () => {
-      const address = probe.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      probe.close(() => resolve(port))
-    })
-  })
 }
 
 function once(run: () => Promise<void>): () => Promise<void> {

@@ -24,6 +24,8 @@ export interface BrokerConfig {
   /** Listeners behind a load balancer that sends PROXY headers. */
   readonly proxied: readonly MqttListenerName[]
   readonly grpcPort: number
+  /** Probes, metrics and administration; undefined: not offered. */
+  readonly httpPort: number | undefined
   readonly packetBytesMax: number
   /** Seconds to reach the Placement Center and storage before giving up with exit code 69; 0 never. */
   readonly startupTimeoutSeconds: number
@@ -57,6 +59,7 @@ export const BROKER_USAGE = `robust broker start --placement HOST:PORT[,HOST:POR
   --tls-client-required    turn clients without a certificate away
   --proxy-protocol LIST    of mqtt, mqtts, ws, wss: a load balancer sends PROXY headers (v1 or v2) there
   --grpc-port PORT         (9981)
+  --http-port PORT         probes, metrics and administration (off)
   --packet-bytes-max N     largest MQTT packet (8388608)
   --startup-timeout S      give up with exit code 69 after S seconds without Placement Center or storage (never)
   --log-level LEVEL        debug, info, warn or error (info)`
@@ -87,6 +90,7 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     tls: tlsOf(values),
     proxied: proxiedOf(values['proxy-protocol'] ?? ''),
     grpcPort: port(values['grpc-port'], '--grpc-port') ?? 9981,
+    httpPort: port(values['http-port'], '--http-port'),
     packetBytesMax: integer(values['packet-bytes-max'], {
       name: '--packet-bytes-max',
       fallback: PACKET_BYTES_MAX,
@@ -126,6 +130,7 @@ function parseFlags(args: readonly string[]) {
         'tls-client-required': { type: 'boolean' },
         'proxy-protocol': text,
         'grpc-port': text,
+        'http-port': text,
         'packet-bytes-max': text,
         'startup-timeout': text,
         'log-level': text,

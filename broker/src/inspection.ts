@@ -76,7 +76,10 @@ type Counters = Omit<ProtocolCounters, 'more'> & Record<string, number>
 
 /** Of all protocols together. */
 export function countersOf(protocols: readonly ProtocolServer[]): Counters {
-  const sum: Counters = { connections: 0, messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 }
+  const sum: Counters = {
+    ...{ connections: 0, opened: 0, messagesIn: 0, messagesOut: 0, bytesIn: 0, bytesOut: 0 },
+    ...{ acknowledged: 0, redelivered: 0, dropped: 0, denied: 0 },
+  }
   for (const protocol of protocols) {
     const { more, ...counters } = protocol.counters()
     for (const [name, value] of Object.entries({ ...counters, ...more })) {

@@ -1,5 +1,4 @@
 /** MQTT, composed: what its server is given, from the flags and the settings. */
-import { liveBackends } from './backends.ts'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { BrokerSettings, Settings } from './cluster/settings.ts'
 import { systemClock } from './cluster/system-clock.ts'
@@ -14,8 +13,7 @@ import { type MqttEntrances, MqttServer, type SystemGauges } from './protocols/m
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
 import { type RateLimit, type RateLimits, Rates } from './protocols/shared/rates.ts'
-import { SeldomLog } from './protocols/shared/seldom-log.ts'
-import { type Anonymous, Authenticator } from './security/authenticator.ts'
+import type { Authenticator } from './security/authenticator.ts'
 import { Bans } from './security/bans.ts'
 
 export const VERSION = '0.1.0'
@@ -25,6 +23,7 @@ export interface MqttParts {
   readonly metadata: MetadataCache
   readonly settings: BrokerSettings
   readonly admission: AdmissionPort
+  readonly security: Authenticator
   readonly messaging: Messaging
   readonly hosted: HostedShards
   readonly nodeId: string
@@ -32,19 +31,10 @@ export interface MqttParts {
 }
 
 export function composeMqtt(parts: MqttParts): MqttServer {
-  const { config, metadata, settings, admission, messaging, log, nodeId } = parts
-  const seldom = new SeldomLog(log, systemClock)
+  const { config, metadata, settings, admission, security, messaging, log, nodeId } = parts
   return new MqttServer({
     entrances: entrancesOf(config),
-    security: new Authenticator({
-      resources: metadata.resources,
-      anonymous: () => settings.get('security.anonymous') as Anonymous,
-      backends: liveBackends(settings),
-      onBackendError: (backend, error) => {
-        const fields = { errId: 'AUTH_BACKEND_DOWN', reason: `${backend}: ${error.message}` }
-        seldom.warn(fields, 'a back end for users does not answer; nobody is let in by it')
-      },
-    }),
+    security,
     packetBytesMax: () => settings.get('limits.packet-bytes') ?? config.packetBytesMax,
     policy: settings.live(policyOf),
     rates: new Rates(systemClock, settings.live(rateLimitsOf)),

@@ -1,5 +1,5 @@
 /** Clients, sessions, subscriptions and retained messages: every broker tells of its own, here they are joined. */
-import type { admin } from '@robust/proto'
+import { type admin, type JoinedPage, joinPages } from '@robust/proto'
 import { askBroker } from './clients.ts'
 import { leaderStatus } from './cluster/readiness.ts'
 import { CliError } from './errors.ts'
@@ -13,11 +13,7 @@ export interface PageOptions {
   readonly limit: number
 }
 
-export interface Listed<T> {
-  readonly items: readonly OnNode<T>[]
-  /** What the next page begins after; undefined: this is the last one. */
-  readonly next: string | undefined
-}
+export type Listed<T> = JoinedPage<T>
 
 interface Listing<Reply, Item> {
   readonly ask: (address: string, page: PageOptions) => Promise<Reply | undefined>
@@ -85,18 +81,11 @@ async function list<Reply extends { readonly nodeId: string }, Item>(
 ): Promise<Listed<Item>> {
   const brokers = await brokersOf(addresses)
   const replies = await Promise.all(brokers.map(({ address }) => ask(address, page)))
-  const named = replies.flatMap((reply, at) => {
+  const pages = replies.map((reply, at) => {
     if (reply === undefined) throw unreachable(brokers[at]?.node ?? '')
-    return itemsOf(reply).map((item) => ({ name: nameOf(item), node: reply.nodeId, item }))
+    return { node: reply.nodeId, items: itemsOf(reply) }
   })
-  named.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0))
-  const shown = named.slice(0, page.limit)
-  const isFull = named.length > page.limit || replies.some((reply) => isPageFull(reply, page))
-  function isPageFull(reply: Reply | undefined, { limit }: PageOptions): boolean {
-    return reply !== undefined && itemsOf(reply).length >= limit
-  }
-  const next = isFull ? shown[shown.length - 1]?.name : undefined
-  return { items: shown.map(({ node, item }) => ({ ...item, node })), next }
+  return joinPages(pages, page.limit, nameOf)
 }
 
 /** False: it is not connected anywhere. */

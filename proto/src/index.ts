@@ -15,6 +15,7 @@ export * as health from './gen/health.ts'
 export * as placement from './gen/placement.ts'
 export * as raft from './gen/raft.ts'
 export * as storage from './gen/storage.ts'
+export { type BrokerPage, type JoinedPage, joinPages } from './joined-page.ts'
 export { type DialOptions, dialLink } from './link/dial-link.ts'
 export { SERVICE_KIND_MIN } from './link/frames.ts'
 export {
@@ -26,6 +27,15 @@ export {
 export type { Link, LinkEvents } from './link/link.ts'
 export { type LinkService, listenOnSharedPort, type SharedPort } from './link/shared-port.ts'
 export {
+  isQueueSetting,
+  QUEUE_SETTINGS,
+  type QueueConfig,
+  type QueueSettingName,
+  type QueueValue,
+  queueValue,
+  refusalOfQueue,
+} from './queues.ts'
+export {
   isSettingName,
   parseSettingText,
   refusalOfSetting,
@@ -34,6 +44,8 @@ export {
   type SettingSchema,
   type SettingValue,
   settingValue,
+  shownSetting,
+  withoutPasswords,
 } from './settings.ts'
 export type { ServingStatus } from './standard-services.ts'
 export { serveHealthAndReflection } from './standard-services.ts'

@@ -9,6 +9,16 @@ export const MQTT_SETTINGS = {
     description:
       'whether clients that come, go, are slow or flap are told of at $SYS/brokers/NODE/clients',
   },
+  'mqtt.dead-letter-address': {
+    type: 'text',
+    bytesMax: 1_024,
+    default: null,
+    isTopic: true,
+    role: 'broker',
+    description:
+      'begins the topic to which messages are published that a session does not get: expired, come ' +
+      'when its inbox was full, or there when it ended; unset: they are dropped',
+  },
   'mqtt.exclusive-subscriptions': {
     type: 'boolean',
     default: true,
@@ -65,6 +75,12 @@ export const MQTT_SETTINGS = {
   'mqtt.session-expiry-max-seconds': integer('broker', [1, 0xffff_fffe, null], {
     unit: 's',
     description: 'after its connection no session is kept for longer; unset: as clients ask',
+  }),
+  'mqtt.session-messages-max': integer('broker', [1, 1_000_000_000, null], {
+    unit: 'messages',
+    description:
+      'in the inbox of a durable session, unacknowledged ones included; what comes above it is not kept ' +
+      'for the session; unset: no limit',
   }),
   'mqtt.shared-dispatch': {
     type: 'choice',

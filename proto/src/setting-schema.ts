@@ -29,6 +29,8 @@ interface TextSetting extends Common {
   readonly type: 'text'
   readonly bytesMax: number
   readonly default: string | null
+  /** It is published to: no wildcards, and nothing of the server's own. */
+  readonly isTopic?: true
 }
 
 export type SettingSchema = IntegerSetting | BooleanSetting | ChoiceSetting | TextSetting

@@ -7,6 +7,8 @@ import {
   type SettingName,
   type SettingSchema,
   settingValue,
+  shownSetting,
+  withoutPasswords,
 } from './settings.ts'
 
 const names = Object.keys(SETTINGS) as SettingName[]
@@ -57,5 +59,25 @@ describe('parseSettingText', () => {
     ['"warn"', 'warn'],
   ])('%s', (text, value) => {
     expect(parseSettingText(text)).toBe(value)
+  })
+})
+
+describe('shownSetting', () => {
+  it.each([
+    ['redis://me:secret@host:6379/0', 'redis://me:***@host:6379/0'],
+    ['rediss://:secret@host', 'rediss://:***@host'],
+    ['redis://u:a@b:c@host/1?x=1', 'redis://u:***@host/1?x=1'],
+    ['redis://h/0?sentinel-password=secret&x=1', 'redis://h/0?sentinel-password=***&x=1'],
+    ['redis://host:6379/0', 'redis://host:6379/0'],
+    ['https://host:8443/a@b', 'https://host:8443/a@b'],
+    ['jwt,redis', 'jwt,redis'],
+    [7, 7],
+  ])('%s', (value, shown) => {
+    expect(shownSetting(value)).toBe(shown)
+  })
+
+  it('finds each URL of a text', () => {
+    const text = '"redis://a:b@h/0" -> "redis://a:c@h/0", by somebody'
+    expect(withoutPasswords(text)).toBe('"redis://a:***@h/0" -> "redis://a:***@h/0", by somebody')
   })
 })

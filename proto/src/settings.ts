@@ -8,6 +8,7 @@ import { LIMIT_SETTINGS } from './limit-settings.ts'
 import { MQTT_SETTINGS } from './mqtt-settings.ts'
 import { SECURITY_SETTINGS } from './security-settings.ts'
 import { integer, type SettingSchema } from './setting-schema.ts'
+import { parseJson } from './stored-value.ts'
 
 export type { SettingSchema }
 
@@ -169,7 +170,11 @@ export function refusalBySchema(
     case 'text': {
       const isText =
         typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= schema.bytesMax
-      return isText ? undefined : `${name} is a text of up to ${schema.bytesMax} bytes`
+      if (!isText) return `${name} is a text of up to ${schema.bytesMax} bytes`
+      const isBad = schema.isTopic === true && /[+#\0]|^\$|^\/|\/$/.test(value)
+      return isBad
+        ? `${name} is a topic without wildcards, not below $ and without / at an end`
+        : undefined
     }
     case 'integer': {
       const { min, max } = schema
@@ -186,20 +191,24 @@ export function settingValue<N extends SettingName>(
   name: N,
   stored: string | undefined,
 ): SettingValue<N> {
-  const value = stored === undefined ? undefined : parse(stored)
+  const value = stored === undefined ? undefined : parseJson(stored)
   const isUsable = value !== undefined && refusalOfSetting(name, value) === undefined
   return (isUsable ? value : SETTINGS[name].default) as SettingValue<N>
 }
 
-/** A value as people write it: JSON, or a bare word. */
-export function parseSettingText(text: string): unknown {
-  return parse(text) ?? text
+/** The value as people may see it: a password in a URL is not for them. */
+export function shownSetting(value: unknown): unknown {
+  return typeof value === 'string' ? withoutPasswords(value) : value
 }
 
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
+/** The text with the passwords of its URLs hidden. */
+export function withoutPasswords(text: string): string {
+  return text
+    .replaceAll(/([a-z][a-z+.-]*:\/\/[^\s:@/?#"]*):[^\s/?#"]*@/gi, '$1:***@')
+    .replaceAll(/([?&][a-z-]*password=)[^\s&#"]*/gi, '$1***')
+}
+
+/** A value as people write it: JSON, or a bare word. */
+export function parseSettingText(text: string): unknown {
+  return parseJson(text) ?? text
 }

@@ -3,6 +3,7 @@
  * (Placement Center), who sets it (command line) and who obeys it (brokers).
  */
 import { refusalBySchema, type SettingSchema } from './settings.ts'
+import { hasReserved, isRecord, parseJson, refusalOfFilters } from './stored-value.ts'
 
 const DAY_MS = 86_400_000
 const YEARS_MS = 100 * 365 * DAY_MS
@@ -86,29 +87,9 @@ export function refusalOfTopic(name: string, value: unknown): string | undefined
   if (!Number.isInteger(partitions) || count < 1 || count > PARTITIONS_MAX) {
     return `partitions of a topic is a whole number from 1 to ${PARTITIONS_MAX}`
   }
-  if (!Array.isArray(capture)) return 'capture of a topic is a list of texts'
-  for (const filter of capture) {
-    const refusal = refusalOfFilter(filter)
-    if (refusal !== undefined) return refusal
-  }
+  const refusal = refusalOfFilters('capture of a topic', capture)
+  if (refusal !== undefined) return refusal
   return isRecord(config) ? refusalOfConfig(config) : 'config of a topic is an object'
-}
-
-/** Wildcards, and NUL, which separates parts of keys. */
-function hasReserved(text: string): boolean {
-  return text.includes('#') || text.includes('+') || text.includes('\0')
-}
-
-function refusalOfFilter(filter: unknown): string | undefined {
-  if (typeof filter !== 'string') return 'capture of a topic is a list of texts'
-  const levels = filter.split('/')
-  const good =
-    filter !== '' &&
-    levels.every((level, at) => {
-      if (level === '#') return at === levels.length - 1
-      return level === '+' || !hasReserved(level)
-    })
-  return good ? undefined : `${JSON.stringify(filter)} is no filter`
 }
 
 function refusalOfConfig(config: Readonly<Record<string, unknown>>): string | undefined {
@@ -124,7 +105,7 @@ function refusalOfConfig(config: Readonly<Record<string, unknown>>): string | un
 
 /** A stored value with everything that it leaves out. Of what cannot be read the defaults hold. */
 export function topicValue(stored: string): TopicValue {
-  const value = parse(stored)
+  const value = parseJson(stored)
   const readable = isRecord(value) && refusalOfTopic('x', value) === undefined ? value : {}
   const { partitions = 1, capture = [], config = {} } = readable as Partial<TopicValue>
   const defaults = Object.entries(TOPIC_SETTINGS).map(([name, schema]) => [name, schema.default])
@@ -133,16 +114,4 @@ export function topicValue(stored: string): TopicValue {
     capture,
     config: { ...(Object.fromEntries(defaults) as TopicConfig), ...config },
   }
-}
-
-function parse(json: string): unknown {
-  try {
-    return JSON.parse(json)
-  } catch {
-    return undefined
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

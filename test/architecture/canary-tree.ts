@@ -24,7 +24,9 @@ const LIBRARIES = [
   '@bufbuild/protobuf',
   '@grpc/grpc-js',
   'classic-level',
+  'fastify',
   'pino',
+  'prom-client',
   'undeclared-package',
   'ws',
 ] as const

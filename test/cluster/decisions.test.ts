@@ -1,7 +1,7 @@
 // What the Placement Center decides from reports and from operators: each test makes the condition, and
 // sees the decision, the order and what it did to real clients of a real cluster.
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { join } from 'node:path'
 import { shardOf } from '@robust/broker'
@@ -142,6 +142,38 @@ describe('settings', () => {
       { reason: expect.stringMatching(/^7 -> 8, by /) },
       { reason: expect.stringMatching(/^8 -> 7, by /) },
     ])
+  })
+})
+
+describe('a password in a setting', () => {
+  test('is kept, and shown nowhere', async () => {
+    const name = 'security.redis-url'
+    touched.add(name)
+    const secret = 'opensesame'
+    const shown: string[] = []
+    const robust = async (...args: string[]) => {
+      const { code, stdout, stderr } = await cluster.robust(...args)
+      expect(code, args.join(' ')).toBe(0)
+      shown.push(stdout, stderr)
+    }
+    await robust('config', 'set', name, `redis://me:${secret}@127.0.0.1:1/0`)
+    await robust('config', 'set', name, `redis://me:${secret}@127.0.0.1:2/0`, '-o', 'json')
+    for (const command of ['list', 'get', 'history']) {
+      const named = command === 'list' ? [] : [name]
+      await robust('config', command, ...named)
+      await robust('config', command, ...named, '-o', 'json')
+    }
+    await robust('config', 'rollback', name)
+    await robust('cluster', 'events')
+    await robust('cluster', 'events', '-o', 'json')
+    const url = `http://127.0.0.1:${8080 + cluster.offset}/api/v1/brokers/broker-1`
+    const inForce = async () => (await fetch(url)).text()
+    await expect.poll(inForce, SLOW).toContain('redis://me:***@127.0.0.1:1/0')
+    shown.push(await inForce())
+    const logs = join(cluster.home, 'clusters/local/logs')
+    for (const file of readdirSync(logs)) shown.push(readFileSync(join(logs, file), 'utf8'))
+    expect(shown.join('\n')).toContain('redis://me:***@127.0.0.1:1/0')
+    expect(shown.filter((text) => text.includes(secret))).toEqual([])
   })
 })
 

@@ -91,10 +91,10 @@ class Asker {
           const { version, value } = await this.#call<placement.Resource>((client, call, done) =>
             client.getResource({ key }, call.metadata, call.options, done),
           )
-          return { kind: 'found', version, value: JSON.parse(value).owner }
+          return { kind: 'found', version, value: JSON.parse(value).dialects.test.owner }
         }
         case 'put': {
-          const value = JSON.stringify({ owner: input.value })
+          const value = JSON.stringify({ dialects: { test: { owner: input.value } } })
           const request = { key, value, expectedVersion: input.expected, by: '' }
           const { version } = await this.#call<placement.PutResourceReply>((client, call, done) =>
             client.putResource(request, call.metadata, call.options, done),

@@ -101,7 +101,8 @@ async function launch(port: number, options: Located): Promise<ChildProcess> {
   const until = performance.now() + 20_000
   while (!isUp()) {
     if (child.exitCode !== null || child.pid === undefined || performance.now() > until) {
-      child.kill('SIGKILL')
+      // Of a process that never was, the pid is 0 to the system: this whole group of processes.
+      if (child.pid !== undefined) child.kill('SIGKILL')
       throw new Error(`redis-server on port ${port} did not start: ${output}`)
     }
     await sleep(10)

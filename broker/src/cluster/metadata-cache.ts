@@ -93,6 +93,15 @@ export class MetadataCache implements Directory {
     return [...this.#nodes.keys()].filter((node) => node !== this.self)
   }
 
+  /** This one included. */
+  nodes(): readonly placement.Node[] {
+    return [...this.#nodes.values()].sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1))
+  }
+
+  shards(): readonly placement.Shard[] {
+    return [...this.#shards.values()]
+  }
+
   peerNodes(): placement.Node[] {
     return [...this.#nodes.values()].filter((node) => node.nodeId !== this.self)
   }

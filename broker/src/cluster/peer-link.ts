@@ -64,14 +64,16 @@ export class PeerLink {
     this.#push({ id: 0, replyTo, kind })
   }
 
-  request(kind: PeerKind, onReply: (kind: PeerKind | undefined) => void): void {
+  /** Returns its id; 0: the stream is closed. */
+  request(kind: PeerKind, onReply: (kind: PeerKind | undefined) => void): number {
     if (this.#closed) {
       onReply(undefined)
-      return
+      return 0
     }
     const id = this.#nextId++
     this.#replies.set(id, onReply)
     this.#push({ id, replyTo: 0, kind })
+    return id
   }
 
   close(): void {
@@ -137,10 +139,28 @@ function payloadBytes(kind: broker.PeerItem['kind']): number {
     case 'sessionPush':
       return kind.value.messages.reduce((sum, { message }) => sum + sizeOf(message), 0)
     case 'shardReply':
-      return kind.value.retained.reduce((sum, message) => sum + sizeOf(message), 0)
+      return kind.value.retained.reduce(
+        (sum, message) => sum + sizeOf(message),
+        answerBytes(kind.value.queue),
+      )
+    case 'shardRequest':
+      return requestBytes(kind.value)
     default:
       return 0
   }
+}
+
+function requestBytes({ kind }: broker.ShardRequest): number {
+  const request = kind?.$case === 'queue' ? kind.value.request : undefined
+  if (request?.$case === 'send') return request.value.records.byteLength
+  return request?.$case === 'prepare' ? request.value.record.byteLength : 0
+}
+
+function answerBytes(answer: broker.QueueAnswer | undefined): number {
+  const reply = answer?.reply
+  const hasRecords =
+    reply?.$case === 'received' || reply?.$case === 'peeked' || reply?.$case === 'delayed'
+  return hasRecords ? reply.value.records.byteLength : 0
 }
 
 function sizeOf(message: broker.Message | undefined): number {

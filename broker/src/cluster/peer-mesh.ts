@@ -28,8 +28,13 @@ import { fromWireAddress, toWireAddress } from './wire-values.ts'
 
 /** What a peer asks of this broker. */
 export interface PeerHandlers {
-  publish(item: PublishItem, reply: (refused: PublishReply) => void): void
-  request(shard: number, request: ShardRequest): Promise<ShardReply>
+  publish(item: PublishItem, reply: (reply: PublishReply) => void): void
+  /** `signal`: whoever asked has given up, or is gone. */
+  request(
+    shard: number,
+    request: ShardRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<ShardReply>
   push(to: SessionAddress, deliveries: readonly Delivery[]): void
   pushShared(to: SessionAddress, deliveries: readonly GroupDelivery[]): void
   evict(to: SessionAddress): void
@@ -82,6 +87,8 @@ export class PeerMesh implements Peers {
   /** Streams accepted from brokers that this one has not heard of yet. */
   readonly #early = new Set<PeerLink>()
   readonly #dialled = new Map<PeerLink, Peer>()
+  /** Requests of the other side that may wait for long, by their id. */
+  readonly #asked = new Map<PeerLink, Map<number, AbortController>>()
   #syncWaiters: (() => void)[] = []
   #stopped = false
 
@@ -161,19 +168,39 @@ export class PeerMesh implements Peers {
       return true
     }
     link.request({ $case: 'publish', value }, (kind) => {
-      onReply(kind?.$case === 'publishReply' ? kind.value.refused : undefined)
+      onReply(kind?.$case === 'publishReply' ? kind.value : undefined)
     })
     return true
   }
 
-  request(node: string, shard: number, request: ShardRequest): Promise<ShardReply | undefined> {
+  request(
+    node: string,
+    shard: number,
+    { request, signal }: { request: ShardRequest; signal?: AbortSignal | undefined },
+  ): Promise<ShardReply | undefined> {
     const link = this.#linkOf(node)
     if (link === undefined) return Promise.resolve(undefined)
     return new Promise((resolve) => {
-      link.request({ $case: 'shardRequest', value: toWireRequest(shard, request) }, (kind) => {
+      const value = toWireRequest(shard, request)
+      const giveUp = (): void => link.send({ $case: 'giveUp', value: { id } })
+      const id = link.request({ $case: 'shardRequest', value }, (kind) => {
+        signal?.removeEventListener('abort', giveUp)
         resolve(kind?.$case === 'shardReply' ? fromWireReply(kind.value) : undefined)
       })
+      if (id !== 0) signal?.addEventListener('abort', giveUp, { once: true })
     })
+  }
+
+  /** Resolves when every broker that can be reached knows the metadata up to the index. */
+  async allKnow(index: number): Promise<void> {
+    const links = [...this.#peers.values()].flatMap(({ link }) => link ?? [])
+    const asked = links.map(
+      (link) =>
+        new Promise<void>((resolve) => {
+          link.request({ $case: 'knowsMetadata', value: { index } }, () => resolve())
+        }),
+    )
+    await Promise.all(asked)
   }
 
   acknowledge(node: string, to: SessionAddress, offsets: readonly number[]): void {
@@ -311,6 +338,9 @@ export class PeerMesh implements Peers {
 
   #closed(link: PeerLink): void {
     this.#early.delete(link)
+    // Nobody waits for these answers any more.
+    for (const asker of this.#asked.get(link)?.values() ?? []) asker.abort()
+    this.#asked.delete(link)
     const dialled = this.#dialled.get(link)
     this.#dialled.delete(link)
     const lost = [...this.#peers.values()].find((peer) => peer.link === link)
@@ -345,8 +375,9 @@ export class PeerMesh implements Peers {
     const { handlers, router } = this.#options
     switch (kind.$case) {
       case 'publish':
-        handlers.publish(fromWirePublish(kind.value), (refused) => {
-          if (id !== 0) link.send({ $case: 'publishReply', value: { refused: [...refused] } }, id)
+        handlers.publish(fromWirePublish(kind.value), ({ refused, full }) => {
+          const value = { refused: [...refused], full: [...full] }
+          if (id !== 0) link.send({ $case: 'publishReply', value }, id)
         })
         return
       case 'sessionPush':
@@ -362,6 +393,14 @@ export class PeerMesh implements Peers {
         return
       case 'shardRequest':
         void this.#answer(link, id, kind.value)
+        return
+      case 'giveUp':
+        this.#asked.get(link)?.get(kind.value.id)?.abort()
+        return
+      case 'knowsMetadata':
+        void this.#options.metadata
+          .reached(kind.value.index)
+          .then(() => link.send({ $case: 'done', value: {} }, id))
         return
       case 'liveFilters':
         router.changePeerFilters(peer.node, kind.value)
@@ -387,10 +426,14 @@ export class PeerMesh implements Peers {
 
   async #answer(link: PeerLink, id: number, wire: broker.ShardRequest): Promise<void> {
     const request = fromWireRequest(wire)
+    const asked = mayWait(wire) ? entryOf(this.#asked, link) : undefined
+    const asker = asked && new AbortController()
+    if (asker !== undefined) asked?.set(id, asker)
     const reply: ShardReply =
       request === undefined
         ? { status: 'refused', detail: 'unknown request' }
-        : await this.#options.handlers.request(wire.shard, request)
+        : await this.#options.handlers.request(wire.shard, request, asker?.signal)
+    asked?.delete(id)
     link.send({ $case: 'shardReply', value: toWireReply(reply) }, id)
   }
 
@@ -400,6 +443,23 @@ export class PeerMesh implements Peers {
     this.#syncWaiters = []
     for (const wake of waiters) wake()
   }
+}
+
+/** Its answer may take long, by what is asked. */
+function mayWait({ kind }: broker.ShardRequest): boolean {
+  return kind?.$case === 'queue' && kind.value.request?.$case === 'receive'
+}
+
+function entryOf(
+  asked: Map<PeerLink, Map<number, AbortController>>,
+  link: PeerLink,
+): Map<number, AbortController> {
+  let entry = asked.get(link)
+  if (entry === undefined) {
+    entry = new Map()
+    asked.set(link, entry)
+  }
+  return entry
 }
 
 function wireChange(change: FilterChange): broker.LiveFilters {

@@ -2,11 +2,14 @@
  * This broker's side of the Placement Center: registration, heartbeats, the watch, reports on shards. Finds
  * the leader by itself and goes on when it changes. Keeps trying for ever; `onTrouble` says what is wrong.
  */
-import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import { credentials, type Interceptor, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { placement } from '@robust/proto'
 import { ACKNOWLEDGE_GRACE_MS } from '../core/limits.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import { CHANNEL_OPTIONS } from './peer-mesh.ts'
+
+/** Sees each call of ours as it begins and ends. */
+export type CallObserver = Interceptor
 
 export interface PlacementClientOptions {
   /** `host:port` of Placement Center nodes; any of them will do. */
@@ -19,10 +22,13 @@ export interface PlacementClientOptions {
   /** A heartbeat was answered: the registration holds, and has held all the time. */
   readonly onRenewed: () => void
   readonly onTrouble: (address: string, error: Error) => void
+  readonly observer?: CallObserver
 }
 
 const NO_METADATA = new Metadata()
 const CALL_TIMEOUT_MS = 2_000
+/** A change of leaders takes up to four seconds. */
+const ASK_MS = 8_000
 const RETRY_MS = 200
 /** The leader says something on the watch every second; after this silence the stream is dead. */
 const WATCH_SILENCE_MS = 4_000
@@ -105,6 +111,23 @@ export class PlacementClient {
     await this.#persist<placement.ShardsReleasedReply>((client, done) =>
       client.shardsReleased(request, NO_METADATA, deadline(), done),
     )
+  }
+
+  /**
+   * A call that the leader answers, tried again for a few seconds. Rejects with the ServiceError: one that asking again
+   * would not mend at once.
+   */
+  async ask<T>(invoke: Invoke<T>): Promise<T> {
+    const untilMs = performance.now() + ASK_MS
+    for (;;) {
+      try {
+        return await this.#call(invoke, isDefinite)
+      } catch (error) {
+        const isOver = performance.now() > untilMs || this.#stopped
+        if (isOver || isDefinite(error as ServiceError)) throw error
+        await pause(RETRY_MS)
+      }
+    }
   }
 
   /** Leaves the cluster; gives up after a few tries, since the time-out does the same a little later. */
@@ -265,7 +288,10 @@ export class PlacementClient {
   }
 
   /** One try at each node that is not known to follow somebody else, beginning with the presumed leader. */
-  async #call<T>(invoke: Invoke<T>): Promise<T> {
+  async #call<T>(
+    invoke: Invoke<T>,
+    isAnswer: (error: ServiceError) => boolean = () => false,
+  ): Promise<T> {
     let last: Error = new Error('no Placement Center address is known')
     for (let attempt = 0; attempt < this.#addresses.length; attempt++) {
       const address = this.#addresses[0] as string
@@ -278,6 +304,7 @@ export class PlacementClient {
         })
       } catch (error) {
         last = error as Error
+        if (isAnswer(error as ServiceError)) throw error
         this.#failed(address, error as ServiceError)
       }
     }
@@ -300,12 +327,26 @@ export class PlacementClient {
   #client(address: string): placement.PlacementClient {
     let client = this.#clients.get(address)
     if (client === undefined) {
-      client = new placement.PlacementClient(address, credentials.createInsecure(), CHANNEL_OPTIONS)
+      const { observer } = this.#options
+      const options = { ...CHANNEL_OPTIONS, ...(observer && { interceptors: [observer] }) }
+      client = new placement.PlacementClient(address, credentials.createInsecure(), options)
       this.#clients.set(address, client)
     }
     return client
   }
 }
+
+/** The leader has decided. */
+function isDefinite({ code }: ServiceError): boolean {
+  return DEFINITE.has(code)
+}
+
+const DEFINITE: ReadonlySet<status> = new Set([
+  status.ABORTED,
+  status.INVALID_ARGUMENT,
+  status.NOT_FOUND,
+  status.RESOURCE_EXHAUSTED,
+])
 
 type Invoke<T> = (
   client: placement.PlacementClient,

@@ -1,7 +1,13 @@
 /** The settings that a broker obeys, as they hold now and whenever they change. */
 
 import type { SettingValue } from '@robust/proto'
-import { isSettingName, SETTINGS, type SettingName, settingValue } from '@robust/proto'
+import {
+  isSettingName,
+  SETTINGS,
+  type SettingName,
+  settingValue,
+  shownSetting,
+} from '@robust/proto'
 import type { Resources } from '../core/ports/resources.ts'
 
 export interface Settings {
@@ -38,10 +44,12 @@ export class BrokerSettings implements Settings {
     return () => known
   }
 
-  /** Those that are for brokers, as JSON. */
+  /** Those that are for brokers, as JSON, and as people may see them. */
   describe(): Record<string, string> {
     const names = Object.keys(SETTINGS).filter(isSettingName)
     const mine = names.filter((name) => SETTINGS[name].role !== 'placement')
-    return Object.fromEntries(mine.map((name) => [name, JSON.stringify(this.get(name))]))
+    return Object.fromEntries(
+      mine.map((name) => [name, JSON.stringify(shownSetting(this.get(name)))]),
+    )
   }
 }

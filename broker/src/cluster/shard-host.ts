@@ -12,9 +12,11 @@ import { type LogResources, LogShard } from '../core/logs/log-shard.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Connections, SessionAddress } from '../core/ports/connections.ts'
+import type { HostedQueues } from '../core/queues/hosted-queues.ts'
 import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import type { FilterChange } from '../core/router.ts'
 import type { HostedSchedule } from '../core/schedule.ts'
+import type { SessionLosses } from '../core/sessions/session-losses.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { type LostReason, ShardWriter, type StorageState } from '../core/shard-writer.ts'
 import type { StoragePressure } from '../core/storage-pressure.ts'
@@ -40,6 +42,7 @@ export interface ShardHostOptions {
   readonly logs: LogResources
   readonly retainedLimits: () => RetainedLimits
   readonly publish: (message: Message) => Promise<void>
+  readonly losses: SessionLosses
   readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
   readonly functions: ShardFunctions
   readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
@@ -52,6 +55,7 @@ export interface ShardHostOptions {
 export interface ShardFunctions {
   groups(parts: FunctionParts): HostedGroups
   schedule(parts: FunctionParts): HostedSchedule
+  queues(parts: FunctionParts): HostedQueues
 }
 
 export interface FunctionParts {
@@ -176,6 +180,7 @@ export class ShardHost {
           hosted.sessions.stop()
           hosted.groups.stop()
           hosted.schedule.stop()
+          hosted.queues.stop()
           return
         }
         this.#storageAvailable = true
@@ -188,6 +193,7 @@ export class ShardHost {
         hosted.groups.checkMembers()
         hosted.groups.start()
         hosted.schedule.start()
+        hosted.queues.start()
         hosted.logs.start()
         this.#options.onChange()
         return
@@ -222,7 +228,7 @@ export class ShardHost {
   async #load(slot: Slot): Promise<HostedShard> {
     const { storage, clock, connections, publish, announce, log, metadata, incarnation } =
       this.#options
-    const { leaveGroups } = this.#options
+    const { leaveGroups, losses } = this.#options
     const { shard, epoch } = slot
     const writer = new ShardWriter({
       shard,
@@ -241,6 +247,7 @@ export class ShardHost {
       clock,
       connections,
       publish,
+      losses,
       leaveGroups,
       announce: (change) => announce(shard, epoch, change),
       onError: (err) =>
@@ -263,6 +270,10 @@ export class ShardHost {
         'a message could not be published at its time yet',
       ),
     })
+    const queues = this.#options.functions.queues({
+      ...parts,
+      onError: failed({ errId: 'QUEUE_TASK_FAILED' }, 'a queue task failed'),
+    })
     const retained = new RetainedShard(writer, storage, {
       clock,
       limits: this.#options.retainedLimits,
@@ -282,7 +293,7 @@ export class ShardHost {
       retained.load(),
       claims.load(),
     ])
-    return { shard, epoch, writer, sessions, groups, schedule, retained, claims, logs }
+    return { shard, epoch, writer, sessions, groups, schedule, queues, retained, claims, logs }
   }
 
   /**
@@ -354,6 +365,7 @@ export class ShardHost {
     hosted.sessions.stop()
     hosted.groups.stop()
     hosted.schedule.stop()
+    hosted.queues.stop()
     hosted.logs.stop()
     hosted.writer.abandon()
   }
@@ -368,6 +380,7 @@ export class ShardHost {
       hosted.sessions.stop()
       hosted.groups.stop()
       hosted.schedule.stop()
+      hosted.queues.stop()
       hosted.logs.flush()
       hosted.logs.stop()
       await hosted.writer.drained()

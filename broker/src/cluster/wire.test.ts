@@ -117,6 +117,7 @@ describe('the wire between brokers', () => {
       { kind: 'sessions', shard: 1 },
       { kind: 'retained', shard: 63 },
       { kind: 'log', shard: 2, log: 'topic/x/0' },
+      { kind: 'queue', shard: 4, queue: 'q', knownAt: 2 ** 40 },
     ]
     const item = { message, live: true, places }
     expect(plain(fromWirePublish(wired(broker.Publish, toWirePublish(item))))).toEqual(plain(item))

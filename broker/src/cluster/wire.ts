@@ -13,6 +13,8 @@ import {
   toWireLeave,
   toWireSettle,
 } from './wire-groups.ts'
+import { fromWireAnswer, toWireAnswer } from './wire-queue-replies.ts'
+import { fromWireCall, toWireCall } from './wire-queues.ts'
 import {
   fromWireAddress,
   fromWireMessage,
@@ -38,14 +40,17 @@ const PLACES = {
   retained: broker.PlaceKind.PLACE_KIND_RETAINED,
   log: broker.PlaceKind.PLACE_KIND_LOG,
   groups: broker.PlaceKind.PLACE_KIND_GROUPS,
+  queue: broker.PlaceKind.PLACE_KIND_QUEUE,
 } as const
 
 function toWirePlace(place: Place): broker.Place {
-  const log = place.kind === 'log' ? place.log : ''
-  return { kind: PLACES[place.kind], shard: place.shard, log }
+  const { kind, shard } = place
+  const log = kind === 'log' ? place.log : kind === 'queue' ? place.queue : ''
+  return { kind: PLACES[kind], shard, log, knownAt: kind === 'queue' ? place.knownAt : 0 }
 }
 
-function fromWirePlace({ kind, shard, log }: broker.Place): Place {
+function fromWirePlace({ kind, shard, log, knownAt }: broker.Place): Place {
+  if (kind === PLACES.queue) return { kind: 'queue', shard, queue: log, knownAt }
   if (kind === PLACES.log) return { kind: 'log', shard, log }
   if (kind === PLACES.groups) return { kind: 'groups', shard }
   return { kind: kind === PLACES.retained ? 'retained' : 'sessions', shard }
@@ -132,6 +137,8 @@ function toWireKind(request: ShardRequest): WireRequest {
       return { $case: 'groupLeave', value: toWireLeave(request.leave) }
     case 'settle':
       return { $case: 'groupSettle', value: toWireSettle(request.settle) }
+    case 'queue':
+      return { $case: 'queue', value: toWireCall(request.call) }
     default:
       return request satisfies never
   }
@@ -192,6 +199,10 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
       return { kind: 'leave', leave: fromWireLeave(kind.value) }
     case 'groupSettle':
       return { kind: 'settle', settle: fromWireSettle(kind.value) }
+    case 'queue': {
+      const call = fromWireCall(kind.value)
+      return call && { kind: 'queue', call }
+    }
     case undefined:
       return undefined
     default:
@@ -205,6 +216,7 @@ const STATUS = {
   'taken-over': broker.ShardStatus.SHARD_STATUS_TAKEN_OVER,
   failed: broker.ShardStatus.SHARD_STATUS_FAILED,
   refused: broker.ShardStatus.SHARD_STATUS_REFUSED,
+  'not-found': broker.ShardStatus.SHARD_STATUS_NOT_FOUND,
 } as const satisfies Record<ShardReply['status'], broker.ShardStatus>
 
 export function toWireReply(reply: ShardReply): broker.ShardReply {
@@ -218,15 +230,18 @@ export function toWireReply(reply: ShardReply): broker.ShardReply {
     nextShards: [...(ok?.next?.shards ?? [])],
     nextAfter: ok?.next?.after ?? '',
     holder: ok?.holder ?? '',
+    queue: ok?.queue && toWireAnswer(ok.queue),
   }
 }
 
 export function fromWireReply(wire: broker.ShardReply): ShardReply {
   switch (wire.status) {
     case broker.ShardStatus.SHARD_STATUS_OK: {
+      const queue = wire.queue && fromWireAnswer(wire.queue)
       const reply = {
         status: 'ok' as const,
         existed: wire.existed,
+        ...(queue && { queue }),
         ...(wire.holder !== '' && { holder: wire.holder }),
         retained: wire.retained.map((message) => fromWireMessage(message)),
         ...(wire.nextShards.length === 0
@@ -241,6 +256,8 @@ export function fromWireReply(wire: broker.ShardReply): ShardReply {
       return { status: 'taken-over' }
     case broker.ShardStatus.SHARD_STATUS_REFUSED:
       return { status: 'refused', detail: wire.detail }
+    case broker.ShardStatus.SHARD_STATUS_NOT_FOUND:
+      return { status: 'not-found', detail: wire.detail }
     default:
       return { status: 'failed', detail: wire.detail }
   }

@@ -41,14 +41,13 @@ export interface AttachOptions {
   readonly will: Will | undefined
 }
 
+/** What the sessions of a broker share. */
 export interface SessionContext {
-  readonly shard: number
   readonly node: string
-  readonly nodeEpoch: number
   readonly client: ShardClient
   readonly clock: Clock
   readonly shardCount: () => number
-  readonly acknowledge: (to: SessionAddress, offsets: readonly number[]) => void
+  readonly acknowledge: (shard: number, to: SessionAddress, offsets: readonly number[]) => void
   /** Live registration; resolves when every peer knows. */
   readonly subscribeLive: (subscriber: Subscriber, subscription: Subscription) => Promise<void>
   readonly unsubscribeLive: (subscriber: Subscriber, filter: string) => void
@@ -70,13 +69,15 @@ export class AttachedSession implements Subscriber {
   readonly incoming: ReadonlyMap<number, string>
   attachment: Attachment
   readonly #options: AttachOptions
+  readonly #nodeEpoch: number
   readonly #context: SessionContext
   readonly #events: SessionEvents
   readonly #subscriptions = new Map<string, Subscription>()
-  readonly #pushed = new Set<number>()
-  readonly #acknowledged = new Set<number>()
-  readonly #groups: GroupMemberships
-  #toAcknowledge: number[] = []
+  // Made when they are needed: most connections of a large broker are idle, and each has one of these.
+  #pushed: Set<number> | undefined
+  #acknowledged: Set<number> | undefined
+  #groups: GroupMemberships | undefined
+  #toAcknowledge: number[] | undefined
   #started = false
   #closed = false
   #ending: ShardRequest | undefined
@@ -84,13 +85,19 @@ export class AttachedSession implements Subscriber {
   constructor(
     options: AttachOptions,
     attached: Attached,
-    more: { readonly context: SessionContext; readonly events: SessionEvents },
+    more: {
+      readonly shard: number
+      readonly nodeEpoch: number
+      readonly context: SessionContext
+      readonly events: SessionEvents
+    },
   ) {
     this.#options = options
     this.#context = more.context
     this.#events = more.events
     this.name = options.session
-    this.shard = more.context.shard
+    this.shard = more.shard
+    this.#nodeEpoch = more.nodeEpoch
     this.durable = attached.durable
     this.present = attached.present
     this.attachment = attached.attachment
@@ -98,14 +105,20 @@ export class AttachedSession implements Subscriber {
     for (const subscription of attached.subscriptions) {
       this.#subscriptions.set(subscription.filter, subscription)
     }
-    this.#groups = new GroupMemberships({
-      ...more.context,
+  }
+
+  /** Of the session, made when it first joins one. */
+  get #memberships(): GroupMemberships {
+    this.#groups ??= new GroupMemberships({
+      ...this.#context,
+      nodeEpoch: this.#nodeEpoch,
       to: () => this.#address(),
-      durable: attached.durable,
-      window: options.window,
+      durable: this.durable,
+      window: this.#options.window,
       deliver: (delivery, done) => this.#events.deliverShared(delivery, done),
       enqueue: (messages) => this.enqueue(messages),
     })
+    return this.#groups
   }
 
   /** Registers the stored subscriptions here. Before `start`. */
@@ -129,7 +142,9 @@ export class AttachedSession implements Subscriber {
     this.#askStart()
     for (const subscription of this.#subscriptions.values()) {
       // Durable sessions are members while they are away: nothing is missed until it has joined again.
-      if (isShared(subscription.filter)) this.#groups.join(subscription).catch(() => undefined)
+      if (isShared(subscription.filter)) {
+        this.#memberships.join(subscription).catch(() => undefined)
+      }
     }
   }
 
@@ -148,36 +163,40 @@ export class AttachedSession implements Subscriber {
 
   push(deliveries: readonly Delivery[]): void {
     const fresh: Delivery[] = []
+    this.#pushed ??= new Set()
+    const pushed = this.#pushed
     for (const delivery of deliveries) {
       const { offset } = delivery
-      if (this.#acknowledged.has(offset)) this.#queueAcknowledgement(offset)
-      else if (delivery.released || !this.#pushed.has(offset)) {
-        this.#pushed.add(offset)
+      if (this.#acknowledged?.has(offset) === true) this.#queueAcknowledgement(offset)
+      else if (delivery.released || !pushed.has(offset)) {
+        pushed.add(offset)
         fresh.push(delivery)
       }
     }
-    this.#groups.pushed(fresh)
+    this.#groups?.pushed(fresh)
     if (fresh.length > 0) this.#events.push(fresh)
   }
 
   /** From the owners of groups. */
   pushShared(deliveries: readonly GroupDelivery[]): void {
-    this.#groups.push(deliveries)
+    this.#groups?.push(deliveries)
   }
 
   /** These shards have other owners, or streams to their owners were lost. */
   rejoin(shards: ReadonlySet<number>): void {
-    if (this.#started && !this.#closed) this.#groups.rejoin(shards)
+    if (this.#started && !this.#closed) this.#groups?.rejoin(shards)
   }
 
   /** The client is done with the message. */
   acknowledge(offset: number): void {
-    this.#pushed.delete(offset)
-    this.#groups.acknowledged(offset)
-    this.#acknowledged.add(offset)
-    if (this.#acknowledged.size > ACKNOWLEDGED_REMEMBERED_MAX) {
-      for (const oldest of this.#acknowledged) {
-        this.#acknowledged.delete(oldest)
+    this.#pushed?.delete(offset)
+    this.#groups?.acknowledged(offset)
+    this.#acknowledged ??= new Set()
+    const acknowledged = this.#acknowledged
+    acknowledged.add(offset)
+    if (acknowledged.size > ACKNOWLEDGED_REMEMBERED_MAX) {
+      for (const oldest of acknowledged) {
+        acknowledged.delete(oldest)
         break
       }
     }
@@ -207,7 +226,7 @@ export class AttachedSession implements Subscriber {
     const existed = subscriptions.map(({ filter }) => this.#subscriptions.has(filter))
     const live = subscriptions.map((subscription) => {
       this.#subscriptions.set(subscription.filter, subscription)
-      if (isShared(subscription.filter)) return this.#groups.join(subscription)
+      if (isShared(subscription.filter)) return this.#memberships.join(subscription)
       return this.#context.subscribeLive(this, subscription)
     })
     if (this.durable) await this.#call((to) => ({ kind: 'subscribe', to, subscriptions }))
@@ -218,7 +237,7 @@ export class AttachedSession implements Subscriber {
   async unsubscribe(filters: readonly string[]): Promise<readonly boolean[]> {
     const shared: Promise<void>[] = []
     const existed = filters.map((filter) => {
-      if (isShared(filter)) shared.push(this.#groups.leave(filter))
+      if (isShared(filter)) shared.push(this.#memberships.leave(filter))
       else this.#context.unsubscribeLive(this, filter)
       return this.#subscriptions.delete(filter)
     })
@@ -253,7 +272,8 @@ export class AttachedSession implements Subscriber {
 
   /** The shard has another owner now: tell it who is connected here. */
   async reattach(): Promise<void> {
-    const { node, nodeEpoch, client } = this.#context
+    const { node, client } = this.#context
+    const nodeEpoch = this.#nodeEpoch
     const { expirySeconds, window, will, user = '' } = this.#options
     const { attachment, name } = this
     const reattach = {
@@ -288,7 +308,7 @@ export class AttachedSession implements Subscriber {
     for (const filter of this.#subscriptions.keys()) {
       if (!isShared(filter)) this.#context.unsubscribeLive(this, filter)
     }
-    this.#groups.end()
+    this.#groups?.end()
     this.#context.forget(this)
   }
 
@@ -306,16 +326,18 @@ export class AttachedSession implements Subscriber {
   }
 
   #queueAcknowledgement(offset: number): void {
-    if (this.#toAcknowledge.length === 0) {
-      this.#context.clock.defer(() => this.#flushAcknowledgements())
+    if (this.#toAcknowledge !== undefined) {
+      this.#toAcknowledge.push(offset)
+      return
     }
-    this.#toAcknowledge.push(offset)
+    this.#toAcknowledge = [offset]
+    this.#context.clock.defer(() => this.#flushAcknowledgements())
   }
 
   #flushAcknowledgements(): void {
     const offsets = this.#toAcknowledge
-    if (offsets.length === 0) return
-    this.#toAcknowledge = []
-    this.#context.acknowledge(this.#address(), offsets)
+    if (offsets === undefined) return
+    this.#toAcknowledge = undefined
+    this.#context.acknowledge(this.shard, this.#address(), offsets)
   }
 }

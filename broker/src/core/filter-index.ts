@@ -83,6 +83,11 @@ export class FilterIndex<T> {
     walk(this.#root, { levels, system, visit }, 0)
   }
 
+  /** False: nothing here matches any address that begins with the level, which begins with `$`. */
+  reaches(level: string): boolean {
+    return this.#root.children?.has(level) === true
+  }
+
   clear(): void {
     this.#root = emptyNode()
     this.#size = 0

@@ -11,8 +11,11 @@ import { SHARD_RETRY_MS } from './limits.ts'
 import { type Message, ownCopy, type Receipt } from './message.ts'
 import type { Clock, Timer } from './ports/clock.ts'
 import type { Directory } from './ports/directory.ts'
-import type { Peers, Place, PublishItem } from './ports/peers.ts'
+import type { Peers, Place, PublishItem, PublishReply } from './ports/peers.ts'
 import type { Route } from './router.ts'
+
+/** Time between two tries to put a message into a full queue, ms. */
+const FULL_RETRY_MS = 500
 
 export interface ForwarderOptions {
   readonly directory: Directory
@@ -56,16 +59,19 @@ export class Forwarder {
   /** At-least-once messages that are not confirmed and can be refused. */
   readonly #refusable = new Set<Pending>()
   #retry: Timer | undefined
-  /** At-most-once messages that were dropped since a peer was not reachable. */
+  /** For queues that take no more, from publishers that cannot be told so. */
+  readonly #full: Held[] = []
+  #fullRetry: Timer | undefined
+  /** Messages that were dropped since a peer was not reachable, or a queue full, and nobody could be told. */
   dropped = 0
 
   constructor(options: ForwarderOptions) {
     this.#options = options
   }
 
-  /** Messages that wait for a shard to have an owner. */
+  /** Messages that wait for a shard to have an owner, or a queue to have room. */
   get held(): number {
-    let count = 0
+    let count = this.#full.length
     for (const held of this.#held.values()) count += held.length
     return count
   }
@@ -77,8 +83,9 @@ export class Forwarder {
     const shards = message.guarantee === 0 ? [] : route.shards
     const peers = message.guarantee === 0 ? [] : route.peers
     const groups = message.guarantee === 0 ? [] : route.groups
-    const { logs } = route
-    if (shards.length + groups.length + peers.length + logs.length === 0 && retainedShard < 0) {
+    const { logs, queues } = route
+    const places = shards.length + groups.length + logs.length + queues.length
+    if (places + peers.length === 0 && retainedShard < 0) {
       receipt?.settle('accepted')
       return
     }
@@ -88,9 +95,10 @@ export class Forwarder {
     for (const shard of shards) this.#place({ kind: 'sessions', shard }, pending, byNode)
     for (const shard of groups) this.#place({ kind: 'groups', shard }, pending, byNode)
     for (const { shard, log } of logs) this.#place({ kind: 'log', shard, log }, pending, byNode)
-    for (const [node, places] of byNode) {
+    for (const queue of queues) this.#place({ kind: 'queue', ...queue }, pending, byNode)
+    for (const [node, there] of byNode) {
       const live = peers.includes(node)
-      this.#enqueue(node, { pending, message: pending.message, live, places })
+      this.#enqueue(node, { pending, message: pending.message, live, places: there })
     }
     if (retainedShard >= 0) {
       this.#dispatch({ pending, place: { kind: 'retained', shard: retainedShard } })
@@ -123,6 +131,7 @@ export class Forwarder {
 
   stop(): void {
     this.#retry?.cancel()
+    this.#fullRetry?.cancel()
   }
 
   #sendLoosely(message: Message, route: Route): void {
@@ -178,6 +187,7 @@ export class Forwarder {
     pending.remaining++
     const stored = appendTo(hosted.get(shard), { message: pending.message, place }, (outcome) => {
       if (outcome === 'committed') this.#confirm(pending)
+      else if (outcome === 'full') this.#isFull(entry)
       else this.#hold(entry)
     })
     if (stored) return
@@ -200,6 +210,31 @@ export class Forwarder {
       this.#retry = undefined
       this.#redispatch()
     })
+  }
+
+  /** A queue takes no more. Who can be told so is told; others wait until there is room. */
+  #isFull(entry: Held): void {
+    const { pending } = entry
+    const { receipt, message } = pending
+    const mustWait = message.guarantee > 0 && receipt !== undefined && receipt.refusable !== true
+    if (mustWait) {
+      this.#full.push(entry)
+      this.#fullRetry ??= this.#options.clock.after(FULL_RETRY_MS, () => this.#tryFull())
+      return
+    }
+    pending.receipt = undefined
+    this.#refusable.delete(pending)
+    if (receipt === undefined) this.dropped++
+    else receipt.settle('refused')
+    this.#confirm(pending)
+  }
+
+  #tryFull(): void {
+    this.#fullRetry = undefined
+    for (const entry of this.#full.splice(0)) {
+      entry.pending.remaining--
+      this.#dispatch(entry)
+    }
   }
 
   #redispatch(): void {
@@ -227,8 +262,7 @@ export class Forwarder {
   #flush(lane: Lane): void {
     let sent = 0
     for (const entry of lane.unsent) {
-      const reply = (refused: readonly number[] | undefined): void =>
-        this.#replied(lane, entry, refused)
+      const reply = (answer: PublishReply | undefined): void => this.#replied(lane, entry, answer)
       if (!this.#options.peers.publish(lane.node, entry, reply)) break
       lane.sent.add(entry)
       sent++
@@ -236,9 +270,9 @@ export class Forwarder {
     if (sent > 0) lane.unsent.splice(0, sent)
   }
 
-  #replied(lane: Lane, entry: Entry, refused: readonly number[] | undefined): void {
+  #replied(lane: Lane, entry: Entry, answer: PublishReply | undefined): void {
     if (!lane.sent.has(entry)) return
-    if (refused === undefined) {
+    if (answer === undefined) {
       // The stream broke. Every entry that was sent is told so; the whole lane goes again, in order.
       const again = [...lane.sent]
       lane.sent.clear()
@@ -246,11 +280,16 @@ export class Forwarder {
       return
     }
     lane.sent.delete(entry)
-    for (const at of refused) {
-      const place = entry.places[at]
-      if (place === undefined) continue
-      entry.pending.remaining++
-      this.#hold({ pending: entry.pending, place })
+    for (const [positions, then] of [
+      [answer.refused, (held: Held) => this.#hold(held)],
+      [answer.full, (held: Held) => this.#isFull(held)],
+    ] as const) {
+      for (const at of positions) {
+        const place = entry.places[at]
+        if (place === undefined) continue
+        entry.pending.remaining++
+        then({ pending: entry.pending, place })
+      }
     }
     this.#confirm(entry.pending)
   }

@@ -7,12 +7,13 @@ import type { LogShard } from './logs/log-shard.ts'
 import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Place } from './ports/peers.ts'
+import type { AppendOutcome, HostedQueues } from './queues/hosted-queues.ts'
 import { toKeyedRecord } from './record.ts'
 import type { RetainedShard } from './retained-shard.ts'
 import type { HostedSchedule } from './schedule.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
-import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
+import type { ShardWriter } from './shard-writer.ts'
 
 export interface HostedShard {
   readonly shard: number
@@ -24,6 +25,7 @@ export interface HostedShard {
   readonly retained: RetainedShard
   readonly claims: ClaimShard
   readonly logs: LogShard
+  readonly queues: HostedQueues
 }
 
 /** The shards that this broker serves now. */
@@ -51,7 +53,7 @@ export class HostedShards {
 export function appendTo(
   hosted: HostedShard | undefined,
   entry: { readonly message: Message; readonly place: Place },
-  done: (outcome: CommitOutcome) => void,
+  done: (outcome: AppendOutcome) => void,
 ): boolean {
   if (hosted === undefined || hosted.writer.lost) return false
   const { message, place } = entry
@@ -68,15 +70,25 @@ export function appendTo(
     case 'log':
       hosted.logs.append(place.log, toKeyedRecord(message), done)
       return true
+    case 'queue':
+      hosted.queues.append(place, message, done)
+      return true
     default:
       return place satisfies never
   }
 }
 
+export interface AnswerOptions {
+  readonly request: ShardRequest
+  readonly clock: Clock
+  /** The caller has given up. */
+  readonly signal?: AbortSignal | undefined
+}
+
 export async function answer(
   hosted: HostedShards,
   shard: number,
-  options: { readonly request: ShardRequest; readonly clock: Clock },
+  options: AnswerOptions,
 ): Promise<ShardReply> {
   const target = hosted.get(shard)
   if (target === undefined || target.writer.lost) return { status: 'not-owner' }
@@ -86,6 +98,7 @@ export async function answer(
     if (error instanceof BrokerError) {
       if (error.code === 'TAKEN_OVER') return { status: 'taken-over' }
       if (error.code === 'UNAVAILABLE') return { status: 'not-owner' }
+      if (error.code === 'NOT_FOUND') return { status: 'not-found', detail: error.message }
       return { status: 'refused', detail: error.message }
     }
     return { status: 'failed', detail: error instanceof Error ? error.message : String(error) }
@@ -95,7 +108,7 @@ export async function answer(
 async function dispatch(
   hosted: HostedShards,
   target: HostedShard,
-  options: { readonly request: ShardRequest; readonly clock: Clock },
+  options: AnswerOptions,
 ): Promise<ShardReply> {
   const { request } = options
   const { sessions, groups } = target
@@ -135,6 +148,8 @@ async function dispatch(
     case 'settle':
       await groups.settle(request.settle)
       return { status: 'ok' }
+    case 'queue':
+      return { status: 'ok', queue: await target.queues.handle(request.call, options.signal) }
     case 'holds':
       return { status: 'ok', existed: [sessions.holds(request.session, request.filter)] }
     case 'claim':

@@ -2,7 +2,12 @@
  * The waist: everything that a protocol may ask of the broker. It hides which broker owns what, and holds
  * no protocol's notion of anything.
  */
-import { AttachedSession, type AttachOptions, type SessionEvents } from './attached-session.ts'
+import {
+  AttachedSession,
+  type AttachOptions,
+  type SessionContext,
+  type SessionEvents,
+} from './attached-session.ts'
 import type { ClaimRequest } from './claims.ts'
 import { BrokerError } from './errors.ts'
 import { filterMatches, hasWildcard } from './filter-index.ts'
@@ -57,6 +62,7 @@ export class Messaging {
   readonly #epochs = new Map<number, number>()
   /** Runs in order once this broker may acknowledge again. */
   #withheld: (() => void)[] = []
+  #context: SessionContext | undefined
   /** Messages that were not kept since storage is full. */
   #refused = 0
   /** Resolves when this broker knows the filters of all others, under its present registration. */
@@ -72,13 +78,13 @@ export class Messaging {
 
   /**
    * Hands the message to everyone who may have it. True: what its guarantee promises holds already, and the
-   * receipt stays silent; else the receipt is settled later. It may be refused only while storage is full.
+   * receipt stays silent; else the receipt is settled later. It may be refused only while storage, or a queue, is full.
    */
   publish(message: Message, receipt: Receipt | undefined): boolean {
     const route = this.#router.route(message.address)
-    const { peers, shards, groups, logs } = route
+    const { peers, shards, groups, logs, queues } = route
     const wanted = shards.length + groups.length > 0
-    const kept = logs.length > 0 || (message.guarantee > 0 && wanted)
+    const kept = logs.length + queues.length > 0 || (message.guarantee > 0 && wanted)
     let delayMs = 0
     if (kept || (message.retain && message.payload.byteLength > 0)) {
       const { pressure } = this.#options
@@ -113,7 +119,7 @@ export class Messaging {
     // At most once: the live subscribers get it, and it is kept nowhere.
     this.#refused++
     deliverLive(message, route.targets)
-    const live = { ...route, logs: [] }
+    const live = { ...route, logs: [], queues: [] }
     this.#forwarder.forward(message, live, { receipt: undefined, retainedShard: -1 })
     return true
   }
@@ -164,31 +170,16 @@ export class Messaging {
 
   /** Takes over the session from any other connection in the cluster, or begins it. */
   async attach(options: AttachOptions, events: SessionEvents): Promise<AttachedSession> {
-    const { directory, clock, nodeEpoch } = this.#options
+    const { directory } = this.#options
     await this.#synced
-    const node = directory.self
     const shard = shardOf('session', options.session, directory.shardCount)
-    const attach = { ...options, node, nodeEpoch: nodeEpoch() }
+    const attach = { ...options, node: directory.self, nodeEpoch: this.#options.nodeEpoch() }
     const { attached } = await this.#client.call(shard, { kind: 'attach', attach })
     if (attached === undefined) throw new BrokerError('UNAVAILABLE', 'the owner gave no attachment')
-    const context = {
-      shard,
-      node,
-      nodeEpoch: attach.nodeEpoch,
-      client: this.#client,
-      clock,
-      shardCount: () => directory.shardCount,
-      acknowledge: (to: SessionAddress, offsets: readonly number[]) =>
-        this.#acknowledge(shard, to, offsets),
-      subscribeLive: (subscriber: Subscriber, subscription: Subscription) =>
-        this.#subscribeLive(subscriber, subscription),
-      unsubscribeLive: (subscriber: Subscriber, filter: string) =>
-        this.#unsubscribeLive(subscriber, filter),
-      forget: (session: AttachedSession) => {
-        if (this.#sessions.get(session.name) === session) this.#sessions.delete(session.name)
-      },
-    }
-    const session = new AttachedSession(options, attached, { context, events })
+    this.#context ??= this.#sessionContext()
+    const { nodeEpoch } = attach
+    const more = { shard, nodeEpoch, context: this.#context, events }
+    const session = new AttachedSession(options, attached, more)
     const other = this.#sessions.get(session.name)
     if (other !== undefined && isNewer(other.attachment, session.attachment)) {
       throw new BrokerError('TAKEN_OVER', 'another connection has the session')
@@ -200,6 +191,27 @@ export class Messaging {
     const owner = directory.owner(shard)
     if (owner !== undefined && owner.epoch > attached.attachment.epoch) await session.reattach()
     return session
+  }
+
+  #sessionContext(): SessionContext {
+    const { directory, clock } = this.#options
+    return {
+      node: directory.self,
+      client: this.#client,
+      clock,
+      shardCount: () => directory.shardCount,
+      acknowledge: (shard, to, offsets) => this.#acknowledge(shard, to, offsets),
+      subscribeLive: (subscriber, subscription) => this.#subscribeLive(subscriber, subscription),
+      unsubscribeLive: (subscriber, filter) => this.#unsubscribeLive(subscriber, filter),
+      forget: (session) => {
+        if (this.#sessions.get(session.name) === session) this.#sessions.delete(session.name)
+      },
+    }
+  }
+
+  /** False: nothing is to be told under the system's addresses that begin with this level: nobody listens. */
+  reaches(level: string): boolean {
+    return this.#router.reaches(level)
   }
 
   /** Delivers to the live subscribers of this broker only, at most once. */
@@ -300,7 +312,7 @@ export class Messaging {
 
   /** Nothing is retained for the address from then on; nobody is told. */
   forgetRetained(address: string): Promise<void> {
-    const nobody = { targets: [], peers: [], shards: [], groups: [], logs: [] }
+    const nobody = { targets: [], peers: [], shards: [], groups: [], logs: [], queues: [] }
     const retainedShard = shardOf('retained', address, this.#options.directory.shardCount)
     const message = { ...EMPTY_MESSAGE, address, timestampMs: this.#options.clock.wallMs() }
     return new Promise((resolve) => {
@@ -355,20 +367,22 @@ export class Messaging {
   }
 
   /** A peer forwards a message. `reply` runs when it is with the live subscribers and durable on the shards. */
-  receive(item: PublishItem, reply: (refused: PublishReply) => void): void {
+  receive(item: PublishItem, reply: (reply: PublishReply) => void): void {
     const { message } = item
     if (item.live) deliverLive(message, this.#router.route(message.address).targets)
     let remaining = 1
     const refused: number[] = []
+    const full: number[] = []
     const done = (): void => {
       remaining--
-      if (remaining === 0) reply(refused)
+      if (remaining === 0) reply({ refused, full })
     }
     for (const [at, place] of item.places.entries()) {
       remaining++
       const shard = this.#options.hosted.get(place.shard)
       const served = appendTo(shard, { message, place }, (outcome) => {
         if (outcome === 'lost') refused.push(at)
+        else if (outcome === 'full') full.push(at)
         done()
       })
       if (!served) {

@@ -13,6 +13,36 @@ export function toKeyedRecord(message: Message): NewRecord {
   return { ...toRecord(message), key: utf8(message.address) }
 }
 
+/** Set by brokers only: nobody may bring them along. */
+const OWN: ReadonlySet<string> = new Set([
+  'address',
+  'delivery',
+  'publisher',
+  'expires-at',
+  'subscription',
+  'sequence',
+  'sent-at',
+  'dead-letters',
+  'moved-from',
+  'transaction-checks',
+  'transaction-check-at',
+])
+
+/**
+ * Where other dialects read it too, as in a queue: `shared` are the headers that all understand, and those of the user.
+ * An exactly-once message that is sent again is told by its token.
+ */
+export function toSharedRecord(message: Message, shared: readonly RecordHeader[]): NewRecord {
+  const record = toRecord(message)
+  const headers = [...record.headers]
+  for (const header of shared) {
+    const [name] = header
+    if (!OWN.has(name) && !name.endsWith(PROPERTIES)) headers.push(header)
+  }
+  if (message.token !== '') headers.push(['moved-from', utf8(message.token)])
+  return { ...record, headers }
+}
+
 /** `identifiers`: of the matching subscriptions, for a record in a session's inbox. */
 export function toRecord(message: Message, identifiers: readonly number[] = []): NewRecord {
   const headers: RecordHeader[] = [

@@ -11,8 +11,11 @@ const subscription = (filter: string): Subscription => ({
   identifier: 0,
 })
 
+const nothing = { match: () => [], reaches: () => false }
+const NO_KEEPERS = { topics: nothing, queues: nothing }
+
 function ready(shardCount: number): Router {
-  const router = new Router({ shardCount }, { match: () => [] })
+  const router = new Router({ shardCount }, NO_KEEPERS)
   for (let shard = 0; shard < shardCount; shard++) {
     router.changeShardFilters(shard, 1, { reset: true, added: [], removed: [] })
   }
@@ -34,7 +37,7 @@ describe('Router', () => {
   })
 
   test('route holds a shard that has not announced its filters', () => {
-    const router = new Router({ shardCount: 2 }, { match: () => [] })
+    const router = new Router({ shardCount: 2 }, NO_KEEPERS)
     expect(router.route('a').shards).toEqual([0, 1])
     router.changeShardFilters(0, 5, { reset: true, added: ['b'], removed: [] })
     expect(router.route('a').shards).toEqual([1])
@@ -70,4 +73,20 @@ describe('Router', () => {
     router.forgetPeer('b2')
     expect(router.route('x/1').peers).toEqual([])
   })
+})
+
+test('Router reaches a level of the system as soon as anybody may want it, and no longer', () => {
+  const router = new Router({ shardCount: 1 }, NO_KEEPERS)
+  const none = { reset: false, added: [], removed: [] }
+  // What the shard wants is not known yet.
+  expect(router.reaches('$SYS')).toBe(true)
+  router.changeShardFilters(0, 1, { ...none, reset: true, added: ['#', '+/x'] })
+  expect(router.reaches('$SYS')).toBe(false)
+  router.changeShardFilters(0, 1, { ...none, added: ['$SYS/#'] })
+  expect(router.reaches('$SYS')).toBe(true)
+  router.changeShardFilters(0, 1, { ...none, removed: ['$SYS/#'] })
+  router.changePeerFilters('b', { ...none, added: ['$SYS/brokers/+/clients/#'] })
+  expect(router.reaches('$SYS')).toBe(true)
+  router.forgetPeer('b')
+  expect(router.reaches('$SYS')).toBe(false)
 })

@@ -9,6 +9,7 @@ import { FilterIndex } from './filter-index.ts'
 import { isShared, plainFilter } from './groups/shared-filter.ts'
 import { ROUTES_CACHED_MAX } from './limits.ts'
 import type { Subscriber, Subscription } from './message.ts'
+import type { BoundQueue } from './queues/queue-table.ts'
 import { type Partition, partitionFor, partitionOf, type Topic } from './topics/topic.ts'
 
 export interface LiveTarget {
@@ -28,11 +29,16 @@ export interface Route {
   readonly groups: readonly number[]
   /** Logs of the topics that keep the address. */
   readonly logs: readonly Partition[]
+  readonly queues: readonly BoundQueue[]
 }
 
-/** The topics that keep an address. */
-export interface TopicIndex {
-  match(address: string): readonly Topic[]
+/** `reaches`: false when none keeps anything of the system's addresses that begin with the level. */
+type Keepers<T> = T & { reaches(level: string): boolean }
+
+/** What keeps an address. */
+export interface AddressKeepers {
+  readonly topics: Keepers<{ match(address: string): readonly Topic[] }>
+  readonly queues: Keepers<{ match(address: string, shardCount: number): readonly BoundQueue[] }>
 }
 
 interface LiveEntry {
@@ -50,16 +56,16 @@ export class Router {
   readonly #liveFilters = new Map<string, number>()
   readonly #cache = new Map<string, Route>()
   readonly #cluster: { readonly shardCount: number }
-  readonly #topics: TopicIndex
+  readonly #keepers: AddressKeepers
 
   /** The number of shards is known once the metadata is. */
-  constructor(cluster: { readonly shardCount: number }, topics: TopicIndex) {
+  constructor(cluster: { readonly shardCount: number }, keepers: AddressKeepers) {
     this.#cluster = cluster
-    this.#topics = topics
+    this.#keepers = keepers
   }
 
-  /** Other topics keep what is published. */
-  topicsChanged(): void {
+  /** Other topics or queues keep what is published. */
+  keepersChanged(): void {
     this.#cache.clear()
   }
 
@@ -72,6 +78,19 @@ export class Router {
     if (this.#cache.size >= ROUTES_CACHED_MAX) this.#cache.clear()
     this.#cache.set(address, route)
     return route
+  }
+
+  /** False: nobody, as far as every broker and shard has told, wants what begins with this level of the system's. */
+  reaches(level: string): boolean {
+    return (
+      this.#shardFilters.size < this.#cluster.shardCount ||
+      this.#live.reaches(level) ||
+      this.#peers.reaches(level) ||
+      this.#shards.reaches(level) ||
+      this.#groups.reaches(level) ||
+      this.#keepers.topics.reaches(level) ||
+      this.#keepers.queues.reaches(level)
+    )
   }
 
   /** True: the filter is new on this broker, so the peers must hear of it. */
@@ -197,15 +216,18 @@ export class Router {
       shards.add(shard)
       groups.add(shard)
     }
-    const logs = this.#topics
+    const { shardCount } = this.#cluster
+    const { topics, queues } = this.#keepers
+    const logs = topics
       .match(address)
-      .map((topic) => partitionOf(topic, partitionFor(topic, address), this.#cluster.shardCount))
+      .map((topic) => partitionOf(topic, partitionFor(topic, address), shardCount))
     return {
       targets: [...targets.values()],
       peers: [...peers],
       shards: [...shards],
       groups: [...groups],
       logs,
+      queues: queues.match(address, shardCount),
     }
   }
 }

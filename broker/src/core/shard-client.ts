@@ -19,6 +19,15 @@ export interface ShardClientOptions {
   readonly clock: Clock
 }
 
+export interface Asked {
+  /** `isHere`: the owner is this broker, and its answer cannot be lost on the way. */
+  readonly request: (isHere: boolean) => ShardRequest
+  /** How long an owner is looked for, ms. */
+  readonly waitMs: number
+  /** Given up: the owner is told, and nobody else is asked. */
+  readonly signal?: AbortSignal | undefined
+}
+
 export class ShardClient {
   readonly #options: ShardClientOptions
   #waiting: (() => void)[] = []
@@ -34,19 +43,23 @@ export class ShardClient {
     for (const wake of waiting) wake()
   }
 
-  /** Rejects with BrokerError: TAKEN_OVER, REFUSED, or UNAVAILABLE when nobody answered in time. */
-  async call(shard: number, request: ShardRequest, waitMs = SHARD_WAIT_MS): Promise<Answered> {
+  /**
+   * Rejects with BrokerError: TAKEN_OVER, REFUSED, NOT_FOUND, or UNAVAILABLE when nobody answered in time.
+   */
+  call(shard: number, request: ShardRequest, waitMs = SHARD_WAIT_MS): Promise<Answered> {
+    return this.ask(shard, { request: () => request, waitMs })
+  }
+
+  /** As `call`, of what changes from one try to the next. */
+  async ask(shard: number, asked: Asked): Promise<Answered> {
     const { clock } = this.#options
-    const deadline = clock.nowMs() + waitMs
+    const deadline = clock.nowMs() + asked.waitMs
     let pauseMs = SHARD_RETRY_MS
     for (;;) {
-      const reply = await this.#try(shard, request)
+      const reply = await this.#try(shard, asked)
       if (reply?.status === 'ok') return reply
-      if (reply?.status === 'taken-over') {
-        throw new BrokerError('TAKEN_OVER', 'another connection has the session')
-      }
-      if (reply?.status === 'refused') throw new BrokerError('REFUSED', reply.detail)
-      if (clock.nowMs() >= deadline) {
+      if (reply !== undefined) refuse(reply)
+      if (clock.nowMs() >= deadline || asked.signal?.aborted === true) {
         const detail = reply?.status === 'failed' ? `: ${reply.detail}` : ''
         throw new BrokerError('UNAVAILABLE', `shard ${shard} does not answer${detail}`)
       }
@@ -55,12 +68,14 @@ export class ShardClient {
     }
   }
 
-  #try(shard: number, request: ShardRequest): Promise<ShardReply | undefined> {
+  #try(shard: number, { request, signal }: Asked): Promise<ShardReply | undefined> {
     const { directory, hosted, peers, clock } = this.#options
-    if (hosted.get(shard) !== undefined) return answer(hosted, shard, { request, clock })
+    if (hosted.get(shard) !== undefined) {
+      return answer(hosted, shard, { request: request(true), clock, signal })
+    }
     const owner = directory.owner(shard)
     if (owner === undefined || owner.node === directory.self) return Promise.resolve(undefined)
-    return peers.request(owner.node, shard, request)
+    return peers.request(owner.node, shard, { request: request(false), signal })
   }
 
   #pause(ms: number): Promise<void> {
@@ -71,5 +86,23 @@ export class ShardClient {
         resolve()
       })
     })
+  }
+}
+
+/** Throws what cannot be mended by asking again. */
+function refuse(reply: ShardReply): void {
+  switch (reply.status) {
+    case 'taken-over':
+      throw new BrokerError('TAKEN_OVER', 'another connection has the session')
+    case 'refused':
+      throw new BrokerError('REFUSED', reply.detail)
+    case 'not-found':
+      throw new BrokerError('NOT_FOUND', reply.detail)
+    case 'ok':
+    case 'failed':
+    case 'not-owner':
+      return
+    default:
+      reply satisfies never
   }
 }

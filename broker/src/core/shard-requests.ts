@@ -3,6 +3,8 @@ import type { ClaimRequest } from './claims.ts'
 import type { GroupLeave, GroupMember, GroupSettle } from './groups/hosted-groups.ts'
 import type { Message, Subscription } from './message.ts'
 import type { SessionAddress } from './ports/connections.ts'
+import type { QueueCall } from './queues/queue-call.ts'
+import type { QueueReply } from './queues/queue-requests.ts'
 import type { ScheduleRequest } from './schedule.ts'
 import type {
   Attached,
@@ -49,6 +51,7 @@ export type ShardRequest =
   | { readonly kind: 'join'; readonly member: GroupMember }
   | { readonly kind: 'leave'; readonly leave: GroupLeave }
   | { readonly kind: 'settle'; readonly settle: GroupSettle }
+  | { readonly kind: 'queue'; readonly call: QueueCall }
 
 export type ShardReply =
   | {
@@ -58,6 +61,7 @@ export type ShardReply =
       /** Of a claim. */
       readonly holder?: string
       readonly retained?: readonly Message[]
+      readonly queue?: QueueReply
       /** There are more retained messages than fit in one answer. */
       readonly next?: RetainedPosition
     }
@@ -67,6 +71,8 @@ export type ShardReply =
   /** The outcome is unknown. */
   | { readonly status: 'failed'; readonly detail: string }
   | { readonly status: 'refused'; readonly detail: string }
+  /** There is nothing of that name. */
+  | { readonly status: 'not-found'; readonly detail: string }
 
 export interface Enqueued {
   readonly message: Message

@@ -9,6 +9,7 @@ import {
   type NewRecord,
   type StorageAdapter,
 } from '@robust/storage-adapters'
+import { REPLY_BYTES } from '../core/limits.ts'
 import { recordBytes } from '../core/queues/headers.ts'
 import type { Delayed } from '../core/queues/queue-requests.ts'
 import type { ShardWriter } from '../core/shard-writer.ts'
@@ -149,16 +150,22 @@ export class Delay {
     return true
   }
 
+  /** As many as fit in one answer. */
   async list(after: string, max: number): Promise<Delayed[]> {
     const { prefix, writer, storage } = this.#options
     const { to } = rangeOf(prefix)
     const from = after === '' ? prefix : `${prefix}${after}\0`
-    const found = await storage.scan({ shard: writer.shard, from, to, limit: max })
-    return found.map(({ key, value }) => ({
-      handle: key.slice(prefix.length),
-      dueAtMs: dueOf(key, prefix),
-      record: decodeRecordBatch(value)[0] as NewRecord,
-    }))
+    const limit = Math.min(max, PAGE)
+    const found = await storage.scan({ shard: writer.shard, from, to, limit })
+    const listed: Delayed[] = []
+    let bytes = 0
+    for (const { key, value } of found) {
+      if (bytes >= REPLY_BYTES) break
+      bytes += value.byteLength
+      const record = decodeRecordBatch(value)[0] as NewRecord
+      listed.push({ handle: key.slice(prefix.length), dueAtMs: dueOf(key, prefix), record })
+    }
+    return listed
   }
 
   /** Stages the removal of all. */

@@ -1,5 +1,7 @@
 /** Looks at a queue without taking anything, and its redrive tasks. */
 import { BrokerError } from '../core/errors.ts'
+import { REPLY_BYTES } from '../core/limits.ts'
+import { recordBytes } from '../core/queues/headers.ts'
 import type {
   Peeked,
   QueuePosition,
@@ -11,12 +13,21 @@ import type { QueueStore } from './queue-store.ts'
 
 const PEEK_MAX = 1_000
 
-/** Messages that are to be given out, the next one first; `after` the last one that was looked at. */
+/**
+ * Messages that are to be given out, the next one first, as many as fit in one answer; `after` the last one that was
+ * looked at.
+ */
 export async function peek(
   store: QueueStore,
   { max, after }: { readonly max: number; readonly after: QueuePosition | undefined },
 ): Promise<Peeked[]> {
   const found: Peeked[] = []
+  let bytes = 0
+  const isEnough = (): boolean => found.length >= limit || bytes >= REPLY_BYTES
+  const add = (peeked: Peeked): void => {
+    found.push(peeked)
+    bytes += recordBytes(peeked.record)
+  }
   const limit = Math.min(max, PEEK_MAX)
   for (const lane of store.lanes) {
     if (after !== undefined && lane.level > after.level) continue
@@ -25,15 +36,15 @@ export async function peek(
       .filter(({ state, offset }) => (state === 'ready' || state === 'parked') && offset >= from)
       .sort((a, b) => a.offset - b.offset)
     for (const { level, offset, deliveries } of seen) {
-      if (found.length >= limit) return found
+      if (isEnough()) return found
       const record = await lane.record(offset)
-      if (record !== undefined) found.push({ level, offset, record, deliveries })
+      if (record !== undefined) add({ level, offset, record, deliveries })
     }
     for (let offset = Math.max(lane.next, from); offset < lane.end; offset++) {
-      if (found.length >= limit) return found
+      if (isEnough()) return found
       if (lane.gone.has(offset) || lane.entries.has(offset)) continue
       const record = await lane.record(offset)
-      if (record !== undefined) found.push({ level: lane.level, offset, record, deliveries: 0 })
+      if (record !== undefined) add({ level: lane.level, offset, record, deliveries: 0 })
     }
   }
   return found

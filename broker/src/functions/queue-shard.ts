@@ -4,10 +4,13 @@
  */
 import type { NewRecord, StorageAdapter } from '@robust/storage-adapters'
 import { BrokerError } from '../core/errors.ts'
+import type { Message } from '../core/message.ts'
 import type { Clock, Timer } from '../core/ports/clock.ts'
-import type { HostedQueues, QueueDefinition } from '../core/queues/hosted-queues.ts'
-import type { QueueReply, QueueRequest } from '../core/queues/queue-requests.ts'
-import type { CommitOutcome, ShardWriter } from '../core/shard-writer.ts'
+import { HEADER, textHeader, withHeaders } from '../core/queues/headers.ts'
+import type { AppendOutcome, HostedQueues, QueueDefinition } from '../core/queues/hosted-queues.ts'
+import type { QueueCall } from '../core/queues/queue-call.ts'
+import type { QueueReply } from '../core/queues/queue-requests.ts'
+import type { ShardWriter } from '../core/shard-writer.ts'
 import type { Forward } from './departures.ts'
 import { Queue } from './queue.ts'
 import { dropQueue, queuePrefix } from './queue-keys.ts'
@@ -16,15 +19,22 @@ import type { PreparedMessage } from './transactions.ts'
 /** What the queues of all shards of a broker share. */
 export interface QueueResources {
   readonly definitionOf: (queue: string) => QueueDefinition | undefined
-  /** Names of the queues that live on the shard, as far as they are known. */
+  /** Keys of the queues that live on the shard, as far as they are known. */
   readonly queuesOf: (shard: number) => Iterable<string>
+  /** Ids of queues that lived on the shard and were deleted, for certain. */
+  readonly deletedOf: (shard: number) => Iterable<number>
+  /** Nothing is left of it: it need not be known any more that it was deleted. */
+  readonly forgetDeleted: (id: number) => void
+  /** Undefined: definitions are known up to the version. Else resolves with whether they became so in time. */
+  readonly reached: (version: number) => Promise<boolean> | undefined
+  /** As a message is kept, with what all dialects understand. */
+  readonly recordOf: (message: Message) => NewRecord
   readonly forward: Forward
   readonly random: () => number
   readonly check: (queue: string, prepared: PreparedMessage) => void
 }
 
 export interface QueueShardOptions extends QueueResources {
-  readonly shard: number
   readonly writer: ShardWriter
   readonly storage: StorageAdapter
   readonly clock: Clock
@@ -32,11 +42,15 @@ export interface QueueShardOptions extends QueueResources {
 }
 
 const CARE_MS = 1_000
+/** Brokers that have not heard of the deletion may still have something for it. */
+const FORGET_MS = 60_000
 
 export class QueueShard implements HostedQueues {
   readonly #options: QueueShardOptions
   readonly #queues = new Map<string, Promise<Queue>>()
   readonly #opened = new Map<string, Queue>()
+  /** Ids of deleted queues of which nothing is left. */
+  readonly #dropped = new Set<number>()
   #timer: Timer | undefined
   #stopped = false
 
@@ -46,14 +60,14 @@ export class QueueShard implements HostedQueues {
 
   /** Leases, delays and tasks go on: everything that is stored is opened. */
   start(): void {
-    for (const name of this.#options.queuesOf(this.#options.shard)) {
-      void this.open(name).catch((error: unknown) => this.#failed(error))
-    }
+    this.#dropDeleted()
+    for (const name of this.#options.queuesOf(this.#options.writer.shard)) this.#begin(name)
     this.#schedule()
   }
 
   /** Rejects with BrokerError NOT_FOUND, or with a StorageError, and may be asked again then. */
   open(name: string): Promise<Queue> {
+    if (this.#stopped) return Promise.reject(moved())
     const definition = this.#options.definitionOf(name)
     if (definition === undefined) {
       return Promise.reject(new BrokerError('NOT_FOUND', `there is no queue ${name}`))
@@ -64,41 +78,47 @@ export class QueueShard implements HostedQueues {
     if (queue === undefined) {
       queue = this.#load(name, definition)
       this.#queues.set(name, queue)
-      queue.catch(() => this.#queues.delete(name))
+      const forget = (): void => {
+        if (this.#queues.get(name) === queue) this.#queues.delete(name)
+      }
+      queue.catch(forget)
     }
     return queue
   }
 
-  async handle(name: string, request: QueueRequest): Promise<QueueReply> {
-    const queue = this.#opened.get(name)
-    const isCurrent = queue?.id === this.#options.definitionOf(name)?.id
-    return (queue !== undefined && isCurrent ? queue : await this.open(name)).handle(request)
+  async handle({ queue: name, knownAt, request }: QueueCall, signal?: AbortSignal) {
+    return (await this.#find(name, knownAt)).handle(request, signal) as Promise<QueueReply>
   }
 
-  append(name: string, record: NewRecord, done: (outcome: CommitOutcome) => void): void {
-    const queue = this.#opened.get(name)
-    if (queue !== undefined) {
-      queue.append(record, done)
+  append(
+    place: { readonly queue: string; readonly knownAt: number },
+    message: Message,
+    done: (outcome: AppendOutcome) => void,
+  ): void {
+    const { queue: name, knownAt } = place
+    const put = (queue: Queue): void => queue.append(this.#recordFor(queue, message), done)
+    const queue = this.#current(name)
+    if (queue !== undefined && this.#options.reached(knownAt) === undefined) {
+      put(queue)
       return
     }
-    this.open(name).then(
-      (opened) => opened.append(record, done),
-      (error: unknown) => {
-        // A queue that was deleted meanwhile wants nothing any more.
-        if (error instanceof BrokerError && error.code === 'NOT_FOUND') {
-          done('committed')
-          return
-        }
-        this.#failed(error)
-        done('lost')
-      },
-    )
+    this.#find(name, knownAt).then(put, (error: unknown) => {
+      if (!(error instanceof BrokerError)) this.#failed(error)
+      // A queue that was deleted meanwhile wants nothing any more.
+      const isGone = error instanceof BrokerError && error.code === 'NOT_FOUND'
+      done(isGone ? 'committed' : 'lost')
+    })
   }
 
-  /** Stages the removal of everything that is kept for a queue that was deleted. */
-  drop(id: number): void {
-    for (const queue of this.#opened.values()) if (queue.id === id) this.#forget(queue)
-    dropQueue(this.#options.writer, queuePrefix(id))
+  changed(name: string): void {
+    if (this.#stopped) return
+    this.#dropDeleted()
+    const queue = this.#opened.get(name)
+    const definition = this.#options.definitionOf(name)
+    if (queue !== undefined && queue.id !== definition?.id) this.#forget(queue)
+    if (definition === undefined) return
+    if (queue === undefined) this.#begin(name)
+    else queue.wake()
   }
 
   get counts(): { readonly queues: number; readonly consumers: number } {
@@ -113,6 +133,34 @@ export class QueueShard implements HostedQueues {
     for (const queue of this.#opened.values()) queue.stop()
   }
 
+  #begin(name: string): void {
+    void this.open(name).catch((error: unknown) => {
+      if (!(error instanceof BrokerError)) this.#failed(error)
+    })
+  }
+
+  /** As it is defined now, when it is open. */
+  #current(name: string): Queue | undefined {
+    const queue = this.#opened.get(name)
+    return queue?.id === this.#options.definitionOf(name)?.id ? queue : undefined
+  }
+
+  async #find(name: string, knownAt: number): Promise<Queue> {
+    const news = this.#options.reached(knownAt)
+    if (news !== undefined && !(await news)) {
+      throw new BrokerError('UNAVAILABLE', 'the definition of the queue has not arrived')
+    }
+    return this.#current(name) ?? this.open(name)
+  }
+
+  /** In an ordered queue messages of one address follow each other, unless they say otherwise. */
+  #recordFor({ store }: Queue, message: Message): NewRecord {
+    const record = this.#options.recordOf(message)
+    const isOrdered = store.policy.order === 'group'
+    if (!isOrdered || textHeader(record, HEADER.group) !== undefined) return record
+    return withHeaders(record, { [HEADER.group]: message.address })
+  }
+
   async #load(name: string, { id }: QueueDefinition): Promise<Queue> {
     const { definitionOf } = this.#options
     let definition = definitionOf(name)
@@ -122,21 +170,58 @@ export class QueueShard implements HostedQueues {
       name,
       prefix: queuePrefix(id),
       policy: () => {
-        definition = definitionOf(name) ?? definition
+        const now = definitionOf(name)
+        if (now?.id === id) definition = now
         if (definition === undefined) throw new Error(`queue ${name} has no definition`)
         return definition.policy
       },
     })
-    await queue.load()
-    if (this.#stopped) queue.stop()
+    try {
+      await queue.load()
+      // Deleted or made anew while it was read.
+      if (this.#stopped || definitionOf(name)?.id !== id) throw moved()
+    } catch (error) {
+      queue.stop()
+      // It may have begun to give back what was leased.
+      if (this.#dropped.has(id)) this.#drop(queue)
+      throw error
+    }
     this.#opened.set(name, queue)
     return queue
   }
 
   #forget(queue: Queue): void {
     queue.stop()
+    if (this.#opened.get(queue.name) !== queue) return
     this.#opened.delete(queue.name)
     this.#queues.delete(queue.name)
+  }
+
+  #drop(queue: Queue): void {
+    queue.store.discard()
+    dropQueue(this.#options.writer, queuePrefix(queue.id))
+  }
+
+  /** What is kept for a queue goes only when it is certain that this very queue was deleted. */
+  #dropDeleted(): void {
+    const { deletedOf, writer, clock, forgetDeleted } = this.#options
+    for (const id of deletedOf(writer.shard)) {
+      if (this.#dropped.has(id)) continue
+      this.#dropped.add(id)
+      for (const queue of this.#opened.values()) {
+        if (queue.id !== id) continue
+        queue.store.discard()
+        this.#forget(queue)
+      }
+      dropQueue(writer, queuePrefix(id))
+      writer.onCommit((outcome) => {
+        if (outcome === 'lost') return
+        clock.after(FORGET_MS, () => {
+          this.#dropped.delete(id)
+          if (!this.#stopped) forgetDeleted(id)
+        })
+      })
+    }
   }
 
   #schedule(): void {
@@ -153,4 +238,8 @@ export class QueueShard implements HostedQueues {
     if (this.#stopped) return
     this.#options.onError(error instanceof Error ? error : new Error(String(error)))
   }
+}
+
+function moved(): BrokerError {
+  return new BrokerError('UNAVAILABLE', 'the queue has moved')
 }

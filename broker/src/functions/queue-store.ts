@@ -71,6 +71,8 @@ export class QueueStore {
   #parked = 0
   #staged = 0
   #sequence = 0
+  #closed = false
+  #discarded = false
 
   constructor(options: QueueStoreOptions) {
     this.#options = options
@@ -214,9 +216,24 @@ export class QueueStore {
     return lane
   }
 
+  /** Whoever has the queue still changes nothing any more: it may be gone, and another one in its place. */
+  close(): void {
+    this.#closed = true
+  }
+
+  /** What it has is about to be removed: nothing of it is stored any more. */
+  discard(): void {
+    this.#closed = true
+    this.#discarded = true
+  }
+
   /** All that `change` does is stored together. `done` runs when it is, or when the shard is lost. */
   transact(change: () => void, done?: (outcome: CommitOutcome) => void): void {
     const { writer } = this.#options
+    if (this.#closed) {
+      done?.('lost')
+      return
+    }
     writer.transact(() => {
       writer.late(this, () => this.#flush())
       change()
@@ -225,6 +242,7 @@ export class QueueStore {
   }
 
   #flush(): Operation[] {
+    if (this.#discarded) return []
     // Of what an owner before gave out the sizes are not always known.
     if (this.ready + this.#leased + this.delayed + this.leaving.size === 0) this.#bytes = 0
     const operations = this.#lanes.flatMap((lane) => lane.flush())

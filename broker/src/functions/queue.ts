@@ -13,6 +13,7 @@ import {
   textHeader,
   withHeaders,
 } from '../core/queues/headers.ts'
+import type { AppendOutcome } from '../core/queues/hosted-queues.ts'
 import type {
   QueueFigures,
   QueueReply,
@@ -99,12 +100,12 @@ export class Queue {
   }
 
   /** Rejects with BrokerError: UNAVAILABLE when the shard is lost meanwhile, REFUSED. */
-  async handle(request: QueueRequest): Promise<QueueReply> {
+  async handle(request: QueueRequest, signal?: AbortSignal): Promise<QueueReply> {
     switch (request.kind) {
       case 'send':
         return { kind: 'sent', outcomes: await this.send(request.records) }
       case 'receive':
-        return this.receivers.receive(request)
+        return this.receivers.receive(request, signal)
       case 'settle':
         return { kind: 'settled', outcomes: await settle(this, request.settlements) }
       case 'peek':
@@ -143,11 +144,14 @@ export class Queue {
   }
 
   /** In the order of the calls; `done` runs when it is stored, or the shard is lost. */
-  append(record: NewRecord, done: (outcome: CommitOutcome) => void): void {
+  append(record: NewRecord, done: (outcome: AppendOutcome) => void): void {
+    let isFull = false
     this.store.transact(
-      () => this.#admit(record),
+      () => {
+        isFull = this.#admit(record).kind === 'full'
+      },
       (outcome) => {
-        done(outcome)
+        done(isFull && outcome === 'committed' ? 'full' : outcome)
         this.wake()
       },
     )
@@ -254,6 +258,7 @@ export class Queue {
 
   stop(): void {
     this.#stopped = true
+    this.store.close()
     this.#alarm.stop()
     this.#departures.stop()
     this.receivers.stop()

@@ -4,10 +4,12 @@
  */
 import type { NewRecord } from '@robust/storage-adapters'
 import { BrokerError } from '../core/errors.ts'
+import { REPLY_BYTES } from '../core/limits.ts'
 import type { Clock, Timer } from '../core/ports/clock.ts'
-import { HEADER, numberHeader } from '../core/queues/headers.ts'
+import { HEADER, numberHeader, recordBytes } from '../core/queues/headers.ts'
 import type { QueueReply, Received, ReceiveOptions } from '../core/queues/queue-requests.ts'
-import type { CommitOutcome, ShardWriter } from '../core/shard-writer.ts'
+import type { ShardWriter } from '../core/shard-writer.ts'
+import { Attempts, type Given } from './attempts.ts'
 import { type Consumer, type ConsumerOptions, Consumers } from './consumers.ts'
 import type { Entry } from './entry.ts'
 import type { Demand, Picked, QueuePicker } from './queue-picker.ts'
@@ -28,26 +30,21 @@ export interface ReceiversOptions {
 interface Receiver {
   readonly options: ReceiveOptions
   readonly matches: Demand['matches']
-  readonly resolve: (reply: QueueReply) => void
-  readonly reject: (error: Error) => void
-  timer: Timer | undefined
+  readonly answer: (reply: QueueReply | Error) => void
   /** It is answered after the next look, with what there is. */
   isLast: boolean
 }
 
-interface Attempt {
-  readonly messages: readonly { readonly entry: Entry; readonly received: Received }[]
-  readonly untilMs: number
-}
-
-/** As Amazon SQS has it. */
-const ATTEMPT_MS = 300_000
-
 export class Receivers {
   readonly consumers: Consumers
   readonly #options: ReceiversOptions
-  #waiting: Receiver[] = []
-  readonly #attempts = new Map<string, Attempt>()
+  /** The first to come is the first to get; those with a selector apart, since each may want something else. */
+  readonly #waiting = new Set<Receiver>()
+  readonly #selective = new Set<Receiver>()
+  /** Of those that wait: whose time is over. */
+  readonly #ending = new Set<Receiver>()
+  readonly #byAttempt = new Map<string, Receiver>()
+  readonly #attempts: Attempts
   #turn: Promise<unknown> = Promise.resolve()
   #running = false
   #again = false
@@ -57,35 +54,80 @@ export class Receivers {
   constructor(options: ReceiversOptions) {
     this.#options = options
     this.consumers = new Consumers(options.random)
+    this.#attempts = new Attempts(() => options.store.nowMs)
   }
 
-  /** Rejects with SelectorError, and with BrokerError UNAVAILABLE when the shard is lost. */
-  receive(options: ReceiveOptions): Promise<QueueReply> {
-    const { store, clock } = this.#options
-    const again = options.attempt === undefined ? undefined : this.#repeated(options.attempt)
-    if (again !== undefined) return Promise.resolve(again)
+  /**
+   * Rejects with SelectorError, and with BrokerError UNAVAILABLE when the shard is lost. `signal`: who wants them has
+   * gone; answered without messages.
+   */
+  receive(options: ReceiveOptions, signal?: AbortSignal): Promise<QueueReply> {
+    const { store } = this.#options
+    const { attempt } = options
+    const again = attempt === undefined ? undefined : this.#attempts.find(attempt)
+    if (again !== undefined) {
+      return Promise.resolve({ kind: 'received', messages: again, overLimit: false })
+    }
     if (store.leased >= store.policy.inFlightMax) {
       return Promise.resolve({ kind: 'received', messages: [], overLimit: true })
     }
-    const matches = options.selector === undefined ? undefined : recordMatcher(options.selector)
+    if (signal?.aborted === true) return Promise.resolve(NOTHING)
+    if (this.#stopped) return Promise.reject(moved())
     return new Promise((resolve, reject) => {
-      const receiver: Receiver = {
-        options,
-        matches,
-        resolve,
-        reject,
-        timer: undefined,
-        isLast: options.waitMs <= 0,
-      }
-      if (!receiver.isLast) {
-        receiver.timer = clock.after(options.waitMs, () => {
-          receiver.isLast = true
-          this.run()
-        })
-      }
-      this.#waiting.push(receiver)
-      this.run()
+      const matches = options.selector === undefined ? undefined : recordMatcher(options.selector)
+      this.#wait({ options, matches, signal, resolve, reject })
     })
+  }
+
+  #wait({ options, matches, signal, resolve, reject }: Waiting): void {
+    const { attempt, waitMs } = options
+    const giveUp = (): void => this.#giveUp(receiver)
+    const receiver: Receiver = {
+      options,
+      matches,
+      answer: (reply) => {
+        timer?.cancel()
+        signal?.removeEventListener('abort', giveUp)
+        if (reply instanceof Error) reject(reply)
+        else resolve(reply)
+      },
+      isLast: waitMs <= 0,
+    }
+    let timer: Timer | undefined
+    if (!receiver.isLast) {
+      timer = this.#options.clock.after(waitMs, () => {
+        receiver.isLast = true
+        this.#ending.add(receiver)
+        this.run()
+      })
+    } else this.#ending.add(receiver)
+    signal?.addEventListener('abort', giveUp, { once: true })
+    if (attempt !== undefined) {
+      // Asked again over another stream: the answer to the first time would reach nobody.
+      const before = this.#byAttempt.get(attempt)
+      if (before !== undefined) this.#giveUp(before)
+      this.#byAttempt.set(attempt, receiver)
+    }
+    this.#placeOf(receiver).add(receiver)
+    this.run()
+  }
+
+  #placeOf({ matches }: Receiver): Set<Receiver> {
+    return matches === undefined ? this.#waiting : this.#selective
+  }
+
+  #giveUp(receiver: Receiver): void {
+    if (this.#leave(receiver)) receiver.answer(NOTHING)
+  }
+
+  /** False: it does not wait any more. */
+  #leave(receiver: Receiver): boolean {
+    const { attempt } = receiver.options
+    if (attempt !== undefined && this.#byAttempt.get(attempt) === receiver) {
+      this.#byAttempt.delete(attempt)
+    }
+    this.#ending.delete(receiver)
+    return this.#placeOf(receiver).delete(receiver)
   }
 
   /** Pushes to it from now on, within the credit. */
@@ -107,7 +149,7 @@ export class Receivers {
       this.#again = true
       return
     }
-    if (this.#waiting.length === 0 && this.consumers.size === 0) return
+    if (this.#waiting.size + this.#selective.size + this.consumers.size === 0) return
     this.#running = true
     void this.exclusively(() => this.#round())
       .catch((error: unknown) => this.#failed(error))
@@ -128,73 +170,78 @@ export class Receivers {
 
   stop(): void {
     this.#stopped = true
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const { timer, reject } of waiting) {
-      timer?.cancel()
-      reject(new BrokerError('UNAVAILABLE', 'the queue has moved'))
+    for (const receiver of [...this.#waiting, ...this.#selective]) {
+      if (this.#leave(receiver)) receiver.answer(moved())
     }
   }
 
   async #round(): Promise<void> {
-    let nothingLeft = false
-    for (const receiver of [...this.#waiting]) {
-      if (this.#stopped) return
-      const isPlain = receiver.matches === undefined
-      const picked = isPlain && nothingLeft ? [] : await this.#gather(receiver)
-      if (isPlain && picked.length === 0) nothingLeft = true
-      if (picked.length === 0 && !receiver.isLast) continue
-      this.#waiting = this.#waiting.filter((each) => each !== receiver)
-      receiver.timer?.cancel()
-      this.#answer(receiver, picked)
+    for (const receiver of this.#waiting) {
+      // Where the first gets nothing, nobody does.
+      if (!(await this.#serve(receiver)) || this.#stopped) break
     }
+    for (const receiver of this.#selective) {
+      await this.#serve(receiver)
+      if (this.#stopped) return
+    }
+    for (const receiver of [...this.#ending]) this.#giveUp(receiver)
     await this.#push()
   }
 
-  async #gather(receiver: Receiver): Promise<Received[]> {
+  /** False: there is nothing for it now. */
+  async #serve(receiver: Receiver): Promise<boolean> {
+    const picked = await this.#gather(receiver)
+    if (picked.length === 0) return false
+    const messages = picked.map(({ received }) => received)
+    if (!this.#leave(receiver)) {
+      this.#takeBack(picked)
+      return true
+    }
+    const { attempt } = receiver.options
+    if (attempt !== undefined) this.#attempts.remember(attempt, picked)
+    // When the leases are stored.
+    this.#options.writer.onCommit((outcome) => {
+      if (outcome === 'lost') receiver.answer(moved())
+      else receiver.answer({ kind: 'received', messages, overLimit: false })
+    })
+    return true
+  }
+
+  async #gather(receiver: Receiver): Promise<Given[]> {
     const { store, picker } = this.#options
     const { max, leaseMs, wholeGroups } = receiver.options
     const { inFlightMax } = store.policy
-    const found: Received[] = []
-    const entries: Entry[] = []
+    const found: Given[] = []
+    let bytes = 0
     let group: string | undefined
-    while (found.length < max && store.leased < inFlightMax) {
+    while (found.length < max && bytes < REPLY_BYTES && store.leased < inFlightMax) {
       const holder = wholeGroups ? receiver : {}
       const demand = { receiver: holder, matches: receiver.matches, group }
       const picked = await picker.next(demand)
-      if (picked === undefined) break
+      if (picked === undefined || this.#stopped) break
       if (!isFree(store, picked)) continue
+      const { entry } = picked
       const untilMs = store.nowMs + (leaseMs ?? store.policy.leaseMs)
       const lease = this.#newLease()
-      store.transact(() =>
-        store.lease(picked.entry, {
-          lease,
-          untilMs,
-          consumer: undefined,
-          receiver: holder,
-          isDurable: true,
-        }),
-      )
-      found.push(this.#received(picked))
-      entries.push(picked.entry)
-      if (wholeGroups) group = picked.entry.group
-    }
-    const { attempt } = receiver.options
-    if (attempt !== undefined && found.length > 0) {
-      const messages = found.map((received, at) => ({ received, entry: entries[at] as Entry }))
-      this.#attempts.set(attempt, { messages, untilMs: store.nowMs + ATTEMPT_MS })
+      const terms = { lease, untilMs, consumer: undefined, receiver: holder, isDurable: true }
+      store.transact(() => store.lease(entry, terms))
+      found.push({ entry, received: this.#received(picked) })
+      bytes += recordBytes(picked.record)
+      if (wholeGroups) group = entry.group
     }
     return found
   }
 
-  /** When the leases are stored. */
-  #answer({ resolve, reject }: Receiver, messages: readonly Received[]): void {
-    const answer = (outcome: CommitOutcome): void => {
-      if (outcome === 'committed') resolve({ kind: 'received', messages, overLimit: false })
-      else reject(new BrokerError('UNAVAILABLE', 'the queue has moved'))
-    }
-    if (messages.length === 0) answer('committed')
-    else this.#options.writer.onCommit(answer)
+  /** Who wanted them has given up while they were looked for. */
+  #takeBack(given: readonly Given[]): void {
+    const { store } = this.#options
+    store.transact(() => {
+      for (const { entry, received } of given) {
+        const isIts = entry.state === 'leased' && entry.lease === received.receipt.lease
+        if (isIts) store.giveBack(entry, { untilMs: 0, failed: false })
+      }
+    })
+    this.#again = true
   }
 
   async #push(): Promise<void> {
@@ -255,26 +302,23 @@ export class Receivers {
     }
   }
 
-  /** What the attempt got before, while all of it is leased still. */
-  #repeated(attempt: string): QueueReply | undefined {
-    const { store } = this.#options
-    const now = store.nowMs
-    for (const [name, { untilMs }] of this.#attempts) {
-      if (untilMs > now) break
-      this.#attempts.delete(name)
-    }
-    const known = this.#attempts.get(attempt)
-    const holds = known?.messages.every(
-      ({ entry, received }) => entry.state === 'leased' && entry.lease === received.receipt.lease,
-    )
-    if (known === undefined || !holds) return undefined
-    const messages = known.messages.map(({ received }) => received)
-    return { kind: 'received', messages, overLimit: false }
-  }
-
   #failed(error: unknown): void {
     this.#options.onError(error instanceof Error ? error : new Error(String(error)))
   }
+}
+
+interface Waiting {
+  readonly options: ReceiveOptions
+  readonly matches: Demand['matches']
+  readonly signal: AbortSignal | undefined
+  readonly resolve: (reply: QueueReply) => void
+  readonly reject: (error: Error) => void
+}
+
+const NOTHING: QueueReply = { kind: 'received', messages: [], overLimit: false }
+
+function moved(): BrokerError {
+  return new BrokerError('UNAVAILABLE', 'the queue has moved')
 }
 
 /** It may have been purged, or acknowledged by an old receipt, while its record was read. */

@@ -1,12 +1,13 @@
 /** A selector's text as tokens. */
+import { BrokerError } from '../core/errors.ts'
 
-export class SelectorError extends Error {
-  override readonly name = 'SelectorError'
+export class SelectorError extends BrokerError {
   /** Position in the text. */
   readonly at: number
 
   constructor(message: string, at: number) {
-    super(`${message} at ${at}`)
+    super('REFUSED', `${message} at ${at}`)
+    this.name = 'SelectorError'
     this.at = at
   }
 }

@@ -4,6 +4,7 @@
  */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { KnownResource, Resources } from '../core/ports/resources.ts'
+import { NamedCounts } from '../core/ports/telemetry.ts'
 import { Access, type Rule } from './access.ts'
 import type { Backend, BackendAnswer } from './backends/backend.ts'
 import type { AuthenticationMethod } from './enhanced.ts'
@@ -76,6 +77,8 @@ export class Authenticator {
   readonly #changed = new Set<() => void>()
 
   readonly #methods = new Map<string, AuthenticationMethod>()
+  /** Since the process began, by what was wrong. */
+  readonly failures = new NamedCounts()
 
   constructor(options: AuthenticatorOptions) {
     this.#options = options
@@ -133,6 +136,12 @@ export class Authenticator {
   }
 
   async authenticate(credentials: Credentials): Promise<Authenticated> {
+    const found = await this.#authenticate(credentials)
+    if (found.kind !== 'in') this.failures.add(found.kind)
+    return found
+  }
+
+  async #authenticate(credentials: Credentials): Promise<Authenticated> {
     const { username, password, certificateName, clientId } = credentials
     if (username === undefined && certificateName !== undefined) {
       const user = this.#users.get(certificateName)
@@ -298,6 +307,6 @@ function parse(json: string): Record<string, unknown> {
   }
 }
 
-function isLoopback(address: string): boolean {
+export function isLoopback(address: string): boolean {
   return address === 'unix' || address === '::1' || /^(::ffff:)?127\.\d+\.\d+\.\d+$/.test(address)
 }

@@ -6,7 +6,7 @@ import type { StorageAdapter } from '@robust/storage-adapters'
 import type { SessionEvents } from '../core/attached-session.ts'
 import { ClaimShard } from '../core/claims.ts'
 import type { GroupDelivery } from '../core/groups/hosted-groups.ts'
-import { answer, HostedShards } from '../core/hosted-shard.ts'
+import { answer, type HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { LogShard } from '../core/logs/log-shard.ts'
 import { TailCache } from '../core/logs/tail-cache.ts'
 import { TaskBudget } from '../core/logs/task-budget.ts'
@@ -15,8 +15,10 @@ import { Messaging } from '../core/messaging.ts'
 import type { Connections, Delivery, SessionAddress } from '../core/ports/connections.ts'
 import type { Directory, ShardOwner } from '../core/ports/directory.ts'
 import type { Peers, PublishReply } from '../core/ports/peers.ts'
+import { QueueTable } from '../core/queues/queue-table.ts'
 import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import { type FilterChange, Router } from '../core/router.ts'
+import type { SessionLosses } from '../core/sessions/session-losses.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { shardOf } from '../core/shard-hash.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
@@ -24,12 +26,14 @@ import { StoragePressure } from '../core/storage-pressure.ts'
 import { Topics } from '../core/topics/topics.ts'
 import { GroupShard } from '../functions/group-shard.ts'
 import { Scheduled } from '../functions/scheduled.ts'
+import { CoreQueues } from './core-queues.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
 export interface CoreNode {
   readonly name: string
   readonly nodeEpoch: number
   readonly messaging: Messaging
+  readonly queues: CoreQueues
   readonly hosted: HostedShards
   readonly router: Router
   readonly errors: Error[]
@@ -39,9 +43,15 @@ export class CoreCluster {
   readonly clock = new VirtualClock()
   /** Known to all. */
   readonly topics = new Topics(() => {
-    for (const { router } of this.nodes.values()) router.topicsChanged()
+    for (const { router } of this.nodes.values()) router.keepersChanged()
   })
+  readonly queueTable = new QueueTable()
   readonly shardCount: number
+  /** Of all session shards; messages that sessions do not get. */
+  losses: SessionLosses = {
+    messagesMax: () => Number.POSITIVE_INFINITY,
+    lost: () => undefined,
+  }
   retainedLimits: RetainedLimits = { messagesMax: undefined, expirySeconds: undefined }
   readonly nodes = new Map<string, CoreNode>()
   /** Nodes whose registration may be gone. */
@@ -58,23 +68,23 @@ export class CoreCluster {
 
   join(name: string): CoreNode {
     const hosted = new HostedShards()
-    const router = new Router(this, this.topics)
+    const router = new Router(this, { topics: this.topics, queues: this.queueTable })
     const directory = this.#directory(name)
     const nodeEpoch = ++this.#epoch
-    const messaging = new Messaging({
-      directory,
-      hosted,
-      peers: this.#peers(name, () => node),
+    const pressure = new StoragePressure({
       clock: this.clock,
+      level: () => this.#storage.pressure ?? 0,
+    })
+    const parts = { directory, hosted, peers: this.#peers(name, () => node), clock: this.clock }
+    const queues = new CoreQueues({ ...parts, table: this.queueTable, router, pressure })
+    const messaging = new Messaging({
+      ...parts,
       router,
-      pressure: new StoragePressure({
-        clock: this.clock,
-        level: () => this.#storage.pressure ?? 0,
-      }),
+      pressure,
       nodeEpoch: () => nodeEpoch,
       mayAcknowledge: () => !this.stale.has(name),
     })
-    const node: CoreNode = { name, nodeEpoch, messaging, hosted, router, errors: [] }
+    const node: CoreNode = { name, nodeEpoch, messaging, queues, hosted, router, errors: [] }
     this.nodes.set(name, node)
     for (const other of this.nodes.values()) {
       if (other === node) continue
@@ -103,8 +113,10 @@ export class CoreCluster {
       sessions.stop()
       groups.stop()
       schedule.stop()
+      queues.stop()
       logs.stop()
       node.messaging.changed()
+      node.queues.changed()
     }
     const writer = new ShardWriter({
       shard,
@@ -132,6 +144,10 @@ export class CoreCluster {
       clock: this.clock,
       connections,
       publish: (message) => node.messaging.publishAndWait(message),
+      losses: {
+        messagesMax: () => this.losses.messagesMax(),
+        lost: (message, loss) => this.losses.lost(message, loss),
+      },
       leaveGroups: (to, filters) => node.messaging.leaveGroups(to, filters),
       announce: (change) => this.#announceShard(shard, epoch, change),
       onError: (error) => node.errors.push(error),
@@ -151,6 +167,11 @@ export class CoreCluster {
       storage: this.#storage,
       clock: this.clock,
       publish: (message) => node.messaging.publishAndWait(message),
+      onError: (error) => node.errors.push(error),
+    })
+    const queues = node.queues.host({
+      writer,
+      storage: this.#storage,
       onError: (error) => node.errors.push(error),
     })
     const retained = new RetainedShard(writer, this.#storage, {
@@ -175,11 +196,12 @@ export class CoreCluster {
       retained.load(),
       claims.load(),
     ])
-    const all = { sessions, groups, schedule, retained, claims, logs }
+    const all = { sessions, groups, schedule, queues, retained, claims, logs }
     node.hosted.add({ shard, epoch, writer, ...all })
     logs.start()
     groups.start()
     schedule.start()
+    queues.start()
     const added = [...sessions.filters(), ...groups.groups()]
     await this.#announceShard(shard, epoch, { reset: true, added, removed: [] })
     this.#owners.set(shard, { node: name, epoch })
@@ -190,6 +212,19 @@ export class CoreCluster {
 
   async ownAll(assign: (shard: number) => string): Promise<void> {
     for (let shard = 0; shard < this.shardCount; shard++) await this.own(shard, assign(shard))
+  }
+
+  /** The owner gives the shard back, and the node gets it. */
+  async handOver(shard: number, to: string): Promise<void> {
+    const node = this.#node(this.#owners.get(shard)?.node ?? '')
+    const hosted = node.hosted.get(shard)
+    if (hosted === undefined) throw new Error(`nobody serves shard ${shard}`)
+    node.hosted.remove(shard)
+    stopAll(hosted)
+    await hosted.writer.drained()
+    hosted.writer.abandon()
+    await this.disown(shard)
+    await this.own(shard, to)
   }
 
   /** The shard has no owner any more, as after a broker's death. */
@@ -203,10 +238,7 @@ export class CoreCluster {
     const node = this.#node(name)
     this.nodes.delete(name)
     for (const hosted of node.hosted.all()) {
-      hosted.sessions.stop()
-      hosted.groups.stop()
-      hosted.schedule.stop()
-      hosted.logs.stop()
+      stopAll(hosted)
       hosted.writer.abandon()
       this.#owners.delete(hosted.shard)
     }
@@ -233,7 +265,10 @@ export class CoreCluster {
   }
 
   async changed(): Promise<void> {
-    for (const node of this.nodes.values()) node.messaging.changed()
+    for (const node of this.nodes.values()) {
+      node.messaging.changed()
+      node.queues.changed()
+    }
     await settle()
   }
 
@@ -288,16 +323,16 @@ export class CoreCluster {
             onReply?.(undefined)
             return
           }
-          target.messaging.receive(item, (refused: PublishReply) => {
-            queueMicrotask(() => onReply?.(this.#linked(self, to) ? refused : undefined))
+          target.messaging.receive(item, (reply: PublishReply) => {
+            queueMicrotask(() => onReply?.(this.#linked(self, to) ? reply : undefined))
           })
         })
         return true
       },
-      request: async (to, shard, request) => {
+      request: async (to, shard, { request, signal }) => {
         const target = this.nodes.get(to)
         if (target === undefined || !this.#linked(self, to)) return undefined
-        const reply = await answer(target.hosted, shard, { request, clock: this.clock })
+        const reply = await answer(target.hosted, shard, { request, clock: this.clock, signal })
         return this.#linked(self, to) ? reply : undefined
       },
       acknowledge: (to, address, offsets) => {
@@ -313,6 +348,10 @@ export class CoreCluster {
       announceShard: (shard, epoch, change) => this.#announceShard(shard, epoch, change),
     }
   }
+}
+
+function stopAll({ sessions, groups, schedule, queues, logs }: HostedShard): void {
+  for (const part of [sessions, groups, schedule, queues, logs]) part.stop()
 }
 
 /** A client that acknowledges what it gets, unless told not to. */

@@ -3,19 +3,21 @@ import { createMemoryStorage, type StorageAdapter } from '@robust/storage-adapte
 import { systemClock } from '../cluster/system-clock.ts'
 import { BrokerError } from '../core/errors.ts'
 import type { Clock } from '../core/ports/clock.ts'
+import { DEFAULT_TENANT, queueKey } from '../core/queues/queue-key.ts'
 import { DEFAULT_QUEUE_POLICY } from '../core/queues/queue-policy.ts'
 import type { QueueReply, QueueRequest } from '../core/queues/queue-requests.ts'
 import type { AskOptions, KnownQueue, QueueChange, Queues } from '../core/queues/queues.ts'
+import { toSharedRecord } from '../core/record.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
 import { QueueShard } from '../functions/queue-shard.ts'
 
 const SHARD = 1
-const DEFAULT_TENANT = 'default'
 
 export class LocalQueues implements Queues {
   readonly #storage: StorageAdapter
   readonly #clock: Clock
   readonly #known = new Map<string, KnownQueue>()
+  readonly #deleted = new Set<number>()
   #revision = 0
   #epoch = 0
   #shard: QueueShard | undefined
@@ -41,15 +43,19 @@ export class LocalQueues implements Queues {
     await writer.open()
     this.#writer = writer
     this.#shard = new QueueShard({
-      shard: SHARD,
       writer,
       storage: this.#storage,
       clock: this.#clock,
       random: Math.random,
       definitionOf: (key) => this.#definitionOf(key),
       queuesOf: () => this.#known.keys(),
+      deletedOf: () => this.#deleted,
+      forgetDeleted: (id) => this.#deleted.delete(id),
+      reached: () => undefined,
+      recordOf: (message) => toSharedRecord(message, []),
       forward: async (key, records) => {
-        const reply = await this.#engine.handle(key, { kind: 'send', records })
+        const request = { kind: 'send', records } as const
+        const reply = await this.#engine.handle({ queue: key, knownAt: 0, request })
         return reply.kind === 'sent' ? reply.outcomes : []
       },
       check: () => undefined,
@@ -64,7 +70,7 @@ export class LocalQueues implements Queues {
   }
 
   get(name: string, tenant = DEFAULT_TENANT): KnownQueue | undefined {
-    return this.#known.get(keyOf(tenant, name))
+    return this.#known.get(queueKey(tenant, name))
   }
 
   list(tenant = DEFAULT_TENANT): readonly KnownQueue[] {
@@ -86,7 +92,7 @@ export class LocalQueues implements Queues {
       bindings: change.bindings ?? [],
       dialects: change.dialects ?? {},
     }
-    this.#known.set(keyOf(tenant, name), queue)
+    this.#known.set(queueKey(tenant, name), queue)
     return Promise.resolve({ queue, existed: false })
   }
 
@@ -105,40 +111,23 @@ export class LocalQueues implements Queues {
       bindings: bindings ?? before.bindings,
       dialects: { ...before.dialects, ...dialects },
     }
-    this.#known.set(keyOf(tenant, name), after)
+    this.#known.set(queueKey(tenant, name), after)
     return after
   }
 
   delete(name: string, tenant = DEFAULT_TENANT): Promise<boolean> {
     const known = this.get(name, tenant)
-    if (known !== undefined) this.#shard?.drop(known.id)
-    return Promise.resolve(this.#known.delete(keyOf(tenant, name)))
+    const key = queueKey(tenant, name)
+    if (known === undefined) return Promise.resolve(false)
+    this.#deleted.add(known.id)
+    this.#known.delete(key)
+    this.#shard?.changed(key)
+    return Promise.resolve(true)
   }
 
   ask(name: string, request: QueueRequest, options: AskOptions = {}): Promise<QueueReply> {
     const { tenant = DEFAULT_TENANT, signal } = options
-    const key = keyOf(tenant, name)
-    const asked = this.#engine.handle(key, request)
-    return signal === undefined ? asked : this.#unlessGone(key, asked, signal)
-  }
-
-  /** A receiver that has gone gets nothing; what it would have got goes back. */
-  #unlessGone(key: string, asked: Promise<QueueReply>, signal: AbortSignal): Promise<QueueReply> {
-    const gone = new Promise<QueueReply>((resolve) => {
-      const end = (): void => resolve({ kind: 'received', messages: [], overLimit: false })
-      if (signal.aborted) end()
-      else signal.addEventListener('abort', end, { once: true })
-    })
-    void asked.then(
-      (reply) => {
-        if (!signal.aborted || reply.kind !== 'received') return
-        const action = { kind: 'release', delayMs: 0, failed: false } as const
-        const settlements = reply.messages.map(({ receipt }) => ({ receipt, action }))
-        void this.#engine.handle(key, { kind: 'settle', settlements }).catch(() => undefined)
-      },
-      () => undefined,
-    )
-    return Promise.race([asked, gone])
+    return this.#engine.handle({ queue: queueKey(tenant, name), knownAt: 0, request }, signal)
   }
 
   get #engine(): QueueShard {
@@ -150,13 +139,9 @@ export class LocalQueues implements Queues {
     const known = this.#known.get(key)
     if (known === undefined) return undefined
     const { deadLetterQueue } = known.policy
-    const target = deadLetterQueue && keyOf(known.tenant, deadLetterQueue)
+    const target = deadLetterQueue && queueKey(known.tenant, deadLetterQueue)
     return { id: known.id, policy: { ...known.policy, deadLetterQueue: target } }
   }
-}
-
-function keyOf(tenant: string, name: string): string {
-  return tenant === DEFAULT_TENANT ? name : `${tenant}\0${name}`
 }
 
 function noQueue(name: string): BrokerError {

@@ -14,6 +14,7 @@ import type {
   SettlementOutcome,
 } from '../core/queues/queue-requests.ts'
 import type { QueueReceipt } from '../core/queues/receipt.ts'
+import { toSharedRecord } from '../core/record.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
 import type { Queue } from '../functions/queue.ts'
 import { QueueShard } from '../functions/queue-shard.ts'
@@ -27,6 +28,9 @@ export class QueueBench {
   readonly storage: StorageAdapter
   readonly errors: Error[] = []
   readonly checked: PreparedMessage[] = []
+  readonly deleted = new Set<number>()
+  readonly forgotten: number[] = []
+  news: (version: number) => Promise<boolean> | undefined = () => undefined
   readonly policies = new Map<string, QueuePolicy>()
   #epoch = 0
   #shard: QueueShard | undefined
@@ -55,7 +59,6 @@ export class QueueBench {
     })
     await writer.open()
     const shard: QueueShard = new QueueShard({
-      shard: 1,
       writer,
       storage: this.storage,
       clock: this.clock,
@@ -65,6 +68,10 @@ export class QueueBench {
         return policy && { id: [...this.policies.keys()].indexOf(name) + 1, policy }
       },
       queuesOf: () => this.policies.keys(),
+      deletedOf: () => this.deleted,
+      forgetDeleted: (id) => this.forgotten.push(id),
+      reached: (version) => this.news(version),
+      recordOf: (message) => toSharedRecord(message, []),
       forward: async (name, records) => {
         const reply = await this.handle({ kind: 'send', records }, name)
         return reply.kind === 'sent' ? reply.outcomes : []
@@ -79,16 +86,16 @@ export class QueueBench {
   }
 
   queue(name = QUEUE): Promise<Queue> {
-    return this.#open.open(name)
+    return this.shard.open(name)
   }
 
-  get #open(): QueueShard {
+  get shard(): QueueShard {
     if (this.#shard === undefined) throw new Error('nobody owns the shard')
     return this.#shard
   }
 
   async handle(request: QueueRequest, name = QUEUE): Promise<QueueReply> {
-    return this.#open.handle(name, request)
+    return this.shard.handle({ queue: name, knownAt: 0, request })
   }
 
   /** Values, or values with headers. */

@@ -67,7 +67,6 @@ export class SqsBench {
         this.published.push(message)
         return Promise.resolve()
       },
-      foreignHeaders: () => ({}),
       nextId: () => randomUUID(),
       log: { debug: log, info: log, warn: log, error: log },
       entrances: { host: '127.0.0.1', ports: { sqs: 0, sqss: undefined }, tls: undefined },

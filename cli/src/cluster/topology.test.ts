@@ -42,12 +42,15 @@ describe('planNodes', () => {
       'placement-3 grpc 21428',
       'broker-1 mqtt 21883',
       'broker-1 ws 28083',
+      'broker-1 http 28080',
       'broker-1 grpc 29981',
       'broker-2 mqtt 21983',
       'broker-2 ws 28183',
+      'broker-2 http 28180',
       'broker-2 grpc 30081',
       'broker-3 mqtt 22083',
       'broker-3 ws 28283',
+      'broker-3 http 28280',
       'broker-3 grpc 30181',
     ])
   })

@@ -9,6 +9,7 @@ export const standardPorts = {
   mqtts: 8883,
   ws: 8083,
   wss: 8084,
+  http: 8080,
   brokerGrpc: 9981,
   placement: 1228,
   storage: 1778,
@@ -55,7 +56,7 @@ const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
 }
 
 function portFlags(): string[] {
-  return ['mqtt-port', 'ws-port', 'mqtt-tls-port', 'wss-port', 'grpc-port']
+  return ['mqtt-port', 'ws-port', 'mqtt-tls-port', 'wss-port', 'http-port', 'grpc-port']
 }
 
 export interface Counts {
@@ -118,6 +119,7 @@ export function brokerNode(
       mqtts: portOf(plan, standardPorts.mqtts, number),
       wss: portOf(plan, standardPorts.wss, number),
     }),
+    http: portOf(plan, standardPorts.http, number),
     grpc: portOf(plan, standardPorts.brokerGrpc, number),
   }
   const flags = {
@@ -129,6 +131,7 @@ export function brokerNode(
     'mqtt-port': String(ports.mqtt),
     'ws-port': String(ports.ws),
     ...(secure && { 'mqtt-tls-port': String(ports.mqtts), 'wss-port': String(ports.wss) }),
+    'http-port': String(ports.http),
     'grpc-port': String(ports.grpc),
   }
   return node(plan, { name, role: 'broker', ports, flags })

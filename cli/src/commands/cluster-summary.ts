@@ -38,8 +38,10 @@ function facts(
   state: ClusterState,
   { promise, command }: { promise: string; command: string },
 ): [string, string][] {
+  const { host } = state
   const ports = nodesOf(state, 'broker').flatMap(({ ports: { mqtt } }) => mqtt ?? [])
   const [first, last] = [ports[0], ports.at(-1)]
+  const [http] = nodesOf(state, 'broker').flatMap(({ ports: { http: port } }) => port ?? [])
   const victim = nodesOf(state, 'broker')[1]?.name ?? 'broker-1'
   return [
     ['data', state.dataDir],
@@ -51,6 +53,7 @@ function facts(
     ['', `${command} cluster status`],
     ['', `${command} cluster kill ${victim}`],
     ['', `${command} cluster events`],
+    ['', `curl http://${host}:${http}/api/v1/cluster   (/readyz, /metrics, /api/v1/openapi.json)`],
   ]
 }
 

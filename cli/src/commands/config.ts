@@ -6,6 +6,7 @@ import {
   SETTINGS,
   type SettingName,
   type SettingSchema,
+  shownSetting,
 } from '@robust/proto'
 import { addressesOf, who } from '../cluster/target.ts'
 import type { Context } from '../context.ts'
@@ -107,7 +108,7 @@ export async function configHistory(
   const versions = history.map(({ version, timeMs, value, by }) => ({
     version,
     time: new Date(timeMs).toISOString(),
-    value: value === undefined ? null : JSON.parse(value),
+    value: value === undefined ? null : shownSetting(JSON.parse(value)),
     by,
   }))
   if (format === 'json') {
@@ -193,7 +194,7 @@ async function change(
   const addresses = addressesOf(context, options)
   const expectedVersion = options.expectVersion
   const version = await changeSetting(addresses, { name, value, expectedVersion, by: who() })
-  const shown = value === undefined ? SETTINGS[name].default : JSON.parse(value)
+  const shown = value === undefined ? SETTINGS[name].default : shownSetting(JSON.parse(value))
   if (format === 'json') {
     output.json({ name, value: shown, version: value === undefined ? 0 : version })
   } else if (value === undefined) output.print(`${name} is ${show(shown)} again, its default`)
@@ -203,7 +204,7 @@ async function change(
 
 function settingJson(name: SettingName, stored: StoredSetting | undefined) {
   const { default: fallback, role, description, ...rest }: SettingSchema = SETTINGS[name]
-  const value: unknown = stored === undefined ? fallback : JSON.parse(stored.value)
+  const value: unknown = stored === undefined ? fallback : shownSetting(JSON.parse(stored.value))
   const unit = 'unit' in rest ? rest.unit : undefined
   const version = stored?.version ?? 0
   return { name, value, default: fallback, unit, role, version, description }

@@ -56,14 +56,19 @@ async function portFlags(
   { store, stderr }: RoleContext,
 ): Promise<readonly string[]> {
   const names = new Set(args.map((arg) => arg.replace(/=.*/, '')))
-  if (['--mqtt-port', '--ws-port', '--grpc-port', '--help'].some((flag) => names.has(flag)))
-    return []
+  const given = ['--mqtt-port', '--ws-port', '--http-port', '--grpc-port', '--help']
+  if (given.some((flag) => names.has(flag))) return []
   const host = flagValue(args, '--host') ?? HOST
-  const { mqtt, ws, grpc } = await freeSlot(host, takenPorts(store))
-  stderr(
-    `no port was given; free are mqtt ${host}:${mqtt}, ws ${host}:${ws}, grpc ${host}:${grpc}\n`,
-  )
-  const flags = { '--mqtt-port': mqtt, '--ws-port': ws, '--grpc-port': grpc }
+  const { mqtt, ws, http, grpc } = await freeSlot(host, takenPorts(store))
+  const found = Object.entries({ mqtt, ws, http, grpc })
+  const text = found.map(([name, port]) => `${name} ${host}:${port}`).join(', ')
+  stderr(`no port was given; free are ${text}\n`)
+  const flags = {
+    '--mqtt-port': mqtt,
+    '--ws-port': ws,
+    '--http-port': http,
+    '--grpc-port': grpc,
+  }
   return Object.entries(flags).flatMap(([flag, port]) => [flag, String(port)])
 }
 
@@ -71,18 +76,19 @@ async function portFlags(
 export async function freeSlot(
   host: string,
   taken: ReadonlySet<number>,
-): Promise<{ mqtt: number; ws: number; grpc: number }> {
+): Promise<{ mqtt: number; ws: number; http: number; grpc: number }> {
   for (let slot = 0; slot < SLOTS; slot++) {
     const mqtt = standardPorts.mqtt + portStep * slot
     const ws = standardPorts.ws + portStep * slot
     const grpc = standardPorts.brokerGrpc + portStep * slot
-    const ports = [mqtt, ws, grpc]
+    const http = standardPorts.http + portStep * slot
+    const ports = [mqtt, ws, http, grpc]
     if (ports.some((port) => taken.has(port))) continue
     const free = await Promise.all(ports.map((port) => isPortFree(host, port)))
-    if (free.every((each) => each)) return { mqtt, ws, grpc }
+    if (free.every((each) => each)) return { mqtt, ws, http, grpc }
   }
   throw new CliError('PORT_IN_USE', {
-    message: `none of the ${SLOTS} places for the ports ${standardPorts.mqtt}, ${standardPorts.ws} and ${standardPorts.brokerGrpc} is free`,
+    message: `none of the ${SLOTS} places for the ports of a broker is free`,
     hint: 'robust broker start --mqtt-port PORT --grpc-port PORT ...',
     exit: exitCodes.cannotCreate,
   })

@@ -184,6 +184,10 @@ function banner(
     ['ready', `one process with all roles, in ${known.seconds.toFixed(1)} s (pid ${process.pid})`],
     ['mqtt', at(ports.mqtt)],
     [
+      'http',
+      `http://${at(ports.http)}/api/v1/cluster  (also /readyz, /metrics, /api/v1/openapi.json)`,
+    ],
+    [
       'grpc',
       `broker ${at(ports.brokerGrpc)}  placement ${at(ports.placement)}  storage ${storage}`,
     ],

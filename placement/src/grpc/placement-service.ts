@@ -1,7 +1,7 @@
 /** The calls of brokers and operators. Answers after the commit, or says who to ask. */
 import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js'
 import { status } from '@grpc/grpc-js'
-import type { placement as wire } from '@robust/proto'
+import { type placement as wire, withoutPasswords } from '@robust/proto'
 import type { Raft } from 'raft-ts'
 import type { Leadership } from '../controllers/leadership.ts'
 import { PlacementError } from '../errors.ts'
@@ -58,9 +58,11 @@ export function createPlacementService(options: PlacementServiceOptions): wire.P
     status: answer(async () => describeStatus(options)),
     metrics: answer(async () => ({ text: renderMetrics(options) })),
     events: answer(async ({ after, limit }) => ({
-      events: machine.state.events
-        .after(after, limit)
-        .map((event) => ({ ...event, shards: [...event.shards] })),
+      events: machine.state.events.after(after, limit).map((event) => ({
+        ...event,
+        reason: withoutPasswords(event.reason),
+        shards: [...event.shards],
+      })),
     })),
     drain: answer((request) => drain(options, request)),
     undrain: answer((request) => undrain(options, request)),

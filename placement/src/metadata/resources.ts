@@ -19,6 +19,7 @@ export const RESOURCE_KINDS = [
   'auto-subscription',
   'topic-rewrite',
   'ban',
+  'deleted-queue',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]

@@ -2,7 +2,7 @@
  * What the value of each kind of resource may be. Checked before a change is proposed, never when it is
  * applied: all members must apply a command alike, whatever version of this table they have.
  */
-import { refusalOfSetting, refusalOfTopic } from '@robust/proto'
+import { refusalOfQueue, refusalOfSetting, refusalOfTopic } from '@robust/proto'
 import type { ResourceKind } from '../metadata/resources.ts'
 
 type Check = (value: unknown) => boolean
@@ -31,18 +31,12 @@ function required(field: Field): Field {
 
 /** A field that is not named here is refused: a typo must not be kept as if it meant something. */
 const FIELDS: Readonly<
-  Record<Exclude<ResourceKind, 'setting' | 'topic'>, Readonly<Record<string, Field>>>
+  Record<Exclude<ResourceKind, 'setting' | 'topic' | 'queue'>, Readonly<Record<string, Field>>>
 > = {
   // Named by the version at which the topic came to be: its logs are found by it.
   'deleted-topic': { name: required(text) },
-  queue: {
-    durable: flag,
-    exclusive: flag,
-    autoDelete: flag,
-    owner: text,
-    arguments: object,
-    config: object,
-  },
+  // The same of a queue: what it keeps is found by it, on the shard of its name.
+  'deleted-queue': { name: required(text) },
   exchange: {
     type: required(text),
     durable: flag,
@@ -95,6 +89,7 @@ export function refusalOfValue(
 ): string | undefined {
   if (kind === 'setting') return refusalOfSetting(name, value)
   if (kind === 'topic') return refusalOfTopic(name, value)
+  if (kind === 'queue') return refusalOfQueue(name, value)
   if (!isObject(value)) return `the value of a ${kind} is an object`
   const fields = FIELDS[kind]
   for (const [key, item] of Object.entries(value)) {

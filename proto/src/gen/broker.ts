@@ -27,6 +27,8 @@ export const PlaceKind = {
   PLACE_KIND_LOG: 2,
   /** PLACE_KIND_GROUPS - the shard's groups of shared subscriptions that want it */
   PLACE_KIND_GROUPS: 3,
+  /** PLACE_KIND_QUEUE - a queue that is bound to its address */
+  PLACE_KIND_QUEUE: 4,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -37,6 +39,7 @@ export namespace PlaceKind {
   export type PLACE_KIND_RETAINED = typeof PlaceKind.PLACE_KIND_RETAINED;
   export type PLACE_KIND_LOG = typeof PlaceKind.PLACE_KIND_LOG;
   export type PLACE_KIND_GROUPS = typeof PlaceKind.PLACE_KIND_GROUPS;
+  export type PLACE_KIND_QUEUE = typeof PlaceKind.PLACE_KIND_QUEUE;
   export type UNRECOGNIZED = typeof PlaceKind.UNRECOGNIZED;
 }
 
@@ -50,6 +53,8 @@ export const ShardStatus = {
   SHARD_STATUS_FAILED: 3,
   /** SHARD_STATUS_REFUSED - a limit is reached */
   SHARD_STATUS_REFUSED: 4,
+  /** SHARD_STATUS_NOT_FOUND - there is nothing of that name */
+  SHARD_STATUS_NOT_FOUND: 5,
   UNRECOGNIZED: -1,
 } as const;
 
@@ -61,7 +66,44 @@ export namespace ShardStatus {
   export type SHARD_STATUS_TAKEN_OVER = typeof ShardStatus.SHARD_STATUS_TAKEN_OVER;
   export type SHARD_STATUS_FAILED = typeof ShardStatus.SHARD_STATUS_FAILED;
   export type SHARD_STATUS_REFUSED = typeof ShardStatus.SHARD_STATUS_REFUSED;
+  export type SHARD_STATUS_NOT_FOUND = typeof ShardStatus.SHARD_STATUS_NOT_FOUND;
   export type UNRECOGNIZED = typeof ShardStatus.UNRECOGNIZED;
+}
+
+export const QueueSendKind = {
+  QUEUE_SEND_KIND_STORED: 0,
+  /** QUEUE_SEND_KIND_DUPLICATE - stored before, as this */
+  QUEUE_SEND_KIND_DUPLICATE: 1,
+  QUEUE_SEND_KIND_FULL: 2,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type QueueSendKind = typeof QueueSendKind[keyof typeof QueueSendKind];
+
+export namespace QueueSendKind {
+  export type QUEUE_SEND_KIND_STORED = typeof QueueSendKind.QUEUE_SEND_KIND_STORED;
+  export type QUEUE_SEND_KIND_DUPLICATE = typeof QueueSendKind.QUEUE_SEND_KIND_DUPLICATE;
+  export type QUEUE_SEND_KIND_FULL = typeof QueueSendKind.QUEUE_SEND_KIND_FULL;
+  export type UNRECOGNIZED = typeof QueueSendKind.UNRECOGNIZED;
+}
+
+export const QueueSettleOutcome = {
+  QUEUE_SETTLE_OUTCOME_DONE: 0,
+  /** QUEUE_SETTLE_OUTCOME_STALE - another has it */
+  QUEUE_SETTLE_OUTCOME_STALE: 1,
+  QUEUE_SETTLE_OUTCOME_GONE: 2,
+  QUEUE_SETTLE_OUTCOME_NOT_LEASED: 3,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type QueueSettleOutcome = typeof QueueSettleOutcome[keyof typeof QueueSettleOutcome];
+
+export namespace QueueSettleOutcome {
+  export type QUEUE_SETTLE_OUTCOME_DONE = typeof QueueSettleOutcome.QUEUE_SETTLE_OUTCOME_DONE;
+  export type QUEUE_SETTLE_OUTCOME_STALE = typeof QueueSettleOutcome.QUEUE_SETTLE_OUTCOME_STALE;
+  export type QUEUE_SETTLE_OUTCOME_GONE = typeof QueueSettleOutcome.QUEUE_SETTLE_OUTCOME_GONE;
+  export type QUEUE_SETTLE_OUTCOME_NOT_LEASED = typeof QueueSettleOutcome.QUEUE_SETTLE_OUTCOME_NOT_LEASED;
+  export type UNRECOGNIZED = typeof QueueSettleOutcome.UNRECOGNIZED;
 }
 
 export interface PeerFrame {
@@ -85,10 +127,12 @@ export interface PeerItem {
     | { $case: "sessionEvict"; value: SessionEvict }
     | { $case: "sessionAcknowledge"; value: SessionAcknowledge }
     | //
-    /** answers live_filters, shard_filters, session_evict */
+    /** answers live_filters, shard_filters, session_evict, knows_metadata */
     { $case: "done"; value: Done }
     | { $case: "leaving"; value: Leaving }
     | { $case: "groupPush"; value: GroupPush }
+    | { $case: "giveUp"; value: GiveUp }
+    | { $case: "knowsMetadata"; value: KnowsMetadata }
     | undefined;
 }
 
@@ -149,12 +193,17 @@ export interface Publish {
 export interface Place {
   shard: number;
   kind: PlaceKind;
+  /** of a queue its key */
   log: string;
+  /** of a queue: version by which the sender knows it */
+  knownAt: number;
 }
 
 export interface PublishReply {
   /** positions of places that this broker does not serve (any more) */
   refused: number[];
+  /** positions of queues that are full: the message is not in them */
+  full: number[];
 }
 
 export interface ShardRequest {
@@ -174,6 +223,7 @@ export interface ShardRequest {
     | { $case: "groupLeave"; value: GroupLeave }
     | { $case: "groupSettle"; value: GroupSettle }
     | { $case: "schedule"; value: Schedule }
+    | { $case: "queue"; value: QueueCall }
     | { $case: "holds"; value: SessionHolds }
     | { $case: "claim"; value: Claim }
     | undefined;
@@ -191,6 +241,7 @@ export interface ShardReply {
   nextAfter: string;
   /** of a claim */
   holder: string;
+  queue: QueueAnswer | undefined;
 }
 
 /** Where a session is connected. Ids of one session only grow: (shard epoch, counter). */
@@ -452,6 +503,215 @@ export interface Done {
 export interface Leaving {
 }
 
+/** Answered when the metadata up to the index is known. */
+export interface KnowsMetadata {
+  index: number;
+}
+
+/** A request is given up by its sender: whoever waits for it need not any more. It is answered nevertheless. */
+export interface GiveUp {
+  /** of the item */
+  id: number;
+}
+
+/** What is asked of the owner of a queue. Records are Kafka record batches, empty for none. */
+export interface QueueCall {
+  /** its key */
+  queue: string;
+  /** version by which the sender knows the queue; the owner may not have heard of it yet */
+  knownAt: number;
+  request:
+    | { $case: "send"; value: QueueSend }
+    | { $case: "receive"; value: QueueReceive }
+    | { $case: "settle"; value: QueueSettle }
+    | { $case: "peek"; value: QueuePeek }
+    | { $case: "figures"; value: Done }
+    | { $case: "purge"; value: Done }
+    | { $case: "cancel"; value: QueueCancel }
+    | { $case: "delayed"; value: QueueDelayedQuery }
+    | { $case: "prepare"; value: QueuePrepare }
+    | { $case: "decide"; value: QueueDecide }
+    | { $case: "redriveStart"; value: RedriveStart }
+    | { $case: "redriveCancel"; value: RedriveCancel }
+    | { $case: "redriveList"; value: Done }
+    | undefined;
+}
+
+export interface QueueSend {
+  records: Uint8Array;
+}
+
+export interface QueueReceive {
+  max: number;
+  /** for the first message */
+  waitMs: number;
+  /** absent: the queue's */
+  leaseMs?: number | undefined;
+  attempt?: string | undefined;
+  wholeGroups: boolean;
+  selector?: string | undefined;
+}
+
+export interface QueueReceipt {
+  queueId: number;
+  queue: string;
+  level: number;
+  offset: number;
+  leaseEpoch: number;
+  leaseNumber: number;
+}
+
+export interface QueueSettle {
+  settlements: QueueSettlement[];
+}
+
+export interface QueueSettlement {
+  receipt: QueueReceipt | undefined;
+  action:
+    | { $case: "acknowledge"; value: Done }
+    | { $case: "release"; value: QueueRelease }
+    | { $case: "extendMs"; value: number }
+    | { $case: "reject"; value: Done }
+    | undefined;
+}
+
+export interface QueueRelease {
+  /** absent: as the queue retries */
+  delayMs?: number | undefined;
+  failed: boolean;
+}
+
+export interface QueuePosition {
+  level: number;
+  offset: number;
+}
+
+export interface QueuePeek {
+  max: number;
+  after: QueuePosition | undefined;
+}
+
+export interface QueueCancel {
+  handle: string;
+}
+
+export interface QueueDelayedQuery {
+  max: number;
+  after: string;
+}
+
+export interface QueuePrepare {
+  transaction: string;
+  record: Uint8Array;
+}
+
+export interface QueueDecide {
+  transaction: string;
+  commit: boolean;
+}
+
+export interface RedriveStart {
+  /** absent: where each came from */
+  to?: string | undefined;
+  perSecondMax?: number | undefined;
+}
+
+export interface RedriveCancel {
+  task: string;
+}
+
+export interface QueueAnswer {
+  reply:
+    | { $case: "sent"; value: QueueSent }
+    | { $case: "received"; value: QueueReceived }
+    | { $case: "settled"; value: QueueSettled }
+    | { $case: "peeked"; value: QueuePeeked }
+    | { $case: "figures"; value: QueueFigures }
+    | { $case: "existed"; value: boolean }
+    | { $case: "delayed"; value: QueueDelayed }
+    | { $case: "redrives"; value: QueueRedrives }
+    | undefined;
+}
+
+export interface QueueSent {
+  outcomes: QueueSendOutcome[];
+}
+
+export interface QueueSendOutcome {
+  kind: QueueSendKind;
+  messageId: string;
+  sequence: number;
+  /** by which a delayed message is cancelled */
+  handle: string;
+}
+
+export interface QueueReceived {
+  records: Uint8Array;
+  /** one a record */
+  deliveries: QueueDelivery[];
+  overLimit: boolean;
+}
+
+export interface QueueDelivery {
+  receipt: QueueReceipt | undefined;
+  sequence: number;
+  deliveries: number;
+  firstDeliveredAtMs: number;
+}
+
+export interface QueueSettled {
+  outcomes: QueueSettleOutcome[];
+}
+
+export interface QueuePeeked {
+  records: Uint8Array;
+  /** one a record */
+  places: QueuePeekedAt[];
+}
+
+export interface QueuePeekedAt {
+  level: number;
+  offset: number;
+  deliveries: number;
+}
+
+export interface QueueFigures {
+  ready: number;
+  inFlight: number;
+  delayed: number;
+  bytes: number;
+  oldestAgeMs: number;
+  consumers: number;
+}
+
+export interface QueueDelayed {
+  records: Uint8Array;
+  /** one a record */
+  places: QueueDelayedAt[];
+}
+
+export interface QueueDelayedAt {
+  handle: string;
+  /** wall clock */
+  dueAtMs: number;
+}
+
+export interface QueueRedrives {
+  tasks: QueueRedrive[];
+}
+
+export interface QueueRedrive {
+  task: string;
+  state: string;
+  to?: string | undefined;
+  perSecondMax?: number | undefined;
+  moved: number;
+  toMove: number;
+  /** wall clock */
+  startedAtMs: number;
+  failure?: string | undefined;
+}
+
 function createBasePeerFrame(): PeerFrame {
   return { items: [] };
 }
@@ -558,6 +818,12 @@ export const PeerItem: MessageFns<PeerItem> = {
         break;
       case "groupPush":
         GroupPush.encode(message.kind.value, writer.uint32(122).fork()).join();
+        break;
+      case "giveUp":
+        GiveUp.encode(message.kind.value, writer.uint32(130).fork()).join();
+        break;
+      case "knowsMetadata":
+        KnowsMetadata.encode(message.kind.value, writer.uint32(138).fork()).join();
         break;
     }
     return writer;
@@ -696,6 +962,22 @@ export const PeerItem: MessageFns<PeerItem> = {
             message.kind = { $case: "groupPush", value: GroupPush.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.kind = { $case: "giveUp", value: GiveUp.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.kind = { $case: "knowsMetadata", value: KnowsMetadata.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -791,6 +1073,18 @@ export const PeerItem: MessageFns<PeerItem> = {
       case "groupPush": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "groupPush", value: GroupPush.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "giveUp": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "giveUp", value: GiveUp.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "knowsMetadata": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "knowsMetadata", value: KnowsMetadata.fromPartial(object.kind.value) };
         }
         break;
       }
@@ -1340,7 +1634,7 @@ export const Publish: MessageFns<Publish> = {
 };
 
 function createBasePlace(): Place {
-  return { shard: 0, kind: 0, log: "" };
+  return { shard: 0, kind: 0, log: "", knownAt: 0 };
 }
 
 export const Place: MessageFns<Place> = {
@@ -1353,6 +1647,9 @@ export const Place: MessageFns<Place> = {
     }
     if (message.log !== "") {
       writer.uint32(26).string(message.log);
+    }
+    if (message.knownAt !== 0) {
+      writer.uint32(32).uint64(message.knownAt);
     }
     return writer;
   },
@@ -1394,6 +1691,14 @@ export const Place: MessageFns<Place> = {
             message.log = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.knownAt = longToNumber(reader.uint64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1414,12 +1719,13 @@ export const Place: MessageFns<Place> = {
     message.shard = object.shard ?? 0;
     message.kind = object.kind ?? 0;
     message.log = object.log ?? "";
+    message.knownAt = object.knownAt ?? 0;
     return message;
   },
 };
 
 function createBasePublishReply(): PublishReply {
-  return { refused: [] };
+  return { refused: [], full: [] };
 }
 
 export const PublishReply: MessageFns<PublishReply> = {
@@ -1427,6 +1733,13 @@ export const PublishReply: MessageFns<PublishReply> = {
     if (message.refused.length !== 0) {
       writer.uint32(10).fork();
       for (const v of message.refused) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.full.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.full) {
         writer.uint32(v);
       }
       writer.join();
@@ -1465,6 +1778,24 @@ export const PublishReply: MessageFns<PublishReply> = {
 
             break;
           }
+          case 2: {
+            if (tag === 16) {
+              message.full.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.full.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1483,6 +1814,7 @@ export const PublishReply: MessageFns<PublishReply> = {
   fromPartial(object: DeepPartial<PublishReply>): PublishReply {
     const message = createBasePublishReply();
     message.refused = object.refused?.map((e) => e) || [];
+    message.full = object.full?.map((e) => e) || [];
     return message;
   },
 };
@@ -1538,6 +1870,9 @@ export const ShardRequest: MessageFns<ShardRequest> = {
         break;
       case "schedule":
         Schedule.encode(message.kind.value, writer.uint32(122).fork()).join();
+        break;
+      case "queue":
+        QueueCall.encode(message.kind.value, writer.uint32(130).fork()).join();
         break;
       case "holds":
         SessionHolds.encode(message.kind.value, writer.uint32(242).fork()).join();
@@ -1682,6 +2017,14 @@ export const ShardRequest: MessageFns<ShardRequest> = {
             message.kind = { $case: "schedule", value: Schedule.decode(reader, reader.uint32()) };
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.kind = { $case: "queue", value: QueueCall.decode(reader, reader.uint32()) };
+            continue;
+          }
           case 30: {
             if (tag !== 242) {
               break;
@@ -1801,6 +2144,12 @@ export const ShardRequest: MessageFns<ShardRequest> = {
         }
         break;
       }
+      case "queue": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "queue", value: QueueCall.fromPartial(object.kind.value) };
+        }
+        break;
+      }
       case "holds": {
         if (object.kind?.value !== undefined && object.kind?.value !== null) {
           message.kind = { $case: "holds", value: SessionHolds.fromPartial(object.kind.value) };
@@ -1828,6 +2177,7 @@ function createBaseShardReply(): ShardReply {
     nextShards: [],
     nextAfter: "",
     holder: "",
+    queue: undefined,
   };
 }
 
@@ -1864,6 +2214,9 @@ export const ShardReply: MessageFns<ShardReply> = {
     }
     if (message.holder !== "") {
       writer.uint32(242).string(message.holder);
+    }
+    if (message.queue !== undefined) {
+      QueueAnswer.encode(message.queue, writer.uint32(250).fork()).join();
     }
     return writer;
   },
@@ -1965,6 +2318,14 @@ export const ShardReply: MessageFns<ShardReply> = {
             message.holder = reader.string();
             continue;
           }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.queue = QueueAnswer.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1992,6 +2353,9 @@ export const ShardReply: MessageFns<ShardReply> = {
     message.nextShards = object.nextShards?.map((e) => e) || [];
     message.nextAfter = object.nextAfter ?? "";
     message.holder = object.holder ?? "";
+    message.queue = (object.queue !== undefined && object.queue !== null)
+      ? QueueAnswer.fromPartial(object.queue)
+      : undefined;
     return message;
   },
 };
@@ -4760,6 +5124,2617 @@ export const Leaving: MessageFns<Leaving> = {
   },
   fromPartial(_: DeepPartial<Leaving>): Leaving {
     const message = createBaseLeaving();
+    return message;
+  },
+};
+
+function createBaseKnowsMetadata(): KnowsMetadata {
+  return { index: 0 };
+}
+
+export const KnowsMetadata: MessageFns<KnowsMetadata> = {
+  encode(message: KnowsMetadata, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.index !== 0) {
+      writer.uint32(8).uint64(message.index);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KnowsMetadata {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKnowsMetadata();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.index = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<KnowsMetadata>): KnowsMetadata {
+    return KnowsMetadata.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<KnowsMetadata>): KnowsMetadata {
+    const message = createBaseKnowsMetadata();
+    message.index = object.index ?? 0;
+    return message;
+  },
+};
+
+function createBaseGiveUp(): GiveUp {
+  return { id: 0 };
+}
+
+export const GiveUp: MessageFns<GiveUp> = {
+  encode(message: GiveUp, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GiveUp {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGiveUp();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GiveUp>): GiveUp {
+    return GiveUp.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GiveUp>): GiveUp {
+    const message = createBaseGiveUp();
+    message.id = object.id ?? 0;
+    return message;
+  },
+};
+
+function createBaseQueueCall(): QueueCall {
+  return { queue: "", knownAt: 0, request: undefined };
+}
+
+export const QueueCall: MessageFns<QueueCall> = {
+  encode(message: QueueCall, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.queue !== "") {
+      writer.uint32(10).string(message.queue);
+    }
+    if (message.knownAt !== 0) {
+      writer.uint32(16).uint64(message.knownAt);
+    }
+    switch (message.request?.$case) {
+      case "send":
+        QueueSend.encode(message.request.value, writer.uint32(26).fork()).join();
+        break;
+      case "receive":
+        QueueReceive.encode(message.request.value, writer.uint32(34).fork()).join();
+        break;
+      case "settle":
+        QueueSettle.encode(message.request.value, writer.uint32(42).fork()).join();
+        break;
+      case "peek":
+        QueuePeek.encode(message.request.value, writer.uint32(50).fork()).join();
+        break;
+      case "figures":
+        Done.encode(message.request.value, writer.uint32(58).fork()).join();
+        break;
+      case "purge":
+        Done.encode(message.request.value, writer.uint32(66).fork()).join();
+        break;
+      case "cancel":
+        QueueCancel.encode(message.request.value, writer.uint32(74).fork()).join();
+        break;
+      case "delayed":
+        QueueDelayedQuery.encode(message.request.value, writer.uint32(82).fork()).join();
+        break;
+      case "prepare":
+        QueuePrepare.encode(message.request.value, writer.uint32(90).fork()).join();
+        break;
+      case "decide":
+        QueueDecide.encode(message.request.value, writer.uint32(98).fork()).join();
+        break;
+      case "redriveStart":
+        RedriveStart.encode(message.request.value, writer.uint32(106).fork()).join();
+        break;
+      case "redriveCancel":
+        RedriveCancel.encode(message.request.value, writer.uint32(114).fork()).join();
+        break;
+      case "redriveList":
+        Done.encode(message.request.value, writer.uint32(122).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueCall {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueCall();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.queue = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.knownAt = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.request = { $case: "send", value: QueueSend.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.request = { $case: "receive", value: QueueReceive.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.request = { $case: "settle", value: QueueSettle.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.request = { $case: "peek", value: QueuePeek.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.request = { $case: "figures", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.request = { $case: "purge", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.request = { $case: "cancel", value: QueueCancel.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.request = { $case: "delayed", value: QueueDelayedQuery.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.request = { $case: "prepare", value: QueuePrepare.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.request = { $case: "decide", value: QueueDecide.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.request = { $case: "redriveStart", value: RedriveStart.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.request = { $case: "redriveCancel", value: RedriveCancel.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.request = { $case: "redriveList", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueCall>): QueueCall {
+    return QueueCall.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueCall>): QueueCall {
+    const message = createBaseQueueCall();
+    message.queue = object.queue ?? "";
+    message.knownAt = object.knownAt ?? 0;
+    switch (object.request?.$case) {
+      case "send": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "send", value: QueueSend.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "receive": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "receive", value: QueueReceive.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "settle": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "settle", value: QueueSettle.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "peek": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "peek", value: QueuePeek.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "figures": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "figures", value: Done.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "purge": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "purge", value: Done.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "cancel": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "cancel", value: QueueCancel.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "delayed": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "delayed", value: QueueDelayedQuery.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "prepare": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "prepare", value: QueuePrepare.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "decide": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "decide", value: QueueDecide.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "redriveStart": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "redriveStart", value: RedriveStart.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "redriveCancel": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "redriveCancel", value: RedriveCancel.fromPartial(object.request.value) };
+        }
+        break;
+      }
+      case "redriveList": {
+        if (object.request?.value !== undefined && object.request?.value !== null) {
+          message.request = { $case: "redriveList", value: Done.fromPartial(object.request.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseQueueSend(): QueueSend {
+  return { records: new Uint8Array(0) };
+}
+
+export const QueueSend: MessageFns<QueueSend> = {
+  encode(message: QueueSend, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records.length !== 0) {
+      writer.uint32(10).bytes(message.records);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSend {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSend();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSend>): QueueSend {
+    return QueueSend.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSend>): QueueSend {
+    const message = createBaseQueueSend();
+    message.records = object.records ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseQueueReceive(): QueueReceive {
+  return { max: 0, waitMs: 0, wholeGroups: false };
+}
+
+export const QueueReceive: MessageFns<QueueReceive> = {
+  encode(message: QueueReceive, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.max !== 0) {
+      writer.uint32(8).uint32(message.max);
+    }
+    if (message.waitMs !== 0) {
+      writer.uint32(16).uint64(message.waitMs);
+    }
+    if (message.leaseMs !== undefined) {
+      writer.uint32(24).uint64(message.leaseMs);
+    }
+    if (message.attempt !== undefined) {
+      writer.uint32(34).string(message.attempt);
+    }
+    if (message.wholeGroups !== false) {
+      writer.uint32(40).bool(message.wholeGroups);
+    }
+    if (message.selector !== undefined) {
+      writer.uint32(50).string(message.selector);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueReceive {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueReceive();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.max = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.waitMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.leaseMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.attempt = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.wholeGroups = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.selector = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueReceive>): QueueReceive {
+    return QueueReceive.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueReceive>): QueueReceive {
+    const message = createBaseQueueReceive();
+    message.max = object.max ?? 0;
+    message.waitMs = object.waitMs ?? 0;
+    message.leaseMs = object.leaseMs ?? undefined;
+    message.attempt = object.attempt ?? undefined;
+    message.wholeGroups = object.wholeGroups ?? false;
+    message.selector = object.selector ?? undefined;
+    return message;
+  },
+};
+
+function createBaseQueueReceipt(): QueueReceipt {
+  return { queueId: 0, queue: "", level: 0, offset: 0, leaseEpoch: 0, leaseNumber: 0 };
+}
+
+export const QueueReceipt: MessageFns<QueueReceipt> = {
+  encode(message: QueueReceipt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.queueId !== 0) {
+      writer.uint32(8).uint64(message.queueId);
+    }
+    if (message.queue !== "") {
+      writer.uint32(18).string(message.queue);
+    }
+    if (message.level !== 0) {
+      writer.uint32(24).uint32(message.level);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(32).uint64(message.offset);
+    }
+    if (message.leaseEpoch !== 0) {
+      writer.uint32(40).uint64(message.leaseEpoch);
+    }
+    if (message.leaseNumber !== 0) {
+      writer.uint32(48).uint64(message.leaseNumber);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueReceipt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueReceipt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.queueId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.queue = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.level = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.leaseEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.leaseNumber = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueReceipt>): QueueReceipt {
+    return QueueReceipt.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueReceipt>): QueueReceipt {
+    const message = createBaseQueueReceipt();
+    message.queueId = object.queueId ?? 0;
+    message.queue = object.queue ?? "";
+    message.level = object.level ?? 0;
+    message.offset = object.offset ?? 0;
+    message.leaseEpoch = object.leaseEpoch ?? 0;
+    message.leaseNumber = object.leaseNumber ?? 0;
+    return message;
+  },
+};
+
+function createBaseQueueSettle(): QueueSettle {
+  return { settlements: [] };
+}
+
+export const QueueSettle: MessageFns<QueueSettle> = {
+  encode(message: QueueSettle, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.settlements) {
+      QueueSettlement.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSettle {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSettle();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.settlements.push(QueueSettlement.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSettle>): QueueSettle {
+    return QueueSettle.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSettle>): QueueSettle {
+    const message = createBaseQueueSettle();
+    message.settlements = object.settlements?.map((e) => QueueSettlement.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueueSettlement(): QueueSettlement {
+  return { receipt: undefined, action: undefined };
+}
+
+export const QueueSettlement: MessageFns<QueueSettlement> = {
+  encode(message: QueueSettlement, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.receipt !== undefined) {
+      QueueReceipt.encode(message.receipt, writer.uint32(10).fork()).join();
+    }
+    switch (message.action?.$case) {
+      case "acknowledge":
+        Done.encode(message.action.value, writer.uint32(18).fork()).join();
+        break;
+      case "release":
+        QueueRelease.encode(message.action.value, writer.uint32(26).fork()).join();
+        break;
+      case "extendMs":
+        writer.uint32(32).uint64(message.action.value);
+        break;
+      case "reject":
+        Done.encode(message.action.value, writer.uint32(42).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSettlement {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSettlement();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.receipt = QueueReceipt.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.action = { $case: "acknowledge", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.action = { $case: "release", value: QueueRelease.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.action = { $case: "extendMs", value: longToNumber(reader.uint64()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.action = { $case: "reject", value: Done.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSettlement>): QueueSettlement {
+    return QueueSettlement.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSettlement>): QueueSettlement {
+    const message = createBaseQueueSettlement();
+    message.receipt = (object.receipt !== undefined && object.receipt !== null)
+      ? QueueReceipt.fromPartial(object.receipt)
+      : undefined;
+    switch (object.action?.$case) {
+      case "acknowledge": {
+        if (object.action?.value !== undefined && object.action?.value !== null) {
+          message.action = { $case: "acknowledge", value: Done.fromPartial(object.action.value) };
+        }
+        break;
+      }
+      case "release": {
+        if (object.action?.value !== undefined && object.action?.value !== null) {
+          message.action = { $case: "release", value: QueueRelease.fromPartial(object.action.value) };
+        }
+        break;
+      }
+      case "extendMs": {
+        if (object.action?.value !== undefined && object.action?.value !== null) {
+          message.action = { $case: "extendMs", value: object.action.value };
+        }
+        break;
+      }
+      case "reject": {
+        if (object.action?.value !== undefined && object.action?.value !== null) {
+          message.action = { $case: "reject", value: Done.fromPartial(object.action.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseQueueRelease(): QueueRelease {
+  return { failed: false };
+}
+
+export const QueueRelease: MessageFns<QueueRelease> = {
+  encode(message: QueueRelease, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.delayMs !== undefined) {
+      writer.uint32(8).uint64(message.delayMs);
+    }
+    if (message.failed !== false) {
+      writer.uint32(16).bool(message.failed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueRelease {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueRelease();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.delayMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.failed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueRelease>): QueueRelease {
+    return QueueRelease.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueRelease>): QueueRelease {
+    const message = createBaseQueueRelease();
+    message.delayMs = object.delayMs ?? undefined;
+    message.failed = object.failed ?? false;
+    return message;
+  },
+};
+
+function createBaseQueuePosition(): QueuePosition {
+  return { level: 0, offset: 0 };
+}
+
+export const QueuePosition: MessageFns<QueuePosition> = {
+  encode(message: QueuePosition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.level !== 0) {
+      writer.uint32(8).uint32(message.level);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueuePosition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueuePosition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.level = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueuePosition>): QueuePosition {
+    return QueuePosition.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueuePosition>): QueuePosition {
+    const message = createBaseQueuePosition();
+    message.level = object.level ?? 0;
+    message.offset = object.offset ?? 0;
+    return message;
+  },
+};
+
+function createBaseQueuePeek(): QueuePeek {
+  return { max: 0, after: undefined };
+}
+
+export const QueuePeek: MessageFns<QueuePeek> = {
+  encode(message: QueuePeek, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.max !== 0) {
+      writer.uint32(8).uint32(message.max);
+    }
+    if (message.after !== undefined) {
+      QueuePosition.encode(message.after, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueuePeek {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueuePeek();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.max = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.after = QueuePosition.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueuePeek>): QueuePeek {
+    return QueuePeek.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueuePeek>): QueuePeek {
+    const message = createBaseQueuePeek();
+    message.max = object.max ?? 0;
+    message.after = (object.after !== undefined && object.after !== null)
+      ? QueuePosition.fromPartial(object.after)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseQueueCancel(): QueueCancel {
+  return { handle: "" };
+}
+
+export const QueueCancel: MessageFns<QueueCancel> = {
+  encode(message: QueueCancel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handle !== "") {
+      writer.uint32(10).string(message.handle);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueCancel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueCancel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handle = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueCancel>): QueueCancel {
+    return QueueCancel.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueCancel>): QueueCancel {
+    const message = createBaseQueueCancel();
+    message.handle = object.handle ?? "";
+    return message;
+  },
+};
+
+function createBaseQueueDelayedQuery(): QueueDelayedQuery {
+  return { max: 0, after: "" };
+}
+
+export const QueueDelayedQuery: MessageFns<QueueDelayedQuery> = {
+  encode(message: QueueDelayedQuery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.max !== 0) {
+      writer.uint32(8).uint32(message.max);
+    }
+    if (message.after !== "") {
+      writer.uint32(18).string(message.after);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueDelayedQuery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueDelayedQuery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.max = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.after = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueDelayedQuery>): QueueDelayedQuery {
+    return QueueDelayedQuery.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueDelayedQuery>): QueueDelayedQuery {
+    const message = createBaseQueueDelayedQuery();
+    message.max = object.max ?? 0;
+    message.after = object.after ?? "";
+    return message;
+  },
+};
+
+function createBaseQueuePrepare(): QueuePrepare {
+  return { transaction: "", record: new Uint8Array(0) };
+}
+
+export const QueuePrepare: MessageFns<QueuePrepare> = {
+  encode(message: QueuePrepare, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== "") {
+      writer.uint32(10).string(message.transaction);
+    }
+    if (message.record.length !== 0) {
+      writer.uint32(18).bytes(message.record);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueuePrepare {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueuePrepare();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.record = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueuePrepare>): QueuePrepare {
+    return QueuePrepare.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueuePrepare>): QueuePrepare {
+    const message = createBaseQueuePrepare();
+    message.transaction = object.transaction ?? "";
+    message.record = object.record ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseQueueDecide(): QueueDecide {
+  return { transaction: "", commit: false };
+}
+
+export const QueueDecide: MessageFns<QueueDecide> = {
+  encode(message: QueueDecide, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.transaction !== "") {
+      writer.uint32(10).string(message.transaction);
+    }
+    if (message.commit !== false) {
+      writer.uint32(16).bool(message.commit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueDecide {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueDecide();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.transaction = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.commit = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueDecide>): QueueDecide {
+    return QueueDecide.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueDecide>): QueueDecide {
+    const message = createBaseQueueDecide();
+    message.transaction = object.transaction ?? "";
+    message.commit = object.commit ?? false;
+    return message;
+  },
+};
+
+function createBaseRedriveStart(): RedriveStart {
+  return {};
+}
+
+export const RedriveStart: MessageFns<RedriveStart> = {
+  encode(message: RedriveStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.to !== undefined) {
+      writer.uint32(10).string(message.to);
+    }
+    if (message.perSecondMax !== undefined) {
+      writer.uint32(17).double(message.perSecondMax);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RedriveStart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRedriveStart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.perSecondMax = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RedriveStart>): RedriveStart {
+    return RedriveStart.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RedriveStart>): RedriveStart {
+    const message = createBaseRedriveStart();
+    message.to = object.to ?? undefined;
+    message.perSecondMax = object.perSecondMax ?? undefined;
+    return message;
+  },
+};
+
+function createBaseRedriveCancel(): RedriveCancel {
+  return { task: "" };
+}
+
+export const RedriveCancel: MessageFns<RedriveCancel> = {
+  encode(message: RedriveCancel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== "") {
+      writer.uint32(10).string(message.task);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RedriveCancel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRedriveCancel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<RedriveCancel>): RedriveCancel {
+    return RedriveCancel.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<RedriveCancel>): RedriveCancel {
+    const message = createBaseRedriveCancel();
+    message.task = object.task ?? "";
+    return message;
+  },
+};
+
+function createBaseQueueAnswer(): QueueAnswer {
+  return { reply: undefined };
+}
+
+export const QueueAnswer: MessageFns<QueueAnswer> = {
+  encode(message: QueueAnswer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    switch (message.reply?.$case) {
+      case "sent":
+        QueueSent.encode(message.reply.value, writer.uint32(10).fork()).join();
+        break;
+      case "received":
+        QueueReceived.encode(message.reply.value, writer.uint32(18).fork()).join();
+        break;
+      case "settled":
+        QueueSettled.encode(message.reply.value, writer.uint32(26).fork()).join();
+        break;
+      case "peeked":
+        QueuePeeked.encode(message.reply.value, writer.uint32(34).fork()).join();
+        break;
+      case "figures":
+        QueueFigures.encode(message.reply.value, writer.uint32(42).fork()).join();
+        break;
+      case "existed":
+        writer.uint32(48).bool(message.reply.value);
+        break;
+      case "delayed":
+        QueueDelayed.encode(message.reply.value, writer.uint32(58).fork()).join();
+        break;
+      case "redrives":
+        QueueRedrives.encode(message.reply.value, writer.uint32(66).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueAnswer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueAnswer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reply = { $case: "sent", value: QueueSent.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reply = { $case: "received", value: QueueReceived.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reply = { $case: "settled", value: QueueSettled.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.reply = { $case: "peeked", value: QueuePeeked.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reply = { $case: "figures", value: QueueFigures.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.reply = { $case: "existed", value: reader.bool() };
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.reply = { $case: "delayed", value: QueueDelayed.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.reply = { $case: "redrives", value: QueueRedrives.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueAnswer>): QueueAnswer {
+    return QueueAnswer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueAnswer>): QueueAnswer {
+    const message = createBaseQueueAnswer();
+    switch (object.reply?.$case) {
+      case "sent": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "sent", value: QueueSent.fromPartial(object.reply.value) };
+        }
+        break;
+      }
+      case "received": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "received", value: QueueReceived.fromPartial(object.reply.value) };
+        }
+        break;
+      }
+      case "settled": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "settled", value: QueueSettled.fromPartial(object.reply.value) };
+        }
+        break;
+      }
+      case "peeked": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "peeked", value: QueuePeeked.fromPartial(object.reply.value) };
+        }
+        break;
+      }
+      case "figures": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "figures", value: QueueFigures.fromPartial(object.reply.value) };
+        }
+        break;
+      }
+      case "existed": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "existed", value: object.reply.value };
+        }
+        break;
+      }
+      case "delayed": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "delayed", value: QueueDelayed.fromPartial(object.reply.value) };
+        }
+        break;
+      }
+      case "redrives": {
+        if (object.reply?.value !== undefined && object.reply?.value !== null) {
+          message.reply = { $case: "redrives", value: QueueRedrives.fromPartial(object.reply.value) };
+        }
+        break;
+      }
+    }
+    return message;
+  },
+};
+
+function createBaseQueueSent(): QueueSent {
+  return { outcomes: [] };
+}
+
+export const QueueSent: MessageFns<QueueSent> = {
+  encode(message: QueueSent, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.outcomes) {
+      QueueSendOutcome.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSent {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSent();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outcomes.push(QueueSendOutcome.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSent>): QueueSent {
+    return QueueSent.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSent>): QueueSent {
+    const message = createBaseQueueSent();
+    message.outcomes = object.outcomes?.map((e) => QueueSendOutcome.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueueSendOutcome(): QueueSendOutcome {
+  return { kind: 0, messageId: "", sequence: 0, handle: "" };
+}
+
+export const QueueSendOutcome: MessageFns<QueueSendOutcome> = {
+  encode(message: QueueSendOutcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== 0) {
+      writer.uint32(8).int32(message.kind);
+    }
+    if (message.messageId !== "") {
+      writer.uint32(18).string(message.messageId);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(24).uint64(message.sequence);
+    }
+    if (message.handle !== "") {
+      writer.uint32(34).string(message.handle);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSendOutcome {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSendOutcome();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.messageId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.handle = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSendOutcome>): QueueSendOutcome {
+    return QueueSendOutcome.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSendOutcome>): QueueSendOutcome {
+    const message = createBaseQueueSendOutcome();
+    message.kind = object.kind ?? 0;
+    message.messageId = object.messageId ?? "";
+    message.sequence = object.sequence ?? 0;
+    message.handle = object.handle ?? "";
+    return message;
+  },
+};
+
+function createBaseQueueReceived(): QueueReceived {
+  return { records: new Uint8Array(0), deliveries: [], overLimit: false };
+}
+
+export const QueueReceived: MessageFns<QueueReceived> = {
+  encode(message: QueueReceived, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records.length !== 0) {
+      writer.uint32(10).bytes(message.records);
+    }
+    for (const v of message.deliveries) {
+      QueueDelivery.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.overLimit !== false) {
+      writer.uint32(24).bool(message.overLimit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueReceived {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueReceived();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.deliveries.push(QueueDelivery.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.overLimit = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueReceived>): QueueReceived {
+    return QueueReceived.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueReceived>): QueueReceived {
+    const message = createBaseQueueReceived();
+    message.records = object.records ?? new Uint8Array(0);
+    message.deliveries = object.deliveries?.map((e) => QueueDelivery.fromPartial(e)) || [];
+    message.overLimit = object.overLimit ?? false;
+    return message;
+  },
+};
+
+function createBaseQueueDelivery(): QueueDelivery {
+  return { receipt: undefined, sequence: 0, deliveries: 0, firstDeliveredAtMs: 0 };
+}
+
+export const QueueDelivery: MessageFns<QueueDelivery> = {
+  encode(message: QueueDelivery, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.receipt !== undefined) {
+      QueueReceipt.encode(message.receipt, writer.uint32(10).fork()).join();
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(16).uint64(message.sequence);
+    }
+    if (message.deliveries !== 0) {
+      writer.uint32(24).uint32(message.deliveries);
+    }
+    if (message.firstDeliveredAtMs !== 0) {
+      writer.uint32(32).uint64(message.firstDeliveredAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueDelivery {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueDelivery();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.receipt = QueueReceipt.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deliveries = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.firstDeliveredAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueDelivery>): QueueDelivery {
+    return QueueDelivery.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueDelivery>): QueueDelivery {
+    const message = createBaseQueueDelivery();
+    message.receipt = (object.receipt !== undefined && object.receipt !== null)
+      ? QueueReceipt.fromPartial(object.receipt)
+      : undefined;
+    message.sequence = object.sequence ?? 0;
+    message.deliveries = object.deliveries ?? 0;
+    message.firstDeliveredAtMs = object.firstDeliveredAtMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseQueueSettled(): QueueSettled {
+  return { outcomes: [] };
+}
+
+export const QueueSettled: MessageFns<QueueSettled> = {
+  encode(message: QueueSettled, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.outcomes.length !== 0) {
+      writer.uint32(10).fork();
+      for (const v of message.outcomes) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSettled {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSettled();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag === 8) {
+              message.outcomes.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 10) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.outcomes.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSettled>): QueueSettled {
+    return QueueSettled.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSettled>): QueueSettled {
+    const message = createBaseQueueSettled();
+    message.outcomes = object.outcomes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseQueuePeeked(): QueuePeeked {
+  return { records: new Uint8Array(0), places: [] };
+}
+
+export const QueuePeeked: MessageFns<QueuePeeked> = {
+  encode(message: QueuePeeked, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records.length !== 0) {
+      writer.uint32(10).bytes(message.records);
+    }
+    for (const v of message.places) {
+      QueuePeekedAt.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueuePeeked {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueuePeeked();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.places.push(QueuePeekedAt.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueuePeeked>): QueuePeeked {
+    return QueuePeeked.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueuePeeked>): QueuePeeked {
+    const message = createBaseQueuePeeked();
+    message.records = object.records ?? new Uint8Array(0);
+    message.places = object.places?.map((e) => QueuePeekedAt.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueuePeekedAt(): QueuePeekedAt {
+  return { level: 0, offset: 0, deliveries: 0 };
+}
+
+export const QueuePeekedAt: MessageFns<QueuePeekedAt> = {
+  encode(message: QueuePeekedAt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.level !== 0) {
+      writer.uint32(8).uint32(message.level);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.deliveries !== 0) {
+      writer.uint32(24).uint32(message.deliveries);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueuePeekedAt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueuePeekedAt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.level = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deliveries = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueuePeekedAt>): QueuePeekedAt {
+    return QueuePeekedAt.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueuePeekedAt>): QueuePeekedAt {
+    const message = createBaseQueuePeekedAt();
+    message.level = object.level ?? 0;
+    message.offset = object.offset ?? 0;
+    message.deliveries = object.deliveries ?? 0;
+    return message;
+  },
+};
+
+function createBaseQueueFigures(): QueueFigures {
+  return { ready: 0, inFlight: 0, delayed: 0, bytes: 0, oldestAgeMs: 0, consumers: 0 };
+}
+
+export const QueueFigures: MessageFns<QueueFigures> = {
+  encode(message: QueueFigures, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ready !== 0) {
+      writer.uint32(8).uint64(message.ready);
+    }
+    if (message.inFlight !== 0) {
+      writer.uint32(16).uint64(message.inFlight);
+    }
+    if (message.delayed !== 0) {
+      writer.uint32(24).uint64(message.delayed);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(32).uint64(message.bytes);
+    }
+    if (message.oldestAgeMs !== 0) {
+      writer.uint32(40).uint64(message.oldestAgeMs);
+    }
+    if (message.consumers !== 0) {
+      writer.uint32(48).uint32(message.consumers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueFigures {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueFigures();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ready = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.inFlight = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.delayed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.oldestAgeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.consumers = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueFigures>): QueueFigures {
+    return QueueFigures.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueFigures>): QueueFigures {
+    const message = createBaseQueueFigures();
+    message.ready = object.ready ?? 0;
+    message.inFlight = object.inFlight ?? 0;
+    message.delayed = object.delayed ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.oldestAgeMs = object.oldestAgeMs ?? 0;
+    message.consumers = object.consumers ?? 0;
+    return message;
+  },
+};
+
+function createBaseQueueDelayed(): QueueDelayed {
+  return { records: new Uint8Array(0), places: [] };
+}
+
+export const QueueDelayed: MessageFns<QueueDelayed> = {
+  encode(message: QueueDelayed, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.records.length !== 0) {
+      writer.uint32(10).bytes(message.records);
+    }
+    for (const v of message.places) {
+      QueueDelayedAt.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueDelayed {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueDelayed();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.records = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.places.push(QueueDelayedAt.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueDelayed>): QueueDelayed {
+    return QueueDelayed.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueDelayed>): QueueDelayed {
+    const message = createBaseQueueDelayed();
+    message.records = object.records ?? new Uint8Array(0);
+    message.places = object.places?.map((e) => QueueDelayedAt.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueueDelayedAt(): QueueDelayedAt {
+  return { handle: "", dueAtMs: 0 };
+}
+
+export const QueueDelayedAt: MessageFns<QueueDelayedAt> = {
+  encode(message: QueueDelayedAt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.handle !== "") {
+      writer.uint32(10).string(message.handle);
+    }
+    if (message.dueAtMs !== 0) {
+      writer.uint32(16).uint64(message.dueAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueDelayedAt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueDelayedAt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.handle = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.dueAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueDelayedAt>): QueueDelayedAt {
+    return QueueDelayedAt.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueDelayedAt>): QueueDelayedAt {
+    const message = createBaseQueueDelayedAt();
+    message.handle = object.handle ?? "";
+    message.dueAtMs = object.dueAtMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseQueueRedrives(): QueueRedrives {
+  return { tasks: [] };
+}
+
+export const QueueRedrives: MessageFns<QueueRedrives> = {
+  encode(message: QueueRedrives, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.tasks) {
+      QueueRedrive.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueRedrives {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueRedrives();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tasks.push(QueueRedrive.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueRedrives>): QueueRedrives {
+    return QueueRedrives.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueRedrives>): QueueRedrives {
+    const message = createBaseQueueRedrives();
+    message.tasks = object.tasks?.map((e) => QueueRedrive.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueueRedrive(): QueueRedrive {
+  return { task: "", state: "", moved: 0, toMove: 0, startedAtMs: 0 };
+}
+
+export const QueueRedrive: MessageFns<QueueRedrive> = {
+  encode(message: QueueRedrive, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== "") {
+      writer.uint32(10).string(message.task);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.to !== undefined) {
+      writer.uint32(26).string(message.to);
+    }
+    if (message.perSecondMax !== undefined) {
+      writer.uint32(33).double(message.perSecondMax);
+    }
+    if (message.moved !== 0) {
+      writer.uint32(40).uint64(message.moved);
+    }
+    if (message.toMove !== 0) {
+      writer.uint32(48).uint64(message.toMove);
+    }
+    if (message.startedAtMs !== 0) {
+      writer.uint32(56).uint64(message.startedAtMs);
+    }
+    if (message.failure !== undefined) {
+      writer.uint32(66).string(message.failure);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueRedrive {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueRedrive();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.perSecondMax = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.moved = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.toMove = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.startedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.failure = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueRedrive>): QueueRedrive {
+    return QueueRedrive.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueRedrive>): QueueRedrive {
+    const message = createBaseQueueRedrive();
+    message.task = object.task ?? "";
+    message.state = object.state ?? "";
+    message.to = object.to ?? undefined;
+    message.perSecondMax = object.perSecondMax ?? undefined;
+    message.moved = object.moved ?? 0;
+    message.toMove = object.toMove ?? 0;
+    message.startedAtMs = object.startedAtMs ?? 0;
+    message.failure = object.failure ?? undefined;
     return message;
   },
 };

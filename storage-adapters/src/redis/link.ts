@@ -6,11 +6,13 @@
 import { Cluster, Command, type Redis } from 'ioredis'
 import { StorageError } from '../errors.ts'
 import { type Client, primariesOf } from './client.ts'
+import { Deadlines } from './deadlines.ts'
 import type { RedisTarget } from './redis-url.ts'
 import { asStorageError, isNoScript, isNotRun } from './replies.ts'
+import { type Argument, ScriptCommand } from './script-command.ts'
 import type { Script } from './scripts.ts'
 
-export type Argument = string | number | Buffer
+export type { Argument } from './script-command.ts'
 
 export interface ScriptCall {
   readonly script: Script
@@ -29,11 +31,13 @@ export class Link {
   readonly #target: RedisTarget
   /** By node, in WAIT mode: what goes with the next WAIT. */
   readonly #collecting = new Map<Redis, Write[]>()
+  readonly #deadlines: Deadlines
   #isGathering = false
 
   constructor(client: Client, target: RedisTarget) {
     this.client = client
     this.#target = target
+    this.#deadlines = new Deadlines(target.timeoutMs + target.waitMs)
   }
 
   /** The reply with bytes as Buffers. Rejects with a StorageError. */
@@ -46,12 +50,8 @@ export class Link {
   }
 
   /** Runs a script that reads. */
-  async read(call: ScriptCall): Promise<unknown> {
-    try {
-      return await this.#withDeadline(this.#evaluate(this.client, call))
-    } catch (error) {
-      throw asStorageError(error)
-    }
+  read(call: ScriptCall): Promise<unknown> {
+    return this.#withDeadline(this.#evaluate(this.client, call), asStorageError)
   }
 
   /** Runs a script that writes; resolves when what was promised has happened. */
@@ -65,15 +65,15 @@ export class Link {
   }
 
   /** Sent by its digest; the whole text where that is not known, in place, so that nothing overtakes. */
-  async #evaluate(to: Client, { script, keys, args }: ScriptCall): Promise<unknown> {
+  #evaluate(to: Client, { script, keys, args }: ScriptCall): Promise<unknown> {
     this.#gather()
-    const rest = [keys.length, ...keys, ...args]
-    try {
-      return await send(to, newCommand('evalsha', [script.sha, ...rest]))
-    } catch (error) {
+    const called: Argument[] = [script.sha, keys.length]
+    for (let i = 0; i < keys.length; i++) called.push(keys[i] as string)
+    for (let i = 0; i < args.length; i++) called.push(args[i] as Argument)
+    return send(to, new ScriptCommand('evalsha', called)).catch((error: unknown) => {
       if (!isNoScript(error)) throw error
-      return send(to, newCommand('eval', [script.source, ...rest]))
-    }
+      return send(to, new ScriptCommand('eval', [script.source, ...called.slice(1)]))
+    })
   }
 
   async #writeAndWait(call: ScriptCall): Promise<unknown> {
@@ -187,14 +187,22 @@ export class Link {
     }
   }
 
-  #withDeadline<T>(answer: Promise<T>): Promise<T> {
-    const { timeoutMs, waitMs } = this.#target
+  #withDeadline<T>(answer: Promise<T>, asError = (error: unknown) => error): Promise<T> {
+    const { timeoutMs } = this.#target
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        () => reject(new StorageError('UNAVAILABLE', `Redis: no answer within ${timeoutMs} ms`)),
-        timeoutMs + waitMs,
+      const deadline = this.#deadlines.begin(() =>
+        reject(new StorageError('UNAVAILABLE', `Redis: no answer within ${timeoutMs} ms`)),
       )
-      answer.then(resolve, reject).finally(() => clearTimeout(timer))
+      answer.then(
+        (value) => {
+          deadline.isDone = true
+          resolve(value)
+        },
+        (error: unknown) => {
+          deadline.isDone = true
+          reject(asError(error))
+        },
+      )
     })
   }
 }

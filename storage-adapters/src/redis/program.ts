@@ -16,6 +16,7 @@ export class Program {
   isFreeing = true
   readonly #shardKeys: ShardKeys
   readonly #places = new Map<string, number>()
+  #kindsOfPlaces = ''
   readonly #logs: Argument[] = []
   readonly #values: Argument[] = []
 
@@ -65,7 +66,9 @@ export class Program {
 
   /** `heads`: the head of each log that was touched, undefined when it is gone. */
   args(heads: Iterable<readonly [log: string, head: Buffer | undefined]>): Argument[] {
-    const args = this.#logs.concat(this.#values)
+    const args: Argument[] = [this.#kinds()]
+    for (const argument of this.#logs) args.push(argument)
+    for (const argument of this.#values) args.push(argument)
     for (const [log, head] of heads) {
       if (head === undefined) args.push('g', log)
       else args.push('l', log, head)
@@ -73,20 +76,27 @@ export class Program {
     return args
   }
 
+  /** A letter for each key but the head: a hash, a sorted set, a stream, or not touched. */
+  #kinds(): string {
+    const values = this.#values.length > 0 ? 'pz' : '--'
+    return `l${values}${this.#kindsOfPlaces}`
+  }
+
   #stream(log: string): number {
-    return this.#place(this.#shardKeys.logPrefix + log)
+    return this.#place(this.#shardKeys.logPrefix + log, 's')
   }
 
   #old(log: string): number {
-    return this.#place(this.#shardKeys.oldPrefix + log)
+    return this.#place(this.#shardKeys.oldPrefix + log, 'o')
   }
 
   /** Its place among the keys, counted as Lua does. */
-  #place(key: string): number {
+  #place(key: string, kind: 's' | 'o'): number {
     let at = this.#places.get(key)
     if (at === undefined) {
       at = this.keys.push(key)
       this.#places.set(key, at)
+      this.#kindsOfPlaces += kind
     }
     return at
   }

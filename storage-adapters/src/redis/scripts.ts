@@ -31,20 +31,24 @@ end
 `
 
 /**
- * KEYS: head, logs, values, keys, streams. ARGV: expected head, new head, then a program: the operations
- * of the commit, logs first, heads of logs last, each a letter and its operands.
+ * KEYS: head, logs, values, keys, streams. ARGV: expected head, new head, what each key but the head is to be when
+ * the program touches it (a letter each, `-` when it does not), then the program: the operations of the commit, logs
+ * first, heads of logs last, each a letter and its operands.
  */
 const commitBody = `
 ${fence}
-local wanted = { 'hash', 'hash', 'zset' }
-for at = 2, #KEYS do
-  local kind = redis.call('TYPE', KEYS[at]).ok
-  local isOld = string.match(KEYS[at], '{%d+}:(%a+):') == 'old'
-  if kind ~= 'none' and kind ~= (wanted[at - 1] or isOld and 'zset' or 'stream') then
-    return redis.error_reply('DAMAGED ' .. KEYS[at] .. ' is a ' .. kind)
+local wanted = { l = 'hash', p = 'hash', z = 'zset', s = 'stream', o = 'zset' }
+local kinds = ARGV[3]
+for at = 1, #kinds do
+  local expected = wanted[string.sub(kinds, at, at)]
+  if expected then
+    local kind = redis.call('TYPE', KEYS[at + 1]).ok
+    if kind ~= 'none' and kind ~= expected then
+      return redis.error_reply('DAMAGED ' .. KEYS[at + 1] .. ' is a ' .. kind)
+    end
   end
 end
-local at = 3
+local at = 4
 while at <= #ARGV do
   local kind, a, b, c = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   if kind == 'a' then

@@ -298,6 +298,8 @@ export class ShardWriter {
   async #commitAll(tasks: readonly Task[], failures: Map<Task, unknown>): Promise<void> {
     for (let attempt = 0; attempt < attemptsMax; attempt += 1) {
       failures.clear()
+      // Here only: what one call loads stays while it is staged.
+      if (this.#logs.size >= cachedLogsMax) this.#logs.clear()
       if (this.#known === undefined) await this.#load()
       const known = this.#known
       if (known === undefined) throw new Error('The head was not loaded')
@@ -308,11 +310,14 @@ export class ShardWriter {
       }
       for (const task of tasks) {
         if (task.request === undefined) continue
-        // Who is not admitted fails alone; what fails behind that leaves the stage half made, and fails all.
-        const logs = await this.#admit(stage, task.request).catch((error: unknown) => {
+        await this.#loadLogs(stage, task.request)
+        let logs: Map<string, LogState> | undefined
+        try {
+          logs = this.#admit(stage, task.request)
+        } catch (error) {
+          // Who is not admitted fails alone; what fails behind that leaves the stage half made, and fails all.
           failures.set(task, error)
-          return undefined
-        })
+        }
         if (logs !== undefined) await this.#stage(stage, task.request, logs)
       }
       if (failures.size === tasks.length || stage.head.commitNumber === known.head.commitNumber)
@@ -324,12 +329,12 @@ export class ShardWriter {
   }
 
   /** The logs that the commit will change; undefined when it is a retry, which has no effect. */
-  async #admit(stage: Stage, request: CommitRequest): Promise<Map<string, LogState> | undefined> {
+  #admit(stage: Stage, request: CommitRequest): Map<string, LogState> | undefined {
     const { head } = stage
     const isOpen = head.isOpen && head.session === this.#session
     admitOwner(head, isOpen, request)
     if (!admitCommitNumber(head, request)) return undefined
-    const logs = await this.#stageLogs(stage, request)
+    const logs = this.#stageLogs(stage, request)
     checkLogEnds(request.operations, (name) => {
       const log = logs.get(name)
       return log?.exists ? log.endOffset : undefined
@@ -353,27 +358,38 @@ export class ShardWriter {
     head.commitEpoch = request.epoch
   }
 
+  /** What is not known yet of the logs that the commit touches; undefined, as it is nearly always: nothing. */
+  #loadLogs({ logs }: Stage, { operations }: CommitRequest): Promise<unknown> | undefined {
+    let loading: Promise<unknown>[] | undefined
+    for (const operation of operations) {
+      if (!('log' in operation) || logs.has(operation.log) || this.#logs.has(operation.log))
+        continue
+      loading ??= []
+      loading.push(this.#loadLog(operation.log))
+    }
+    return loading && Promise.all(loading)
+  }
+
   /** Copies of the logs that the commit touches, to be changed freely. */
-  async #stageLogs(stage: Stage, request: CommitRequest): Promise<Map<string, LogState>> {
+  #stageLogs(stage: Stage, request: CommitRequest): Map<string, LogState> {
     const staged = new Map<string, LogState>()
     for (const operation of request.operations) {
       if (!('log' in operation) || staged.has(operation.log)) continue
       const known = stage.logs.get(operation.log) ?? this.#logs.get(operation.log)
-      staged.set(operation.log, { ...(known ?? (await this.#loadLog(operation.log))) })
+      if (known === undefined) throw new Error(`Log ${operation.log} was not loaded`)
+      staged.set(operation.log, { ...known })
     }
     return staged
   }
 
-  async #loadLog(log: string): Promise<LogState> {
+  async #loadLog(log: string): Promise<void> {
     const { link, shard, prefix } = this.#context
     const stored = await readLogHead(link, prefix, { shard, log })
     const state =
       stored === undefined
         ? { ...noLog }
         : { ...stored, exists: true, marks: [], markedFrom: stored.endOffset }
-    if (this.#logs.size >= cachedLogsMax) this.#logs.clear()
     this.#logs.set(log, state)
-    return state
   }
 
   async #stageLog(

@@ -1,7 +1,7 @@
 /** What an adapter is measured against: the same bytes in the same groups with nothing around them. */
 import { ClassicLevel } from 'classic-level'
 import { Redis } from 'ioredis'
-import { PRODUCERS, template } from './load.ts'
+import { PRODUCERS, template, WARM_UP_SECONDS } from './load.ts'
 
 /** Synced groups of one batch per producer, one after the other. Records per second. */
 export async function bareLevelDb(
@@ -16,7 +16,7 @@ export async function bareLevelDb(
   })
   await engine.open()
   const value = template(records)
-  const startedAt = performance.now()
+  const startedAt = performance.now() + WARM_UP_SECONDS * 1000
   let written = 0
   let at = 0
   while (performance.now() - startedAt < seconds * 1000) {
@@ -29,7 +29,7 @@ export async function bareLevelDb(
     }
     await group.write({ sync: true })
     at += 1
-    written += PRODUCERS * records
+    if (performance.now() >= startedAt) written += PRODUCERS * records
   }
   const elapsed = (performance.now() - startedAt) / 1000
   await engine.close()
@@ -52,7 +52,7 @@ export async function bareRedis(
   const sha = String(await redis.script('LOAD', fencedAppend))
   const value = Buffer.from(template(records))
   for (let shard = 0; shard < PRODUCERS; shard += 1) await redis.set(`bare:{${shard}}:head`, '0')
-  const startedAt = performance.now()
+  const startedAt = performance.now() + WARM_UP_SECONDS * 1000
   let written = 0
   for (let at = 0; performance.now() - startedAt < seconds * 1000; at += 1) {
     const pipeline = redis.pipeline()
@@ -65,7 +65,7 @@ export async function bareRedis(
       if (error) throw error
       if (reply !== 1) throw new Error('A fenced append was refused')
     }
-    written += PRODUCERS * records
+    if (performance.now() >= startedAt) written += PRODUCERS * records
   }
   const elapsed = (performance.now() - startedAt) / 1000
   redis.disconnect()

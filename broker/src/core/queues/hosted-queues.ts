@@ -1,8 +1,9 @@
 /** The queues of an owned shard, as the core uses them. What a queue does is in `functions/`. */
-import type { NewRecord } from '@robust/storage-adapters'
+import type { Message } from '../message.ts'
 import type { CommitOutcome } from '../shard-writer.ts'
+import type { QueueCall } from './queue-call.ts'
 import type { QueuePolicy } from './queue-policy.ts'
-import type { QueueReply, QueueRequest } from './queue-requests.ts'
+import type { QueueReply } from './queue-requests.ts'
 
 export interface QueueDefinition {
   /** Of its creation: a queue of the same name that was made later has another one. */
@@ -10,11 +11,27 @@ export interface QueueDefinition {
   readonly policy: QueuePolicy
 }
 
+/** `full`: the queue takes no more, and the message is not in it. */
+export type AppendOutcome = CommitOutcome | 'full'
+
+/** Queues are named by their keys, see queue-key.ts. */
 export interface HostedQueues {
   start(): void
-  /** Rejects with BrokerError: NOT_FOUND, REFUSED, UNAVAILABLE. */
-  handle(queue: string, request: QueueRequest): Promise<QueueReply>
-  /** In the order of the calls for one queue. `done` runs when it is durable, or the shard is lost. */
-  append(queue: string, record: NewRecord, done: (outcome: CommitOutcome) => void): void
+  /**
+   * Rejects with BrokerError: NOT_FOUND, REFUSED, UNAVAILABLE. When `signal` says that the caller has given up, what
+   * waits is answered at once, without messages.
+   */
+  handle(call: QueueCall, signal?: AbortSignal): Promise<QueueReply>
+  /**
+   * What was published to an address that the queue is bound to, in the order of the calls for one queue. `done` runs
+   * when it is durable, or the shard is lost.
+   */
+  append(
+    place: { readonly queue: string; readonly knownAt: number },
+    message: Message,
+    done: (outcome: AppendOutcome) => void,
+  ): void
+  /** The queue is defined otherwise now, or not any more. */
+  changed(queue: string): void
   stop(): void
 }

@@ -19,6 +19,9 @@ export type QueueRequest =
   | { readonly kind: 'decide'; readonly transaction: string; readonly commit: boolean }
   | { readonly kind: 'redrive'; readonly redrive: RedriveRequest }
 
+/** Attempts that brokers make up themselves begin so: they outlive a broken stream, not a client. */
+export const BROKER_ATTEMPT = '\0'
+
 export interface ReceiveOptions {
   readonly max: number
   /** How long to wait for the first message. */

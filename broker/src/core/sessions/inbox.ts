@@ -26,6 +26,7 @@ import { fromRecord, type InboxEntry, toRecord } from '../record.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
 import { decodeJson, encodeJson } from '../stored.ts'
 import { cursorKey, inboxLog } from './session-keys.ts'
+import type { SessionLosses } from './session-losses.ts'
 
 export interface InboxOptions {
   readonly session: string
@@ -34,6 +35,7 @@ export interface InboxOptions {
   readonly clock: Clock
   /** Hands deliveries to the broker that has the socket. */
   readonly push: (deliveries: readonly Delivery[]) => void
+  readonly losses: SessionLosses
   readonly onError: (error: Error) => void
 }
 
@@ -42,9 +44,14 @@ interface StoredCursor {
   done: number[]
   released: number[]
   sent: number
+  /** Expired ones that are not told of yet. */
+  expired?: number[]
 }
 
 const PUSH_MESSAGES_MAX = 256
+const READ_RETRY_MS = 500
+/** Expired messages that are told of at once. */
+const TOLD_AT_ONCE_MAX = 256
 
 export class Inbox {
   readonly #options: InboxOptions
@@ -52,12 +59,16 @@ export class Inbox {
   #acknowledged = 0
   readonly #done = new Set<number>()
   readonly #released = new Set<number>()
+  /** Expired before any connection was sent them, and not told of yet; they are done when they are. */
+  readonly #expired = new Set<number>()
+  readonly #tellingOf = new Set<number>()
   /** Next offset for the present connection. */
   #next = 0
   /** One past the highest offset that any connection was sent. */
   #sent = 0
   /** One past the last committed offset. */
   #committed = 0
+  #staged = 0
   #trimmed = 0
   #inFlight = 0
   /** Bytes of messages that are in flight, by offset. */
@@ -68,6 +79,7 @@ export class Inbox {
   /** Grows with each attach and detach: what was begun for an earlier connection is dropped. */
   #generation = 0
   #reading = false
+  #stopped = false
   #cache: InboxEntry[] = []
   #flush: Timer | undefined
   readonly #tokens = new Set<string>()
@@ -91,6 +103,7 @@ export class Inbox {
     this.#sent = cursor.sent
     for (const offset of cursor.done) this.#done.add(offset)
     for (const offset of cursor.released) this.#released.add(offset)
+    for (const offset of cursor.expired ?? []) this.#expired.add(offset)
   }
 
   /**
@@ -123,26 +136,57 @@ export class Inbox {
     return [...this.#released]
   }
 
-  /** Stages the message; `done` runs when it is durable. A token seen before is done at once. */
-  append(
-    message: Message,
-    identifiers: readonly number[],
-    done: (outcome: CommitOutcome) => void,
-  ): void {
-    const { writer } = this.#options
-    if (message.token !== '' && !this.#remember(message.token)) {
-      writer.onCommit(done)
-      return
+  /** Of messages that came when there was no room, those that are owed a dead letter. */
+  append(message: Message, identifiers: readonly number[]): Promise<void> | undefined {
+    const { writer, losses, session } = this.#options
+    if (message.token !== '' && this.#tokens.has(message.token)) return undefined
+    if (this.depth + this.#staged >= losses.messagesMax()) {
+      return losses.lost(message, { reason: 'inbox-full', session })
     }
+    if (message.token !== '') this.#remember(message.token)
+    this.#staged++
     const offset = writer.append(this.#log, toRecord(message, identifiers))
     if (this.#ready && this.#cache.length < INBOX_CACHED_MAX && this.#joins(offset)) {
       this.#cache.push({ offset, message: ownCopy(message), identifiers })
     }
     writer.onCommit((outcome) => {
-      if (outcome === 'committed' && offset >= this.#committed) this.#committed = offset + 1
-      done(outcome)
-      if (outcome === 'committed') this.#pump()
+      this.#staged--
+      if (outcome === 'lost') return
+      if (offset >= this.#committed) this.#committed = offset + 1
+      this.#pump()
     })
+    return undefined
+  }
+
+  /** Tells of every message that its client is not done with; resolves when all are told of. Nothing may come. */
+  async loseAll(): Promise<void> {
+    const { losses, session, writer } = this.#options
+    let fromOffset = this.#acknowledged
+    while (!this.#stopped && fromOffset < writer.endOf(this.#log)) {
+      await new Promise<void>((resolve) => writer.onCommit(() => resolve()))
+      const entries = await this.#entriesSurely(fromOffset)
+      fromOffset = (entries.at(-1)?.offset ?? writer.endOf(this.#log) - 1) + 1
+      const owed = entries
+        .filter(({ offset }) => !this.#done.has(offset) && !this.#released.has(offset))
+        .map(({ message }) => {
+          const reason = this.#isExpired(message) ? 'expired' : 'session-ended'
+          return losses.lost(message, { reason, session })
+        })
+      await Promise.all(owed)
+    }
+  }
+
+  async #entriesSurely(fromOffset: number): Promise<InboxEntry[]> {
+    const { onError, clock } = this.#options
+    while (!this.#stopped) {
+      try {
+        return await this.#entries(fromOffset)
+      } catch (error) {
+        onError(error instanceof Error ? error : new Error(String(error)))
+        await new Promise<void>((resolve) => clock.after(READ_RETRY_MS, resolve))
+      }
+    }
+    return []
   }
 
   attach(window: number): void {
@@ -209,6 +253,7 @@ export class Inbox {
   }
 
   stop(): void {
+    this.#stopped = true
     this.detach()
     this.#flush?.cancel()
   }
@@ -257,12 +302,11 @@ export class Inbox {
       }
       this.#cache.shift()
       this.#next++
-      const redelivered = offset < this.#sent
-      if (!redelivered) this.#sent = this.#next
+      const redelivered = offset < this.#sent && !this.#expired.has(offset)
+      if (!redelivered) this.#sent = Math.max(this.#sent, this.#next)
       // What was begun is brought to its end: the client may hold the packet id. [MQTT-3.3.2-5]
-      if (!redelivered && this.#expired(entry.message)) {
-        this.#done.add(offset)
-        this.#scheduleFlush()
+      if (!redelivered && this.#isExpired(entry.message)) {
+        this.#expire(entry)
         continue
       }
       this.#inFlight++
@@ -289,42 +333,72 @@ export class Inbox {
       this.#inFlight < this.#window &&
       this.#bytesInFlight < INFLIGHT_BYTES_MAX &&
       this.#next - this.#acknowledged < INFLIGHT_SPAN_MAX &&
+      this.#tellingOf.size < TOLD_AT_ONCE_MAX &&
       count < PUSH_MESSAGES_MAX
     )
   }
 
-  #expired(message: Message): boolean {
+  /** Done when it is told of, so that an owner that dies before leaves it to the next one. */
+  #expire({ offset, message }: InboxEntry): void {
+    const { losses, session } = this.#options
+    this.#expired.add(offset)
+    if (this.#tellingOf.has(offset)) return
+    const owed = losses.lost(message, { reason: 'expired', session })
+    const done = (): void => {
+      this.#expired.delete(offset)
+      this.#tellingOf.delete(offset)
+      if (offset < this.#acknowledged) return
+      this.#done.add(offset)
+      while (this.#done.delete(this.#acknowledged)) this.#acknowledged++
+      this.#scheduleFlush()
+    }
+    if (owed === undefined) {
+      done()
+      return
+    }
+    this.#tellingOf.add(offset)
+    const told = (): void => {
+      if (this.#stopped) return
+      done()
+      this.#pump()
+    }
+    owed.then(told, this.#options.onError)
+  }
+
+  #isExpired(message: Message): boolean {
     return message.expiresAtMs !== 0 && message.expiresAtMs <= this.#options.clock.wallMs()
   }
 
   async #read(offset: number): Promise<void> {
-    const { storage, writer, onError, clock } = this.#options
+    const { onError, clock } = this.#options
     const generation = this.#generation
     this.#reading = true
     try {
-      const request = {
-        shard: writer.shard,
-        log: this.#log,
-        fromOffset: offset,
-        bytesMax: INBOX_READ_BYTES,
-      }
-      const { batches, startOffset } = await storage.read(request)
+      const entries = await this.#entries(offset)
       if (generation === this.#generation) {
-        if (startOffset > this.#next) this.#next = startOffset
-        this.#cache = batches
-          .flatMap((batch) => decodeRecordBatch(batch))
-          .filter((record) => record.offset >= this.#next)
-          .map((record) => fromRecord(record))
+        const first = entries[0]?.offset ?? this.#next
+        if (first > this.#next) this.#next = first
+        this.#cache = entries.filter((entry) => entry.offset >= this.#next)
       }
     } catch (error) {
       onError(error instanceof Error ? error : new Error(String(error)))
       // Storage is away: try again, for whichever connection there is then.
-      clock.after(500, () => this.#pump())
+      clock.after(READ_RETRY_MS, () => this.#pump())
       this.#reading = false
       return
     }
     this.#reading = false
     if (this.#cache.length > 0 || generation !== this.#generation) this.#pump()
+  }
+
+  async #entries(fromOffset: number): Promise<InboxEntry[]> {
+    const { storage, writer } = this.#options
+    const request = { shard: writer.shard, log: this.#log, fromOffset, bytesMax: INBOX_READ_BYTES }
+    const { batches } = await storage.read(request)
+    return batches
+      .flatMap((batch) => decodeRecordBatch(batch))
+      .filter((record) => record.offset >= fromOffset)
+      .map((record) => fromRecord(record))
   }
 
   #scheduleFlush(): void {
@@ -342,6 +416,7 @@ export class Inbox {
       done: [...this.#done],
       released: [...this.#released],
       sent: this.#sent,
+      ...(this.#expired.size > 0 && { expired: [...this.#expired] }),
     }
     writer.put(cursorKey(session), encodeJson(cursor))
     this.#trim()

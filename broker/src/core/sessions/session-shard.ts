@@ -35,6 +35,7 @@ import {
   EXPIRES_NEVER,
   encodeSession,
   newSession,
+  nextWaitMs,
   publishedNow,
   requireOwner,
   type Session,
@@ -47,6 +48,7 @@ import {
   subscriptionKey,
   subscriptionsOf,
 } from './session-keys.ts'
+import type { SessionLosses } from './session-losses.ts'
 import { ShardSubscriptions } from './shard-subscriptions.ts'
 
 export interface SessionShardOptions {
@@ -56,15 +58,13 @@ export interface SessionShardOptions {
   readonly connections: Connections
   /** Publishes a will through this broker; settles when it is accepted. */
   readonly publish: (message: Message) => Promise<void>
+  readonly losses: SessionLosses
   /** The session is a member of these groups no more. */
   readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
   /** Tells every broker, this one included, and resolves when all know. */
   readonly announce: (change: FilterChange) => Promise<void>
   readonly onError: (error: Error) => void
 }
-
-/** Timers of the platform take 31 bits of milliseconds. */
-const TIMER_MS_MAX = 0x7fff_ffff
 
 export class SessionShard {
   readonly #options: SessionShardOptions
@@ -281,10 +281,9 @@ export class SessionShard {
   /** Puts messages into the inbox of one session. Durable when it resolves. */
   async enqueue(address: SessionAddress, messages: readonly Enqueued[]): Promise<void> {
     const { inbox } = this.#currentOrThrow(address)
-    for (const { message, identifiers } of messages) {
-      inbox?.append(message, identifiers, ignoreOutcome)
-    }
+    const owed = messages.map(({ message, identifiers }) => inbox?.append(message, identifiers))
     await this.#committed()
+    await Promise.all(owed)
   }
 
   /** Notes a packet id before its message is routed, or forgets it. Durable when it resolves. */
@@ -307,21 +306,32 @@ export class SessionShard {
 
   /** Appends to every durable session that wants the message. `done` runs when all of it is durable. */
   append(message: Message, done: (outcome: CommitOutcome) => void): void {
+    const owed: Promise<void>[] = []
     for (const [session, all] of this.#subscriptions.match(message.address)) {
       const grants = grantsFor(message, session.name, all)
       const guarantee = effectiveGuarantee(message, grants)
       if (guarantee === 0 || session.inbox === undefined) continue
       const retain = message.retain && grants.some((grant) => grant.retainAsPublished)
       const identifiers = grants.map((grant) => grant.identifier).filter((id) => id !== 0)
-      session.inbox.append(withDelivery(message, guarantee, retain), identifiers, ignoreOutcome)
+      const letter = session.inbox.append(withDelivery(message, guarantee, retain), identifiers)
+      if (letter !== undefined) owed.push(letter)
     }
-    this.#options.writer.onCommit(done)
+    const { writer, onError } = this.#options
+    if (owed.length === 0) {
+      writer.onCommit(done)
+      return
+    }
+    const committed = new Promise<CommitOutcome>((resolve) => writer.onCommit(resolve))
+    Promise.all(owed)
+      .then(() => committed)
+      .then(done, onError)
   }
 
   #newInbox(session: Session): Inbox {
-    const { writer, storage, clock, connections, onError } = this.#options
+    const { writer, storage, clock, connections, losses, onError } = this.#options
     return new Inbox({
       session: session.name,
+      losses,
       writer,
       storage,
       clock,
@@ -383,12 +393,18 @@ export class SessionShard {
   async #delete(session: Session): Promise<void> {
     const { writer } = this.#options
     session.timer?.cancel()
-    this.#sessions.delete(session.name)
     await this.#leaveGroups(session)
+    // Nothing comes from here on; what is stored goes at the end, so that the next owner can begin again.
     const removed: string[] = []
     for (const filter of [...session.subscriptions.keys()]) {
       if (this.#subscriptions.remove(session, filter)) removed.push(filter)
     }
+    if (session.inbox !== undefined && session.inbox.depth > 0) {
+      // Who is the owner no more finds out before it tells of what is another's.
+      await this.#store(session)
+      await session.inbox.loseAll()
+    }
+    this.#sessions.delete(session.name)
     if (session.inbox !== undefined) {
       session.inbox.drop()
       const subscriptions = subscriptionsOf(session.name)
@@ -419,13 +435,9 @@ export class SessionShard {
   #schedule(session: Session): void {
     session.timer?.cancel()
     const { clock } = this.#options
-    const elapsed = clock.wallMs() - session.detachedAtMs
-    const waits: number[] = []
-    if (session.expirySeconds !== EXPIRES_NEVER) waits.push(session.expirySeconds * 1000 - elapsed)
-    if (session.will !== undefined) waits.push(session.will.delaySeconds * 1000 - elapsed)
-    if (waits.length === 0) return
-    const wait = Math.min(TIMER_MS_MAX, Math.max(0, ...[Math.min(...waits)]))
-    session.timer = clock.after(wait, () => this.#background(this.#due(session)))
+    const waitMs = nextWaitMs(session, clock.wallMs())
+    if (waitMs === undefined) return
+    session.timer = clock.after(waitMs, () => this.#background(this.#due(session)))
   }
 
   #due(session: Session): Promise<void> {
@@ -482,5 +494,3 @@ export class SessionShard {
     })
   }
 }
-
-function ignoreOutcome(_outcome: CommitOutcome): void {}

@@ -41,6 +41,19 @@ export interface Session {
   timer: Timer | undefined
 }
 
+/** Timers of the platform take 31 bits of milliseconds. */
+const TIMER_MS_MAX = 0x7fff_ffff
+
+/** Until the will or the end of a session without a connection is due; undefined: never. */
+export function nextWaitMs(session: Session, wallMs: number): number | undefined {
+  const elapsed = wallMs - session.detachedAtMs
+  const waits: number[] = []
+  if (session.expirySeconds !== EXPIRES_NEVER) waits.push(session.expirySeconds * 1000 - elapsed)
+  if (session.will !== undefined) waits.push(session.will.delaySeconds * 1000 - elapsed)
+  if (waits.length === 0) return undefined
+  return Math.min(TIMER_MS_MAX, Math.max(0, Math.min(...waits)))
+}
+
 /** Its time to live counts from its publication, however long its client was connected. */
 export function publishedNow(message: Message, nowMs: number): Message {
   const { timestampMs, expiresAtMs } = message

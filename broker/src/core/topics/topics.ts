@@ -50,6 +50,11 @@ export class Topics {
     return [...found]
   }
 
+  /** False: none keeps anything of the system's addresses that begin with the level. */
+  reaches(level: string): boolean {
+    return this.#index.reaches(level)
+  }
+
   /** Undefined: the log is of no topic that is known here. */
   policyOf(log: string): LogPolicy | undefined {
     const id = topicIdOf(log)

@@ -48,18 +48,19 @@ export class ClientEvents {
   }
 
   flapping(session: MqttSession, clientId: string): void {
+    if (!this.#options.isOn()) return
     this.#publish('flapping', clientId, { ipaddress: session.transport.peer.address })
   }
 
   #tell(name: EventName, session: MqttSession, more: object): void {
+    if (!this.#options.isOn()) return
     const username = session.connected?.user ?? null
     const ipaddress = session.transport.peer.address
     this.#publish(name, session.clientId, { username, ipaddress, ...more })
   }
 
   #publish(name: EventName, clientId: string, fields: object): void {
-    const { node, clock, isOn, publish } = this.#options
-    if (!isOn()) return
+    const { node, clock, publish } = this.#options
     // A name may contain what a topic may not.
     const level = clientId.replace(/[%+#/]/g, encodeURIComponent)
     const address = `$SYS/brokers/${node}/clients/${level}/${name}`

@@ -7,6 +7,7 @@ import { isUtf8 } from 'node:buffer'
 import type { AttachedSession } from '../../core/attached-session.ts'
 import { type Message, ownCopy, type PublishOutcome, type Receipt } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
+import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { Access } from '../../security/access.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encode, encodeAck } from './codec/encode.ts'
@@ -32,7 +33,11 @@ export interface InboundOptions {
   readonly explains: boolean
   /** The largest packet that the client takes. */
   readonly packetBytesMax: number
+  /** Wall clock. */
   readonly nowMs: () => number
+  /** Monotonic. */
+  readonly clockMs: () => number
+  readonly latencies: Latencies
   readonly nextToken: () => string
   readonly pauseReading: (paused: boolean) => void
   /** Reads nothing more for so long. */
@@ -50,6 +55,8 @@ class Owed implements Receipt {
   bytes = 0
   /** Until the message is to be published. */
   delayMs = 0
+  /** Monotonic: when the message came; negative: its acknowledgement says nothing about how long it took. */
+  sinceMs = -1
   readonly #inbound: Inbound
 
   constructor(inbound: Inbound, type: 4 | 5) {
@@ -80,8 +87,8 @@ export class Inbound {
   readonly #options: InboundOptions
   readonly #owed: Owed[] = []
   #owedHead = 0
-  readonly #incoming = new Map<number, Incoming>()
-  readonly #aliases = new Map<number, string>()
+  #incoming: Map<number, Incoming> | undefined
+  #aliases: Map<number, string> | undefined
   /** Exactly-once messages whose packet ids are being noted, in order. */
   readonly #noting: { message: Message; owed: Owed; noted: boolean }[] = []
   /** Taken on this connection and not completed: what counts against the receive maximum. */
@@ -103,8 +110,13 @@ export class Inbound {
   constructor(options: InboundOptions) {
     this.#options = options
     for (const [packetId, token] of options.session.incoming) {
-      this.#incoming.set(packetId, { token, received: false, routing: false })
+      this.#noteIncoming(packetId, { token, received: false, routing: false })
     }
+  }
+
+  #noteIncoming(packetId: number, incoming: Incoming): void {
+    this.#incoming ??= new Map()
+    this.#incoming.set(packetId, incoming)
   }
 
   /** Throws MqttError for what the client may not do. */
@@ -161,10 +173,13 @@ export class Inbound {
       owed.bytes = view.end - view.start
       if (messaging.publish(message, owed)) {
         this.#spare = owed
+        // In the turn in which it came: not worth a look at the clock.
+        this.#options.latencies.record(0)
         this.#options.outbox.word(PacketType.puback << 4, 2, view.packetId)
         return
       }
       this.#spare = undefined
+      owed.sinceMs = this.#options.clockMs()
       this.#owe(owed)
       // It may have been settled already, while it was not owed yet.
       this.drain()
@@ -174,6 +189,7 @@ export class Inbound {
     owed.packetId = view.packetId
     owed.bytes = view.end - view.start
     owed.delayMs = delayMs
+    owed.sinceMs = this.#options.clockMs()
     this.#owe(owed)
     this.#route(message, owed)
   }
@@ -200,7 +216,7 @@ export class Inbound {
   #deny({ qos, packetId }: PublishView, reasonCode: number): void {
     this.denied++
     if (qos === 0) return
-    if (qos === 2 && this.#incoming.has(packetId)) {
+    if (qos === 2 && this.#incoming?.has(packetId) === true) {
       // It was taken when it came first.
       this.#acknowledge(PacketType.pubrec, packetId, ReasonCode.success)
       return
@@ -215,7 +231,7 @@ export class Inbound {
   /** The client releases an exactly-once message. [MQTT-4.3.3-11] */
   release(packetId: number): void {
     const { session, version, onFailure } = this.#options
-    const known = this.#incoming.delete(packetId)
+    const known = this.#incoming?.delete(packetId) === true
     if (known) this.#completed()
     const reasonCode =
       known || version < 5 ? ReasonCode.success : ReasonCode.packetIdentifierNotFound
@@ -236,11 +252,14 @@ export class Inbound {
       if (next.reasonCode < 0) break
       this.#owedHead++
       this.#owedBytes -= next.bytes
+      if (next.sinceMs >= 0) {
+        this.#options.latencies.record(this.#options.clockMs() - next.sinceMs)
+      }
       if (next.type === PacketType.pubrec && next.reasonCode === ReasonCode.success) {
-        const incoming = this.#incoming.get(next.packetId)
+        const incoming = this.#incoming?.get(next.packetId)
         if (incoming !== undefined) incoming.received = true
       } else {
-        if (next.type === PacketType.pubrec) this.#incoming.delete(next.packetId)
+        if (next.type === PacketType.pubrec) this.#incoming?.delete(next.packetId)
         this.#completed()
       }
       this.#acknowledge(next.type, next.packetId, next.reasonCode)
@@ -286,18 +305,19 @@ export class Inbound {
   ): void {
     const { session, nowMs, version, nextToken, onFailure } = this.#options
     const { packetId } = view
-    const known = this.#incoming.get(packetId)
+    const known = this.#incoming?.get(packetId)
     if (known?.received === true) {
       this.#acknowledge(PacketType.pubrec, packetId, ReasonCode.success)
       return
     }
     if (known?.routing === true) return
     const token = known?.token ?? nextToken()
-    this.#incoming.set(packetId, { token, received: false, routing: true })
+    this.#noteIncoming(packetId, { token, received: false, routing: true })
     const owed = new Owed(this, PacketType.pubrec)
     owed.packetId = packetId
     owed.bytes = view.end - view.start
     owed.delayMs = delayMs
+    owed.sinceMs = this.#options.clockMs()
     this.#owe(owed)
     const context = {
       address,
@@ -348,10 +368,11 @@ export class Inbound {
     }
     if (view.topicEnd > view.topicStart) {
       const address = topicOf(view)
+      this.#aliases ??= new Map()
       this.#aliases.set(view.topicAlias, address)
       return address
     }
-    const known = this.#aliases.get(view.topicAlias)
+    const known = this.#aliases?.get(view.topicAlias)
     if (known === undefined) {
       const message = `topic alias ${view.topicAlias} has not been set`
       throw new MqttError(ReasonCode.protocolError, '[MQTT 5.0 section 3.3.2.3.4]', message)

@@ -8,9 +8,13 @@ export type FlightState = (typeof FlightState)[keyof typeof FlightState]
 const PACKET_ID_MAX = 0xffff
 const SLOTS_FIRST = 32
 
+/** Of all who have had no live message yet: never written to. */
+const NO_IDS = new Uint16Array(1)
+const NO_STATES = new Uint8Array(1)
+
 export class LiveFlights {
-  #ids = new Uint16Array(SLOTS_FIRST)
-  #states = new Uint8Array(SLOTS_FIRST)
+  #ids = NO_IDS
+  #states = NO_STATES
   #lastId = 0
   #size = 0
 
@@ -20,6 +24,10 @@ export class LiveFlights {
 
   /** Takes the next free id. Fewer than 65,535 may be under way. */
   add(state: FlightState): number {
+    if (this.#ids === NO_IDS) {
+      this.#ids = new Uint16Array(SLOTS_FIRST)
+      this.#states = new Uint8Array(SLOTS_FIRST)
+    }
     for (;;) {
       const id = this.#lastId === PACKET_ID_MAX ? 1 : this.#lastId + 1
       this.#lastId = id
@@ -39,6 +47,7 @@ export class LiveFlights {
     return this.#ids[slot] === id ? (this.#states[slot] as FlightState) : FlightState.free
   }
 
+  /** Of an id that is under way. */
   set(id: number, state: FlightState): void {
     this.#states[this.#slot(id)] = state
   }

@@ -2,7 +2,7 @@
 import type { Guarantee, Message, Subscription } from '../../core/message.ts'
 import type { Will as CoreWill } from '../../core/sessions/session.ts'
 import type { PublishView } from './codec/packet-reader.ts'
-import { encodeProperties } from './codec/properties.ts'
+import { decodePublishProperties, encodeProperties } from './codec/properties.ts'
 import type { Properties, SubscriptionRequest, Will } from './packets.ts'
 
 export const DIALECT = 'mqtt'
@@ -130,6 +130,9 @@ export function toWill(
 const SYSTEM = '$SYS/'
 const DOLLAR = 0x24
 
+/** The first level of what the server tells. */
+export const SYSTEM_LEVEL = '$SYS'
+
 /** The server's own part of the addresses. */
 export function isSystem(address: string): boolean {
   return address.charCodeAt(0) === DOLLAR && address.startsWith(SYSTEM)
@@ -157,6 +160,20 @@ export function filledIn(template: string, names: Readonly<Record<string, string
     .split('/')
     .map((level) => names[level] ?? level)
     .join('/')
+}
+
+/** What other dialects understand of MQTT's own properties. A user property is a header of its name. */
+export function sharedHeaders(properties: Uint8Array): [name: string, value: Uint8Array][] {
+  const bytes = asBuffer(properties)
+  const view = { bytes, propertiesStart: 0, propertiesEnd: bytes.length }
+  const { contentType, responseTopic, correlationData, userProperties } =
+    decodePublishProperties(view)
+  const headers: [string, Uint8Array][] = []
+  if (contentType !== undefined) headers.push(['content-type', Buffer.from(contentType)])
+  if (responseTopic !== undefined) headers.push(['reply-to', Buffer.from(responseTopic)])
+  if (correlationData !== undefined) headers.push(['correlation-id', correlationData])
+  for (const [name, value] of userProperties ?? []) headers.push([name, Buffer.from(value)])
+  return headers
 }
 
 /** MQTT 5 properties of a message that goes to a client now: the rest of its time to live is told. */

@@ -15,6 +15,7 @@ import {
   type Subscription,
 } from '../../core/message.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
+import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
@@ -31,7 +32,10 @@ export interface OutboundOptions {
   readonly packetBytesMax: number
   /** Topic aliases that the client takes; 0 none. */
   readonly aliasesMax: number
+  /** Wall clock. */
   readonly nowMs: () => number
+  /** Since a broker took the message; not of what is at most once, nor of what is sent again. */
+  readonly latencies: Latencies
   readonly limits: () => OutboundLimits
   /** Live messages wait for this client beyond all bounds. */
   readonly onOverflow: () => void
@@ -67,10 +71,10 @@ const PACKET_IDS = 0xffff
 
 export class Outbound {
   readonly #options: OutboundOptions
-  readonly #flights = new Map<number, Flight>()
+  #flights: Map<number, Flight> | undefined
   readonly #live = new LiveFlights()
   /** By the packet ids of live messages: whom to tell that the client has it. */
-  readonly #done = new Map<number, () => void>()
+  #done: Map<number, () => void> | undefined
   readonly #waiting: Waiting[] = []
   #waitingBytes = 0
   readonly #aliases: OutgoingAliases | undefined
@@ -80,6 +84,9 @@ export class Outbound {
   #behindSinceMs = -1
   /** Messages of the inbox that the client is done with. */
   #finished = 0
+  /** Messages, of the inbox and others, that the client has acknowledged. */
+  acknowledgements = 0
+  redelivered = 0
   #finishedBefore = 0
   /** It has been behind for longer than the policy has patience. */
   isSlow = false
@@ -107,7 +114,7 @@ export class Outbound {
     const isBehind =
       outbox.pendingBytes > PENDING_BYTES_USUAL ||
       this.#waiting.length > 0 ||
-      (this.#flights.size >= window && !hasMoved)
+      ((this.#flights?.size ?? 0) >= window && !hasMoved)
     if (!isBehind) {
       this.#behindSinceMs = -1
       if (!this.isSlow) return undefined
@@ -168,10 +175,12 @@ export class Outbound {
 
   /** From the session's inbox, within the window that its owner was told. */
   push(deliveries: readonly Delivery[]): void {
+    this.#flights ??= new Map()
+    const flights = this.#flights
     for (const delivery of deliveries) {
       const packetId = packetIdOf(delivery.offset)
       if (delivery.released) {
-        this.#flights.set(packetId, { state: 'released', offset: delivery.offset })
+        flights.set(packetId, { state: 'released', offset: delivery.offset })
         this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
         continue
       }
@@ -179,7 +188,7 @@ export class Outbound {
       const { guarantee, retain } = message
       const how = { guarantee, retain, identifiers, packetId, duplicate: delivery.redelivered }
       const state = guarantee === 2 ? 'published-exactly-once' : 'published'
-      this.#flights.set(packetId, { state, offset: delivery.offset })
+      flights.set(packetId, { state, offset: delivery.offset })
       if (!this.#write(message, how)) this.#finish(packetId)
     }
   }
@@ -194,13 +203,15 @@ export class Outbound {
       })
       return
     }
-    const flight = this.#flights.get(packetId)
+    const flight = this.#flights?.get(packetId)
     if (type === PacketType.pubrec) {
       this.#received(packetId, flight, reasonCode)
       return
     }
     const expected = type === PacketType.puback ? 'published' : 'released'
-    if (flight?.state === expected) this.#finish(packetId)
+    if (flight?.state !== expected) return
+    this.acknowledgements++
+    this.#finish(packetId)
   }
 
   #liveAcknowledged(
@@ -219,13 +230,14 @@ export class Outbound {
       (type === PacketType.pubcomp && live === FlightState.released) ||
       (type === PacketType.pubrec && failed)
     if (!over) return
+    this.acknowledgements++
     this.#live.remove(packetId)
     this.#completed(packetId)
     if (this.#waiting.length > 0) this.#launchWaiting()
   }
 
   #completed(packetId: number): void {
-    if (this.#done.size === 0) return
+    if (this.#done === undefined) return
     this.#done.get(packetId)?.()
     this.#done.delete(packetId)
   }
@@ -255,9 +267,9 @@ export class Outbound {
   }
 
   #finish(packetId: number): void {
-    const flight = this.#flights.get(packetId)
+    const flight = this.#flights?.get(packetId)
     if (flight === undefined) return
-    this.#flights.delete(packetId)
+    this.#flights?.delete(packetId)
     this.#finished++
     this.#session?.acknowledge(flight.offset)
   }
@@ -297,14 +309,17 @@ export class Outbound {
     if (!this.#write(message, fields)) {
       this.#live.remove(packetId)
       done?.()
-    } else if (done !== undefined) this.#done.set(packetId, done)
+    } else if (done !== undefined) {
+      this.#done ??= new Map()
+      this.#done.set(packetId, done)
+    }
   }
 
   #write(
     message: Message,
     how: Omit<Waiting, 'message'> & { packetId: number; duplicate: boolean },
   ): boolean {
-    const { outbox, version, packetBytesMax, nowMs } = this.#options
+    const { outbox, version, packetBytesMax, nowMs, latencies } = this.#options
     const written = writeMessage(outbox, message, {
       version,
       packetBytesMax,
@@ -317,9 +332,14 @@ export class Outbound {
       aliases: this.#aliases,
     })
     this.payloadBytes += written ? message.payload.byteLength : 0
-    if (written) this.messages++
-    else this.dropped++
-    return written
+    if (!written) {
+      this.dropped++
+      return false
+    }
+    this.messages++
+    if (how.duplicate) this.redelivered++
+    else if (how.guarantee > 0) latencies.record(Math.max(0, nowMs() - message.timestampMs))
+    return true
   }
 
   #acknowledge(type: AckType, packetId: number, reasonCode: number): void {

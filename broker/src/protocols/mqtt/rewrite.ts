@@ -19,12 +19,14 @@ export interface ClientNames {
 const KNOWN_MAX = 256
 const TOPIC_BYTES_MAX = 65_535
 
+const NO_RULES: readonly RewriteRule[] = []
+
 export class Rewriter {
   readonly #rulesNow: () => readonly RewriteRule[]
   readonly #names: ClientNames
-  #rules: readonly RewriteRule[] = []
-  #mine: readonly RewriteRule[] = []
-  readonly #known = new Map<string, string>()
+  #rules: readonly RewriteRule[] = NO_RULES
+  #mine: readonly RewriteRule[] = NO_RULES
+  #known: Map<string, string> | undefined
 
   /** `rulesNow`: another array when they have changed. */
   constructor(rulesNow: () => readonly RewriteRule[], names: ClientNames) {
@@ -35,6 +37,7 @@ export class Rewriter {
   /** The address that a topic of a PUBLISH, or of a will, stands for. */
   topic(topic: string): string {
     if (!this.#refresh()) return topic
+    this.#known ??= new Map()
     const known = this.#known.get(topic)
     if (known !== undefined) return known
     const address = this.#rewritten(topic, 'publish') ?? topic
@@ -56,7 +59,7 @@ export class Rewriter {
     const rules = this.#rulesNow()
     if (rules !== this.#rules) {
       this.#rules = rules
-      this.#known.clear()
+      this.#known = undefined
       this.#mine = rules.map((rule) => ({ ...rule, filter: this.#filled(rule.filter) }))
     }
     return rules.length > 0

@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import type { Message } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
+import { Latencies } from '../../core/ports/telemetry.ts'
 import type { Authenticator } from '../../security/authenticator.ts'
 import type { Bans } from '../../security/bans.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
@@ -21,6 +22,7 @@ import { MqttConnection } from './connection.ts'
 import { Flapping } from './flapping.ts'
 import { WEB_SOCKET_MESSAGE_BYTES_MAX } from './limits.ts'
 import { MqttListeners, type MqttListenersOptions, type MqttPeer } from './listeners.ts'
+import { SYSTEM_LEVEL } from './mapping.ts'
 import { ReasonCode } from './packets.ts'
 import type { MqttPolicy, MqttRules } from './policy.ts'
 import type { MqttSession, SessionCounts, SessionServices } from './session.ts'
@@ -64,7 +66,7 @@ interface Counts extends Writable<SessionCounts> {
 
 const NO_COUNTS: SessionCounts = {
   ...{ messagesIn: 0, messagesOut: 0, payloadIn: 0, payloadOut: 0 },
-  ...{ dropped: 0, denied: 0, packetsIn: 0, packetsOut: 0 },
+  ...{ dropped: 0, denied: 0, packetsIn: 0, packetsOut: 0, acknowledged: 0, redelivered: 0 },
 }
 
 const CHECK_MS = 1_000
@@ -73,6 +75,7 @@ const DETACH_WAIT_MS = 4_000
 
 export class MqttServer implements ProtocolServer {
   readonly protocol = 'mqtt'
+  readonly latencies = { publish: new Latencies(), delivery: new Latencies() }
   readonly #options: MqttServerOptions
   readonly #connections = new Set<MqttConnection>()
   readonly #detaching = new Set<Promise<void>>()
@@ -100,7 +103,7 @@ export class MqttServer implements ProtocolServer {
       packetBytesMax,
       policy,
       rules,
-      ...{ rates, bans },
+      ...{ rates, bans, latencies: this.latencies },
       ...this.#watchers(),
       admission,
       security,
@@ -144,7 +147,10 @@ export class MqttServer implements ProtocolServer {
       messaging.publish(message, undefined)
     }
     return {
-      events: new ClientEvents({ node, clock, publish, isOn: () => policy().tellsEvents }),
+      events: new ClientEvents({
+        ...{ node, clock, publish },
+        isOn: () => policy().tellsEvents && messaging.reaches(SYSTEM_LEVEL),
+      }),
       flapping: new Flapping(clock, () => policy().flapping),
       system: new SystemTopics({
         ...{ node, version, clock, publish },
@@ -254,8 +260,9 @@ export class MqttServer implements ProtocolServer {
   }
 
   counters(): ProtocolCounters {
-    const { messagesIn, messagesOut, bytesIn, bytesOut, ...more } = this.#counts()
-    return { connections: this.#connections.size, messagesIn, messagesOut, bytesIn, bytesOut, more }
+    const { payloadIn, payloadOut, packetsIn, packetsOut, accepted, ...counts } = this.#counts()
+    const more = { payloadIn, payloadOut, packetsIn, packetsOut, accepted }
+    return { connections: this.#connections.size, ...counts, more }
   }
 
   #counts(): Counts {
@@ -269,7 +276,7 @@ export class MqttServer implements ProtocolServer {
   }
 
   #systemCounts(): SystemCounts {
-    const { denied: _, ...counts } = this.#counts()
+    const { denied: _, acknowledged: __, redelivered: ___, ...counts } = this.#counts()
     const connected = this.#connections.size
     return { ...counts, ...this.#options.gauges(), connected }
   }

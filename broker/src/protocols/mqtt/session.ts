@@ -19,6 +19,7 @@ import type { Authenticator } from '../../security/authenticator.ts'
 import type { Bans } from '../../security/bans.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import type { Outbox } from '../shared/outbox.ts'
+import type { ProtocolLatencies } from '../shared/protocol-server.ts'
 import type { ClientRates, Rates, Sent } from '../shared/rates.ts'
 import type { SeldomLog } from '../shared/seldom-log.ts'
 import type { ClientEvents } from './client-events.ts'
@@ -81,6 +82,7 @@ export interface SessionServices {
   readonly rates: Rates
   readonly bans: Bans
   readonly security: Authenticator
+  readonly latencies: ProtocolLatencies
   readonly onConnected: (session: MqttSession) => void
   readonly onClosed: (session: MqttSession, detached: Promise<void>) => void
 }
@@ -113,6 +115,9 @@ export interface SessionCounts {
   /** Messages that the client was too slow for, that it does not take, or that expired. */
   readonly dropped: number
   readonly denied: number
+  /** By the client. */
+  readonly acknowledged: number
+  readonly redelivered: number
   readonly packetsIn: number
   readonly packetsOut: number
 }
@@ -176,6 +181,8 @@ export class MqttSession implements PacketSink {
       messagesOut: outbound?.messages ?? 0,
       payloadOut: outbound?.payloadBytes ?? 0,
       dropped: outbound?.dropped ?? 0,
+      acknowledged: outbound?.acknowledgements ?? 0,
+      redelivered: outbound?.redelivered ?? 0,
       packetsIn: this.#packetsIn,
       packetsOut: this.transport.outbox.packets,
     }

@@ -3,6 +3,7 @@
  * broker is overloaded or being drained. Every protocol asks when it can tell the client the answer.
  */
 import type { Clock } from '../../core/ports/clock.ts'
+import { NamedCounts } from '../../core/ports/telemetry.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 export type RefusalCause = 'throttled' | 'too-many' | 'too-fast' | 'no-memory'
@@ -62,7 +63,8 @@ export class Admission implements AdmissionPort {
   readonly #limitRate: TokenBucket
   readonly #listenerRates = new Map<string, TokenBucket>()
   readonly #users = new Map<string, { connections: number; readonly rate: TokenBucket }>()
-  /** Since the process began. */
+  /** Since the process began, by cause. */
+  readonly refusals = new NamedCounts()
   refused = 0
 
   constructor(options: AdmissionOptions) {
@@ -98,7 +100,7 @@ export class Admission implements AdmissionPort {
           ? refused('too-fast', `more than ${userPerSecond} connections of a user in a second`)
           : undefined
     if (refusal !== undefined) {
-      this.refused++
+      this.#count(refusal)
       return refusal
     }
     known.connections++
@@ -118,13 +120,18 @@ export class Admission implements AdmissionPort {
 
   admit(protocol: string): Refusal | undefined {
     const refusal = this.#refusal(protocol)
-    if (refusal !== undefined) this.refused++
+    if (refusal !== undefined) this.#count(refusal)
     return refusal
   }
 
   /** Of a protocol on other brokers, in the order of the nodes. */
   servers(nodes: readonly string[], protocol: string): readonly string[] {
     return nodes.flatMap((node) => this.#options.serverOf(node, protocol) ?? [])
+  }
+
+  #count({ cause }: Refusal): void {
+    this.refused++
+    this.refusals.add(cause)
   }
 
   #refusal(protocol: string): Refusal | undefined {

@@ -1,5 +1,6 @@
 /** What the broker's composition asks of every protocol. */
 import type { Subscription } from '../../core/message.ts'
+import type { Latencies } from '../../core/ports/telemetry.ts'
 
 export interface ListeningEndpoint {
   readonly protocol: string
@@ -13,8 +14,23 @@ export interface ProtocolCounters {
   readonly messagesOut: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Since the broker began. */
+  readonly opened: number
+  readonly acknowledged: number
+  readonly redelivered: number
+  /** Messages that a client was too slow for, that it does not take, or that expired. */
+  readonly dropped: number
+  /** Messages that their clients may not publish. */
+  readonly denied: number
   /** Further counters of the protocol, by name. */
   readonly more: Readonly<Record<string, number>>
+}
+
+export interface ProtocolLatencies {
+  /** From a message that is acknowledged to its acknowledgement. */
+  readonly publish: Latencies
+  /** From when a broker took such a message to when it was sent to a client for the first time. */
+  readonly delivery: Latencies
 }
 
 export interface ClientMove {
@@ -48,6 +64,7 @@ export interface ProtocolServer {
   readonly protocol: string
   /** Open connections; cheap to ask. */
   readonly connections: number
+  readonly latencies: ProtocolLatencies
   /** Opens the listeners. Rejects with ListenError. */
   start(): Promise<readonly ListeningEndpoint[]>
   /** Tells every client, closes every connection, and resolves when the owners of their sessions know. */

@@ -57,11 +57,13 @@ export class Rates {
   enter(user: string, listener: string): ClientRates {
     const keys = [`user ${user}`, `listener ${listener}`] as const
     const [ofUser, ofListener] = keys.map((key) => this.#join(key)) as [Pair, Pair]
-    const own = new Pair(this.#clock)
+    // An idle client among many needs none until there is a limit.
+    let own = this.#limits().isOpen ? undefined : new Pair(this.#clock)
     return {
       spend: (sent) => {
         const limits = this.#limits()
         if (limits.isOpen) return 0
+        own ??= new Pair(this.#clock)
         return Math.max(
           own.spend(limits.client, sent),
           ofUser.spend(limits.user, sent),

@@ -4,8 +4,9 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { QueueReply, QueueRequest } from '../../core/queues/queue-requests.ts'
 import type { AskOptions, KnownQueue, Queues } from '../../core/queues/queues.ts'
 import type { Access } from '../../security/access.ts'
+import type { ProtocolLatencies } from '../shared/protocol-server.ts'
 import { noSuchQueue } from './errors.ts'
-import { type ForeignHeaders, parseQueueUrl, type QueueName, tenantOf } from './mapping.ts'
+import { parseQueueUrl, type QueueName, tenantOf } from './mapping.ts'
 
 export interface Caller {
   /** Undefined: nobody in particular, while there are no users. */
@@ -16,15 +17,23 @@ export interface Caller {
   readonly account: string
 }
 
+export interface SqsCounts {
+  messagesIn: number
+  messagesOut: number
+  acknowledged: number
+  redelivered: number
+  denied: number
+}
+
 export interface SqsServices {
   readonly queues: Queues
   readonly clock: Clock
   /** Resolves when its guarantee holds. */
   readonly publish: (message: Message) => Promise<void>
-  readonly foreignHeaders: ForeignHeaders
   /** A UUID. */
   readonly nextId: () => string
-  readonly counts: { messagesIn: number; messagesOut: number; denied: number }
+  readonly counts: SqsCounts
+  readonly latencies: ProtocolLatencies
 }
 
 export interface Call {

@@ -206,7 +206,8 @@ describe('the server', () => {
       connections: 1,
       messagesIn: 1,
       messagesOut: 1,
-      more: { opened: 1, requests: 3 },
+      opened: 1,
+      more: { requests: 3 },
     })
     expect(bench.server.counters().bytesIn).toBeGreaterThan(500)
     const [client] = bench.server.clients()

@@ -1,10 +1,12 @@
 /** Names and fields of the dialect, and the core's: accounts, addresses and messages. */
+import { isUtf8 } from 'node:buffer'
 import { createHash } from 'node:crypto'
 import { HEADER, numberHeader, textHeader } from '../../core/queues/headers.ts'
 import type { Received } from '../../core/queues/queue-requests.ts'
 import type { KnownQueue } from '../../core/queues/queues.ts'
 import { decodeReceipt, encodeReceipt, type QueueReceipt } from '../../core/queues/receipt.ts'
 import { SqsError } from './errors.ts'
+import { MESSAGE_ATTRIBUTES_MAX } from './limits.ts'
 import type { AttributeValue, MessageContent, WrittenAttribute } from './packets.ts'
 
 export type QueueRecord = Received['record']
@@ -33,6 +35,12 @@ const NAME = /^[\w-]{1,80}$/
 export function isQueueName(name: string): boolean {
   // The suffix counts, and its dot is no letter of a name.
   return NAME.test(name.endsWith('.fifo') ? `${name.slice(0, -5)}_fifo` : name)
+}
+
+/** What an attribute of a message may be called. */
+export function isAttributeName(name: string): boolean {
+  const isReserved = /^(aws|amazon)\.|^\.|\.$|\.\./i.test(name)
+  return /^[\w.-]{1,256}$/.test(name) && !isReserved
 }
 
 export function isAccount(text: string): boolean {
@@ -92,6 +100,8 @@ type StoredAttributes = Readonly<Record<string, StoredAttribute>>
 interface StoredProperties {
   readonly attributes?: StoredAttributes
   readonly trace?: string
+  /** Only of what is published: else it is a header. */
+  readonly group?: string
 }
 
 export function toRecord(content: MessageContent, sending: Sending): QueueRecord {
@@ -112,12 +122,23 @@ export function toRecord(content: MessageContent, sending: Sending): QueueRecord
       (hashesContent ? createHash('sha256').update(body).digest('hex') : undefined),
   )
   if (DelaySeconds !== undefined) add(HEADER.deliverAt, String(nowMs + DelaySeconds * 1_000))
-  add(PROPERTIES, propertiesOf(content))
+  const properties = propertiesOf(content)
+  if (properties !== undefined) {
+    const bytes = Buffer.from(properties)
+    headers.push([PROPERTIES, bytes], ...sharedHeaders(bytes))
+  }
   return { timestamp: nowMs, key: null, value: body, headers }
 }
 
+/** What is published to the address of a queue carries everything in its properties. */
+export function publishedProperties(content: MessageContent): Uint8Array {
+  const { MessageGroupId: group } = content
+  const properties = parseProperties(propertiesOf(content) ?? '{}')
+  return Buffer.from(JSON.stringify({ ...properties, group }))
+}
+
 /** Undefined: the message has none. */
-export function propertiesOf(content: MessageContent): string | undefined {
+function propertiesOf(content: MessageContent): string | undefined {
   const { MessageAttributes, MessageSystemAttributes } = content
   const trace = MessageSystemAttributes?.['AWSTraceHeader']?.StringValue
   if (MessageAttributes === undefined && trace === undefined) return undefined
@@ -142,14 +163,8 @@ function storedAttributes(attributes: Readonly<Record<string, AttributeValue>>):
   )
 }
 
-/** What other dialects say of a message, as texts by name. */
-export type ForeignHeaders = (record: QueueRecord) => Readonly<Record<string, string>>
-
 /** Attributes that an application gave, whatever dialect it spoke. */
-export function messageAttributes(
-  record: QueueRecord,
-  foreign: ForeignHeaders,
-): Readonly<Record<string, AttributeValue>> {
+export function messageAttributes(record: QueueRecord): Readonly<Record<string, AttributeValue>> {
   const { attributes } = storedProperties(record)
   if (attributes !== undefined) {
     return Object.fromEntries(
@@ -161,17 +176,53 @@ export function messageAttributes(
       ]),
     )
   }
-  return Object.fromEntries(
-    Object.entries(foreign(record)).map(([name, text]) => [
+  return foreignAttributes(record)
+}
+
+/** What every broker, or the service, says of a message; the rest is the application's. */
+const SHARED: ReadonlySet<string> = new Set([
+  ...Object.values(HEADER),
+  ...['delivery', 'subscription', 'transaction-checks', 'transaction-check-at'],
+])
+
+/** Of a message of another dialect its headers; as many as the service lets a message have. */
+function foreignAttributes({ headers }: QueueRecord): Readonly<Record<string, AttributeValue>> {
+  const attributes = new Map<string, AttributeValue>()
+  for (const [name, value] of headers) {
+    if (SHARED.has(name) || name.endsWith('-properties') || !isAttributeName(name)) continue
+    if (value.byteLength === 0 || attributes.size === MESSAGE_ATTRIBUTES_MAX) continue
+    attributes.set(
       name,
-      { DataType: 'String', StringValue: text },
-    ]),
-  )
+      isUtf8(value)
+        ? { DataType: 'String', StringValue: Buffer.from(value).toString() }
+        : { DataType: 'Binary', BinaryValue: Buffer.from(value) },
+    )
+  }
+  return Object.fromEntries(attributes)
+}
+
+/** Headers that other dialects understand, of what was sent here: the dialect's own are kept beside them. */
+export function sharedHeaders(properties: Uint8Array): [name: string, value: Uint8Array][] {
+  const { attributes = {}, group } = parseProperties(Buffer.from(properties).toString())
+  const headers: [string, Uint8Array][] = []
+  if (group !== undefined) headers.push([HEADER.group, Buffer.from(group)])
+  for (const [name, { text, bytes }] of Object.entries(attributes)) {
+    if (SHARED.has(name) || name.endsWith('-properties')) continue
+    headers.push([
+      name,
+      bytes === undefined ? Buffer.from(text ?? '') : Buffer.from(bytes, 'base64'),
+    ])
+  }
+  return headers
 }
 
 function storedProperties(record: QueueRecord): StoredProperties {
   const text = textHeader(record, PROPERTIES)
-  return text === undefined ? NO_PROPERTIES : (JSON.parse(text) as StoredProperties)
+  return text === undefined ? NO_PROPERTIES : parseProperties(text)
+}
+
+function parseProperties(text: string): StoredProperties {
+  return JSON.parse(text) as StoredProperties
 }
 
 const NO_PROPERTIES: StoredProperties = {}

@@ -1,6 +1,7 @@
 /** What a message may be: its characters, its attributes, the ids that come with it. */
 import { invalidParameter, invalidValue, SqsError } from './errors.ts'
 import { MESSAGE_ATTRIBUTES_MAX } from './limits.ts'
+import { isAttributeName } from './mapping.ts'
 import type { AttributeValue, MessageContent } from './packets.ts'
 
 type Attributes = Readonly<Record<string, AttributeValue>>
@@ -70,7 +71,7 @@ function checkName(name: string): void {
       'Message (user) attributes name can only contain upper and lower score characters, digits, periods, hyphens and underscores. ',
     )
   }
-  if (/^(aws|amazon)\.|^\.|\.$|\.\./i.test(name)) {
+  if (!isAttributeName(name)) {
     throw invalidParameter(
       "You can't use message attribute names beginning with 'AWS.' or 'Amazon.'. These strings are reserved for internal use. Additionally, they cannot start or end with '.'.",
     )

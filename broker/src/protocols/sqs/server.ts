@@ -9,6 +9,7 @@ import type {
   ConnectedClient,
   ListeningEndpoint,
   ProtocolCounters,
+  ProtocolLatencies,
   ProtocolServer,
 } from '../shared/protocol-server.ts'
 import { SqsConnection } from './connection.ts'
@@ -64,6 +65,10 @@ export class SqsServer implements ProtocolServer {
       if (!socket.writable || error.code === 'ECONNRESET') socket.destroy()
       else socket.end(`HTTP/1.1 ${statusOf(error.code)}\r\nConnection: close\r\n\r\n`)
     })
+  }
+
+  get latencies(): ProtocolLatencies {
+    return this.#session.services.latencies
   }
 
   get connections(): number {
@@ -128,7 +133,8 @@ export class SqsServer implements ProtocolServer {
   }
 
   counters(): ProtocolCounters {
-    const { messagesIn, messagesOut, denied } = this.#session.services.counts
+    const { messagesIn, messagesOut, acknowledged, redelivered, denied } =
+      this.#session.services.counts
     let { bytesIn, bytesOut } = this.#ended
     for (const connection of this.#connections.values()) {
       bytesIn += connection.bytesIn
@@ -137,8 +143,10 @@ export class SqsServer implements ProtocolServer {
     const { opened } = this.#ended
     return {
       connections: this.#connections.size,
+      opened,
       ...{ messagesIn, messagesOut, bytesIn, bytesOut },
-      more: { opened, requests: this.#requests, denied },
+      ...{ acknowledged, redelivered, denied, dropped: 0 },
+      more: { requests: this.#requests },
     }
   }
 

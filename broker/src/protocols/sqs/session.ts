@@ -4,6 +4,7 @@
  */
 import type { Message } from '../../core/message.ts'
 import type { Clock } from '../../core/ports/clock.ts'
+import { Latencies } from '../../core/ports/telemetry.ts'
 import type { Queues } from '../../core/queues/queues.ts'
 import type { AccessKeys } from '../../security/access-keys.ts'
 import type { Authenticated, Authenticator } from '../../security/authenticator.ts'
@@ -22,7 +23,7 @@ import { encodeXml, encodeXmlError } from './codec/xml.ts'
 import { SqsError, sqsErrorOf } from './errors.ts'
 import { handlers } from './handlers/index.ts'
 import { PRESIGNED_SECONDS_MAX, SIGNATURE_SKEW_MS } from './limits.ts'
-import { DEFAULT_ACCOUNT, DEFAULT_REGION, type ForeignHeaders, isAccount } from './mapping.ts'
+import { DEFAULT_ACCOUNT, DEFAULT_REGION, isAccount } from './mapping.ts'
 import { ACTIONS, type ActionName, isAction } from './packets.ts'
 
 export interface WireRequest extends SignedRequest {
@@ -52,7 +53,6 @@ export interface SqsSessionOptions {
   readonly accessKeys: AccessKeys
   readonly clock: Clock
   readonly publish: (message: Message) => Promise<void>
-  readonly foreignHeaders: ForeignHeaders
   /** A UUID. */
   readonly nextId: () => string
   readonly log: ProtocolLog
@@ -78,8 +78,9 @@ export class SqsSession {
 
   constructor(options: SqsSessionOptions) {
     this.#options = options
-    const counts = { messagesIn: 0, messagesOut: 0, denied: 0 }
-    this.services = { ...options, counts }
+    const counts = { messagesIn: 0, messagesOut: 0, acknowledged: 0, redelivered: 0, denied: 0 }
+    const latencies = { publish: new Latencies(), delivery: new Latencies() }
+    this.services = { ...options, counts, latencies }
   }
 
   /** Never rejects. */

@@ -75,6 +75,7 @@ async function byExchange(
     const { user, access, properties } = found
     return { user, access, until: undefined, owner: user, proof: properties }
   }
+  session.services.security.failures.add('bad-credentials')
   refuseAccess(session, ReasonCode.badUserNameOrPassword, found.reason)
   return undefined
 }

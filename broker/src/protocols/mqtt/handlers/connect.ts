@@ -237,6 +237,7 @@ function assemble(
     packetBytesMax: session.packetBytesMax,
     aliasesMax: Math.min(packet.properties.topicAliasMaximum ?? 0, OUTGOING_ALIASES_MAX),
     nowMs: () => clock.wallMs(),
+    latencies: session.services.latencies.delivery,
     onFailure,
     limits: () => limitsOf(session),
     onOverflow: () =>
@@ -258,6 +259,8 @@ function assemble(
     explains: session.explains,
     packetBytesMax: session.packetBytesMax,
     nowMs: () => clock.wallMs(),
+    clockMs: () => clock.nowMs(),
+    latencies: session.services.latencies.publish,
     nextToken,
     pauseReading: (paused) => transport.setReading(!paused),
     rest: (ms) => transport.rest(ms),

@@ -2,7 +2,7 @@
 import type { Received } from '../../../core/queues/queue-requests.ts'
 import type { KnownQueue } from '../../../core/queues/queues.ts'
 import { numberOf } from '../attributes.ts'
-import { ask, type Call, queueAt } from '../call.ts'
+import { ask, type Call, queueAt, type SqsServices } from '../call.ts'
 import { attributesMd5, md5 } from '../digest.ts'
 import { invalidValue, SqsError } from '../errors.ts'
 import { BATCH_ENTRIES_MAX, VISIBILITY_SECONDS_MAX, WAIT_SECONDS_MAX } from '../limits.ts'
@@ -70,10 +70,19 @@ export async function receiveMessage(
   if (overLimit && !isFifo(queue) && waitSeconds === 0) {
     throw new SqsError('OverLimit', 'Too many messages in flight for the queue.')
   }
-  call.services.counts.messagesOut += messages.length
   const nowMs = call.services.clock.wallMs()
+  count(messages, call.services, nowMs)
   const written = messages.map((received) => messageOf(received, { wanted, call, nowMs }))
   return written.length === 0 ? {} : { Messages: written }
+}
+
+function count(messages: readonly Received[], services: SqsServices, nowMs: number): void {
+  const { counts, latencies } = services
+  counts.messagesOut += messages.length
+  for (const { deliveries, record } of messages) {
+    if (deliveries > 1) counts.redelivered++
+    else latencies.delivery.record(Math.max(0, nowMs - record.timestamp))
+  }
 }
 
 interface Bounds {
@@ -131,7 +140,7 @@ function messageOf(
   const attributes =
     wanted.attributes.length === 0
       ? NO_ATTRIBUTES
-      : chosen(messageAttributes(record, call.services.foreignHeaders), wanted.attributes)
+      : chosen(messageAttributes(record), wanted.attributes)
   const digest = attributesMd5(attributes)
   const system = wanted.system.length === 0 ? undefined : systemAttributes(received, call.region)
   return {

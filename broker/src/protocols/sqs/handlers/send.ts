@@ -8,7 +8,13 @@ import { ask, type Call, queueAt } from '../call.ts'
 import { attributesMd5, md5 } from '../digest.ts'
 import { invalidParameter, invalidValue, SqsError, sqsErrorOf } from '../errors.ts'
 import { DELAY_SECONDS_MAX, MESSAGE_BYTES_MAX } from '../limits.ts'
-import { DEFAULT_ACCOUNT, isFifo, propertiesOf, sequenceNumber, toRecord } from '../mapping.ts'
+import {
+  DEFAULT_ACCOUNT,
+  isFifo,
+  publishedProperties,
+  sequenceNumber,
+  toRecord,
+} from '../mapping.ts'
 import { checkContent, sizeOf } from '../message-rules.ts'
 import type { Failure, Input, MessageContent, Output, SentContent } from '../packets.ts'
 import { authorize } from '../rights.ts'
@@ -123,6 +129,7 @@ async function send(
   const sender = caller.user ?? DEFAULT_ACCOUNT
   const hashesContent = isFifo(queue) && queue.policy.deduplicationBy === 'content'
   const nowMs = services.clock.wallMs()
+  const begunAtMs = services.clock.nowMs()
   const ids = contents.map(() => services.nextId())
   const direct = contents.flatMap((content, at) =>
     isPublished(content)
@@ -139,6 +146,7 @@ async function send(
   const request = { kind: 'send', records: direct } as const
   const reply = direct.length > 0 ? await ask(call, queue, { kind: 'sent', request }) : undefined
   await Promise.all(published)
+  services.latencies.publish.record(services.clock.nowMs() - begunAtMs)
   const outcomes = reply?.outcomes[Symbol.iterator]()
   return contents.map((content, at) => {
     const id = ids[at] as string
@@ -185,7 +193,7 @@ function messageOf(
     retain: false,
     payload: Buffer.from(content.MessageBody),
     dialect: 'sqs',
-    properties: Buffer.from(propertiesOf(content) ?? '{}'),
+    properties: publishedProperties(content),
     timestampMs: sent.nowMs,
     expiresAtMs: 0,
     publisher: sent.sender,

@@ -155,5 +155,10 @@ async function settle(
   call: Call,
 ): Promise<readonly SettlementOutcome[]> {
   const request = { kind: 'settle', settlements } as const
-  return (await ask(call, queue, { kind: 'settled', request })).outcomes
+  const { outcomes } = await ask(call, queue, { kind: 'settled', request })
+  settlements.forEach(({ action }, at) => {
+    if (action.kind === 'acknowledge' && outcomes[at] === 'done')
+      call.services.counts.acknowledged++
+  })
+  return outcomes
 }

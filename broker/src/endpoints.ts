@@ -1,0 +1,49 @@
+/** Where this broker is reached: ports that are chosen before they are open, and what others are told. */
+import { createServer } from 'node:net'
+import type { BrokerConfig } from './config.ts'
+import { mqttPorts, VERSION } from './mqtt.ts'
+
+export function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
+  const host = config.advertiseHost
+  return {
+    clusterId: '',
+    nodeId,
+    incarnation,
+    version: VERSION,
+    grpcAddress: `${host}:${config.grpcPort}`,
+    endpoints: [
+      ...Object.entries(mqttPorts(config)).flatMap(([protocol, port]) =>
+        port === undefined ? [] : [{ protocol, host, port }],
+      ),
+      { protocol: 'grpc', host, port: config.grpcPort },
+      ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
+    ],
+  }
+}
+
+/** Others are told the ports before they are open, so a free one is chosen first. */
+export async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
+  const chosen = async <P extends number | undefined>(port: P): Promise<P> =>
+    port === 0 ? ((await freePort(config.host)) as P) : port
+  return {
+    ...config,
+    mqttPort: await chosen(config.mqttPort),
+    mqttTlsPort: await chosen(config.mqttTlsPort),
+    webSocketPort: await chosen(config.webSocketPort),
+    webSocketTlsPort: await chosen(config.webSocketTlsPort),
+    grpcPort: await chosen(config.grpcPort),
+    httpPort: await chosen(config.httpPort),
+  }
+}
+
+function freePort(host: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, host, () => {
+      const address = probe.address()
+      const port = typeof address === 'object' && address !== null ? address.port : 0
+      probe.close(() => resolve(port))
+    })
+  })
+}

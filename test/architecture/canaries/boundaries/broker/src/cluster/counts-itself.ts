@@ -1,0 +1,2 @@
+// breaks: prom-client-stays-in-observability
+import 'prom-client'

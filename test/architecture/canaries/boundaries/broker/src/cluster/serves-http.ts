@@ -1,0 +1,2 @@
+// breaks: fastify-stays-in-http
+import 'fastify'

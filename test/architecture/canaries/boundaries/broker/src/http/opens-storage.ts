@@ -1,0 +1,2 @@
+// breaks: http-sees-core-and-security
+import '@robust/storage-adapters'
