@@ -122,6 +122,24 @@ describe('receive', () => {
     expect(await bench.receive({ max: 10 })).toHaveLength(1)
   })
 
+  test('finds what was sent before, whoever is being served at that moment', async () => {
+    const bench = await owned()
+    const others = [
+      bench.handle({ ...RECEIVE, waitMs: 60_000, selector: "colour = 'none'" }),
+      bench.handle({ ...RECEIVE, waitMs: 60_000, selector: "colour = 'never'" }),
+    ]
+    for (let i = 0; i < 300; i++) {
+      await bench.send([String(i)])
+      // At every step of a look for the others.
+      for (let step = 0; step < i % 30; step++) await Promise.resolve()
+      const messages = await bench.receive()
+      expect(valuesOf(messages)).toEqual([String(i)])
+      await bench.settle('acknowledge', messages)
+    }
+    await bench.clock.advance(60_000)
+    for (const other of await Promise.all(others)) expect(other).toMatchObject({ messages: [] })
+  })
+
   test('with a selector that is none is refused', async () => {
     const bench = await owned()
     const asked = bench.handle({ ...RECEIVE, selector: '= =' })

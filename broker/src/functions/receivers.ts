@@ -177,6 +177,8 @@ export class Receivers {
   }
 
   async #round(): Promise<void> {
+    // Who comes while others are served has not been looked for yet.
+    const ending = [...this.#ending]
     for (const receiver of this.#waiting) {
       // Where the first gets nothing, nobody does.
       if (!(await this.#serve(receiver)) || this.#stopped) break
@@ -185,7 +187,7 @@ export class Receivers {
       await this.#serve(receiver)
       if (this.#stopped) return
     }
-    for (const receiver of [...this.#ending]) this.#giveUp(receiver)
+    for (const receiver of ending) this.#giveUp(receiver)
     await this.#push()
   }
 

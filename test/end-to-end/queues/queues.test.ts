@@ -90,6 +90,16 @@ describe.each(['leveldb', 'redis'])('queues on %s', (kind) => {
     }
   })
 
+  test('of many that make the same queue at once one does, and all find it', async () => {
+    const made = await Promise.all(
+      NODES.map((node) => at(node).create('same', { 'lease-ms': node })),
+    )
+    expect(made.map(({ existed }) => existed).sort()).toEqual([false, true, true])
+    expect(new Set(made.map(({ queue }) => queue?.config['lease-ms'])).size).toBe(1)
+    const deleted = await Promise.all(NODES.map((node) => at(node).delete('same')))
+    expect(deleted.filter(Boolean)).toHaveLength(1)
+  })
+
   test('the death of the owner loses nothing, takes no receipt away, and hastens nothing', async () => {
     const config = { 'lease-ms': 60_000, order: 'group', 'deduplication-ms': 600_000 }
     const name = await queueAt((owner) => owner !== 1, { prefix: 'death', config })
