@@ -24,6 +24,8 @@ export type ErrorId =
   | 'TOPIC_EXISTS'
   | 'NO_SUCH_USER'
   | 'USER_EXISTS'
+  | 'NO_SUCH_ACCESS_KEY'
+  | 'ACCESS_KEY_EXISTS'
   | 'NO_SUCH_RULE'
   | 'NO_SUCH_VERSION'
   | 'BAD_VALUE'

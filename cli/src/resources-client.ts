@@ -9,7 +9,13 @@ export interface StoredResource {
 }
 
 export interface ResourceChange {
-  readonly kind: 'user' | 'permission' | 'auto-subscription' | 'topic-rewrite' | 'ban'
+  readonly kind:
+    | 'user'
+    | 'access-key'
+    | 'permission'
+    | 'auto-subscription'
+    | 'topic-rewrite'
+    | 'ban'
   readonly name: string
   /** Undefined: it goes. */
   readonly value: object | undefined

@@ -20,6 +20,7 @@ export const RESOURCE_KINDS = [
   'topic-rewrite',
   'ban',
   'deleted-queue',
+  'access-key',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]
