@@ -84,17 +84,25 @@ export function inspectBroker(
   )
 }
 
+export interface AskOptions {
+  readonly deadlineMs?: number
+  /** Thrown when there is nothing of the name that is asked for. */
+  readonly missing?: CliError
+}
+
 /** Undefined when the broker does not answer in time. Throws REFUSED when it answers that it will not. */
 export async function askBroker<T>(
   address: string,
   invoke: Invoke<admin.BrokerAdminClient, T>,
+  { deadlineMs = changeMs, missing }: AskOptions = {},
 ): Promise<T | undefined> {
   const open = () =>
     new admin.BrokerAdminClient(address, credentials.createInsecure(), channelOptions)
   try {
-    return await ask(open, changeMs, invoke)
+    return await ask(open, deadlineMs, invoke)
   } catch (cause) {
     const error = cause as ServiceError
+    if (error.code === status.NOT_FOUND && missing !== undefined) throw missing
     if (isAbsence(error)) return undefined
     const message = error.details
     throw new CliError('REFUSED', { message, exit: exitCodes.failed })

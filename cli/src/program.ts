@@ -3,6 +3,7 @@
  * `--version` and `--help` cost nothing. Answers the exit code; only main.ts knows the process.
  */
 import { Command, CommanderError } from 'commander'
+import { addBridgeCommands } from './bridge-commands.ts'
 import { addClientCommands } from './client-commands.ts'
 import { createStateStore, type Role } from './cluster/state.ts'
 import { type Act, addClusterCommands } from './cluster-commands.ts'
@@ -19,6 +20,7 @@ import {
 import { exitCodes } from './exit-codes.ts'
 import { createOutput, type Format } from './output.ts'
 import { addPlacementCommands } from './placement-commands.ts'
+import { addQueueCommands } from './queue-commands.ts'
 import { addRuleCommands } from './rule-commands.ts'
 import { addSecurityCommands } from './security-commands.ts'
 import { addStorageCommands } from './storage-commands.ts'
@@ -144,9 +146,11 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addClusterCommands(program, wiring)
   addConfigCommands(program, wiring)
   addTopicCommands(program, wiring)
+  addQueueCommands(program, wiring)
   addClientCommands(program, wiring)
   addSecurityCommands(program, wiring)
   addRuleCommands(program, wiring)
+  addBridgeCommands(program, wiring)
   addPlacementCommands(program, wiring)
   addRoleHelp(program)
   addStorageCommands(program, act)

@@ -16,6 +16,7 @@ export interface ResourceChange {
     | 'auto-subscription'
     | 'topic-rewrite'
     | 'ban'
+    | 'bridge'
   readonly name: string
   /** Undefined: it goes. */
   readonly value: object | undefined

@@ -1,13 +1,11 @@
 /**
- * Those that messages are pushed to, within the credit that they gave, and which of them gets the next one. A
- * consumer's leases last as long as it is there; when it goes, what it had is given to others.
+ * Those that messages are pushed to, within the credit that they gave. A consumer's leases last as long as it is
+ * there; when it goes, what it had is given to others. Which of several gets a message is in peers.ts.
  */
 import type { NewRecord } from '@robust/storage-adapters'
-import { HEADER, textHeader } from '../core/queues/headers.ts'
-import type { DispatchStrategy } from '../core/queues/queue-policy.ts'
 import type { Received } from '../core/queues/queue-requests.ts'
-import { hashOf } from '../core/shard-hash.ts'
 import type { Entry } from './entry.ts'
+import { Peers } from './peers.ts'
 
 export interface ConsumerOptions {
   /** Unique in the cluster. */
@@ -22,14 +20,19 @@ export interface ConsumerOptions {
 }
 
 export interface Consumer extends ConsumerOptions {
+  /** Changed by `Consumers` only. */
   credit: number
+  /** Size of `inFlight`, as its peers know it. */
+  load: number
   readonly inFlight: Set<Entry>
 }
 
 export class Consumers {
-  #all: Consumer[] = []
-  #turn = 0
-  #sticky: Consumer | undefined
+  readonly #byId = new Map<string, Consumer>()
+  /** Highest priority first; those of one priority in the order in which they came. */
+  readonly #all: Consumer[] = []
+  readonly #peers: Peers[] = []
+  readonly #peersOf = new Map<Consumer, Peers>()
   readonly #random: () => number
 
   /** `random`: from 0 to 1. */
@@ -42,83 +45,89 @@ export class Consumers {
   }
 
   get(id: string): Consumer | undefined {
-    return this.#all.find((consumer) => consumer.id === id)
+    return this.#byId.get(id)
   }
 
-  all(): readonly Consumer[] {
-    return this.#all
-  }
-
+  /** A consumer of the same id that is there still stays, and is found by it no more. */
   add(options: ConsumerOptions, credit: number): Consumer {
-    const consumer: Consumer = { ...options, credit, inFlight: new Set() }
-    this.#all.push(consumer)
-    // Stable: those of one priority stay in the order in which they came.
-    this.#all.sort((a, b) => b.priority - a.priority)
+    const consumer: Consumer = { ...options, credit, load: 0, inFlight: new Set() }
+    this.#byId.set(consumer.id, consumer)
+    this.#all.splice(placeFor(this.#all, consumer.priority), 0, consumer)
+    const peers = this.#peersFor(consumer)
+    this.#peersOf.set(consumer, peers)
+    peers.add(consumer)
     return consumer
   }
 
   remove(consumer: Consumer): void {
-    this.#all = this.#all.filter((each) => each !== consumer)
-    if (this.#sticky === consumer) this.#sticky = undefined
+    const peers = this.#peersOf.get(consumer)
+    if (peers === undefined) return
+    this.#peersOf.delete(consumer)
+    if (this.#byId.get(consumer.id) === consumer) this.#byId.delete(consumer.id)
+    this.#all.splice(this.#all.indexOf(consumer), 1)
+    peers.remove(consumer)
+    if (peers.size === 0) this.#peers.splice(this.#peers.indexOf(peers), 1)
   }
 
-  /** Those that may get something now, in groups that take the same messages. */
-  *willing(singleConsumer: boolean): Generator<readonly Consumer[]> {
-    const all = singleConsumer ? this.#all.slice(0, 1) : this.#all
-    let peers: Consumer[] = []
-    for (const consumer of all) {
-      if (consumer.credit <= 0) continue
-      const [first] = peers
-      const joins =
-        first === undefined ||
-        (first.priority === consumer.priority && !first.matches && !consumer.matches)
-      if (!joins) {
-        yield peers
-        peers = []
-      }
-      peers.push(consumer)
+  /** More messages may be pushed to it. */
+  allow(consumer: Consumer, credit: number): void {
+    this.#change(consumer, { credit, inFlight: 0 })
+  }
+
+  /** It gets the message. */
+  give(consumer: Consumer, entry: Entry): void {
+    consumer.inFlight.add(entry)
+    this.#change(consumer, { credit: -1, inFlight: 1 })
+  }
+
+  /** It has the message no more. */
+  take(consumer: Consumer, entry: Entry): void {
+    if (consumer.inFlight.delete(entry)) this.#change(consumer, { credit: 0, inFlight: -1 })
+  }
+
+  /** Who takes the same messages, those that are served first at the head. */
+  peers(): readonly Peers[] {
+    return this.#peers
+  }
+
+  /** The only one that gets something, where there may be one only. */
+  first(): Consumer | undefined {
+    return this.#all[0]
+  }
+
+  isHere(consumer: Consumer): boolean {
+    return this.#peersOf.has(consumer)
+  }
+
+  #change(consumer: Consumer, by: { readonly credit: number; readonly inFlight: number }): void {
+    const peers = this.#peersOf.get(consumer)
+    if (peers !== undefined) {
+      peers.change(consumer, by)
+      return
     }
-    if (peers.length > 0) yield peers
+    consumer.credit += by.credit
+    consumer.load += by.inFlight
   }
 
-  /** Which of the willing peers gets the message. */
-  choose(strategy: DispatchStrategy, peers: readonly Consumer[], record: NewRecord): Consumer {
-    const [first] = peers
-    if (first === undefined) throw new Error('nobody is willing')
-    switch (strategy) {
-      case 'round-robin':
-        return this.#next(peers)
-      case 'random':
-        return peers[Math.floor(this.#random() * peers.length)] ?? first
-      case 'sticky':
-        if (this.#sticky === undefined || !peers.includes(this.#sticky))
-          this.#sticky = this.#next(peers)
-        return this.#sticky
-      case 'least-in-flight':
-        return peers.reduce((least, each) =>
-          each.inFlight.size < least.inFlight.size ? each : least,
-        )
-      case 'hash-publisher':
-        return this.#hashed(textHeader(record, HEADER.publisher) ?? '', peers)
-      case 'hash-address':
-        return this.#hashed(textHeader(record, HEADER.address) ?? '', peers)
-      default:
-        return strategy satisfies never
+  #peersFor({ priority, matches }: Consumer): Peers {
+    if (matches === undefined) {
+      const known = this.#peers.find((each) => each.priority === priority && !each.matches)
+      if (known !== undefined) return known
     }
+    const peers = new Peers({ priority, matches }, this.#random)
+    this.#peers.splice(placeFor(this.#peers, priority), 0, peers)
+    return peers
   }
+}
 
-  #next(peers: readonly Consumer[]): Consumer {
-    this.#turn++
-    return peers[this.#turn % peers.length] as Consumer
+/** Behind all that have the same priority or a higher one. */
+function placeFor(sorted: readonly { readonly priority: number }[], priority: number): number {
+  let low = 0
+  let high = sorted.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((sorted[middle] as { readonly priority: number }).priority >= priority) low = middle + 1
+    else high = middle
   }
-
-  /** Over all that are there, so that one without credit does not change whose a message is; else the next one. */
-  #hashed(key: string, peers: readonly Consumer[]): Consumer {
-    const start = hashOf(key) % this.#all.length
-    for (let step = 0; step < this.#all.length; step++) {
-      const consumer = this.#all[(start + step) % this.#all.length] as Consumer
-      if (peers.includes(consumer)) return consumer
-    }
-    return peers[0] as Consumer
-  }
+  return low
 }

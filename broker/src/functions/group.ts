@@ -99,12 +99,12 @@ export class Group {
   /** At most once: to one that is there. */
   deliverLoosely(message: Message): void {
     const { consumers } = this.queue.receivers
-    const here = consumers.all()
-    if (here.length === 0) {
+    const [here] = consumers.peers()
+    if (here === undefined) {
       this.dropped++
       return
     }
-    const chosen = consumers.choose(this.#options.dispatch(), here, toRecord(message))
+    const chosen = here.chooseAny(this.#options.dispatch(), toRecord(message))
     const member = this.members.get(chosen.id)
     if (member !== undefined)
       this.#push(member, message, { receipt: undefined, redelivered: false })
@@ -114,7 +114,7 @@ export class Group {
     const member = this.members.get(to.session)
     const { consumer } = member ?? {}
     const isCurrent = member !== undefined && !isNewer(member.to.attachment, to.attachment)
-    if (consumer !== undefined && isCurrent) consumer.credit += credit
+    if (consumer !== undefined && isCurrent) this.queue.receivers.consumers.allow(consumer, credit)
     return this.queue.change(() => {
       for (const { id, level, offset, lease } of done) {
         member?.begun.delete(placeOf({ level, offset }))

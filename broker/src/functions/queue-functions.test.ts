@@ -305,7 +305,7 @@ describe('pushing', () => {
 
     for (const [dispatch, shares] of [
       ['round-robin', [5, 5]],
-      ['sticky', [0, 10]],
+      ['sticky', [10, 0]],
       ['least-in-flight', [5, 5]],
       ['random', [0, 10]],
     ] as const) {

@@ -129,6 +129,21 @@ describe('receive', () => {
   })
 })
 
+describe('figures', () => {
+  test('count the bytes of the first message too, also at the next owner', async () => {
+    const bench = await owned()
+    await bench.send(['12345'])
+    const { bytes } = await bench.figures()
+    expect(bytes).toBeGreaterThanOrEqual(5)
+    await bench.own()
+    expect((await bench.figures()).bytes).toBe(bytes)
+    await bench.send(['12345'])
+    expect((await bench.figures()).bytes).toBe(2 * bytes)
+    await bench.drain()
+    expect((await bench.figures()).bytes).toBe(0)
+  })
+})
+
 describe('peek and delayed', () => {
   test('give what fits in one answer, and the rest when asked again', async () => {
     const bench = await owned()

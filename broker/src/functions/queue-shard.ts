@@ -42,6 +42,8 @@ export interface QueueShardOptions extends QueueResources {
 }
 
 const CARE_MS = 1_000
+/** Queues that are opened at once when the shard begins. */
+const OPENINGS_MAX = 8
 /** Brokers that have not heard of the deletion may still have something for it. */
 const FORGET_MS = 60_000
 
@@ -61,7 +63,8 @@ export class QueueShard implements HostedQueues {
   /** Leases, delays and tasks go on: everything that is stored is opened. */
   start(): void {
     this.#dropDeleted()
-    for (const name of this.#options.queuesOf(this.#options.writer.shard)) this.#begin(name)
+    const names = [...this.#options.queuesOf(this.#options.writer.shard)]
+    for (let at = 0; at < OPENINGS_MAX; at++) void this.#openAll(names)
     this.#schedule()
   }
 
@@ -117,7 +120,7 @@ export class QueueShard implements HostedQueues {
     const definition = this.#options.definitionOf(name)
     if (queue !== undefined && queue.id !== definition?.id) this.#forget(queue)
     if (definition === undefined) return
-    if (queue === undefined) this.#begin(name)
+    if (queue === undefined) void this.#begin(name)
     else queue.wake()
   }
 
@@ -133,10 +136,17 @@ export class QueueShard implements HostedQueues {
     for (const queue of this.#opened.values()) queue.stop()
   }
 
-  #begin(name: string): void {
-    void this.open(name).catch((error: unknown) => {
+  /** One after the other: those that are asked for meanwhile do not wait behind all of them. */
+  async #openAll(names: string[]): Promise<void> {
+    for (let name = names.shift(); name !== undefined; name = names.shift()) await this.#begin(name)
+  }
+
+  async #begin(name: string): Promise<void> {
+    try {
+      await this.open(name)
+    } catch (error) {
       if (!(error instanceof BrokerError)) this.#failed(error)
-    })
+    }
   }
 
   /** As it is defined now, when it is open. */

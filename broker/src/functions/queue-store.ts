@@ -244,7 +244,7 @@ export class QueueStore {
   #flush(): Operation[] {
     if (this.#discarded) return []
     // Of what an owner before gave out the sizes are not always known.
-    if (this.ready + this.#leased + this.delayed + this.leaving.size === 0) this.#bytes = 0
+    if (this.length + this.#leased + this.delayed + this.leaving.size === 0) this.#bytes = 0
     const operations = this.#lanes.flatMap((lane) => lane.flush())
     const state: StoredState = {
       lanes: this.#lanes.map(({ level, storedNext }) => [level, storedNext] as const),

@@ -139,7 +139,8 @@ export class Receivers {
 
   /** The consumer that has the message has it no more. */
   release(entry: Entry): void {
-    if (entry.consumer !== undefined) this.consumers.get(entry.consumer)?.inFlight.delete(entry)
+    const consumer = entry.consumer === undefined ? undefined : this.consumers.get(entry.consumer)
+    if (consumer !== undefined) this.consumers.take(consumer, entry)
   }
 
   /** Looks for messages for everybody who wants some, until nobody gets any more. */
@@ -245,36 +246,54 @@ export class Receivers {
   }
 
   async #push(): Promise<void> {
-    const { store, picker } = this.#options
-    for (let progress = true; progress && !this.#stopped; ) {
-      progress = false
-      const { singleConsumer, inFlightMax, dispatch } = store.policy
-      for (const peers of this.consumers.willing(singleConsumer)) {
-        if (store.leased >= inFlightMax) return
-        const [first] = peers
-        if (first === undefined) continue
-        const demand = { receiver: {}, matches: first.matches, group: undefined }
-        const picked = await picker.next(demand)
-        if (picked === undefined) continue
-        progress = true
-        if (!isFree(store, picked)) break
-        const still = peers.filter(
-          (peer) => this.consumers.get(peer.id) === peer && peer.credit > 0,
-        )
-        if (still.length === 0) {
-          if (picked.entry.state !== 'parked') store.makeReady(picked.entry)
-          break
-        }
-        this.#pushTo(this.consumers.choose(dispatch, still, picked.record), picked)
-        break
-      }
+    while (!this.#stopped && this.consumers.size > 0) {
+      const isPushed = this.#options.store.policy.singleConsumer
+        ? await this.#pushToFirst()
+        : await this.#pushToSome()
+      if (!isPushed) return
     }
+  }
+
+  /** False: there is nothing for it. */
+  async #pushToFirst(): Promise<boolean> {
+    const first = this.consumers.first()
+    if (first === undefined || first.credit <= 0) return false
+    const isThere = () => this.consumers.first() === first && first.credit > 0
+    return this.#pushOne(first.matches, () => (isThere() ? first : undefined))
+  }
+
+  /** False: there is nothing for anybody. */
+  async #pushToSome(): Promise<boolean> {
+    const { store } = this.#options
+    for (const peers of [...this.consumers.peers()]) {
+      if (!peers.isWilling) continue
+      const isPushed = await this.#pushOne(peers.matches, (record) =>
+        peers.isWilling ? peers.choose(store.policy.dispatch, record) : undefined,
+      )
+      if (isPushed) return true
+    }
+    return false
+  }
+
+  /** Finds a message, and then who gets it: it may take a while, and whoever was there may have gone. */
+  async #pushOne(
+    matches: Demand['matches'],
+    choose: (record: NewRecord) => Consumer | undefined,
+  ): Promise<boolean> {
+    const { store, picker } = this.#options
+    if (store.leased >= store.policy.inFlightMax) return false
+    const picked = await picker.next({ receiver: {}, matches, group: undefined })
+    if (picked === undefined || this.#stopped) return false
+    if (!isFree(store, picked)) return true
+    const consumer = choose(picked.record)
+    if (consumer !== undefined) this.#pushTo(consumer, picked)
+    else if (picked.entry.state !== 'parked') store.makeReady(picked.entry)
+    return true
   }
 
   #pushTo(consumer: Consumer, picked: Picked): void {
     const { store } = this.#options
-    consumer.credit--
-    consumer.inFlight.add(picked.entry)
+    this.consumers.give(consumer, picked.entry)
     store.lease(picked.entry, {
       lease: this.#newLease(),
       untilMs: Number.POSITIVE_INFINITY,

@@ -1,14 +1,16 @@
 /** What operators ask of this broker, on the wire. */
-import { type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js'
 import type { admin } from '@robust/proto'
 import { BrokerError } from '../core/errors.ts'
 import type { Message, Subscription } from '../core/message.ts'
 import type { PartitionStatus, TopicReader, TopicRecord } from '../core/topics/topic-reader.ts'
+import { answering } from './answering.ts'
+import { createQueueCalls, type QueueCallsOptions } from './queue-calls.ts'
 
-export interface AdminOptions {
+export interface AdminOptions extends QueueCallsOptions {
   readonly self: string
   readonly topics: TopicReader
   readonly administration: AdministrationPort
+  readonly bridges: () => readonly admin.BridgeState[]
 }
 
 interface Page {
@@ -57,6 +59,15 @@ export function createAdminService(options: AdminOptions): admin.BrokerAdminServ
   const { self, topics } = options
   return {
     ...createClientCalls(options),
+    ...createQueueCalls(options),
+    listBridges: answering(async (request: admin.ListRequest) => {
+      const { filter, after, limit } = pageOf(request)
+      const bridges = options
+        .bridges()
+        .filter(({ name }) => name > after && name.includes(filter))
+        .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      return { nodeId: self, bridges: bridges.slice(0, limit) }
+    }),
     describeTopic: answering(async ({ tenant, name }: admin.DescribeTopicRequest) => {
       const partitions = await topics.describe(tenant, name)
       return { nodeId: self, partitions: partitions.map(toWirePartition) }
@@ -128,19 +139,6 @@ function toWireRetained(message: Message): admin.RetainedMessage {
   const { address, guarantee, payload, timestampMs, expiresAtMs } = message
   const times = { publishedAtMs: timestampMs, expiresAtMs }
   return { address, guarantee, bytes: payload.byteLength, ...times, payload }
-}
-
-function answering<Request, Reply>(answer: (request: Request) => Promise<Reply>) {
-  return (call: ServerUnaryCall<Request, Reply>, done: sendUnaryData<Reply>): void => {
-    answer(call.request).then(
-      (reply) => done(null, reply),
-      (error: unknown) => {
-        const isMissing = error instanceof BrokerError && error.code === 'NOT_FOUND'
-        const code = isMissing ? status.NOT_FOUND : status.UNAVAILABLE
-        done({ code, details: error instanceof Error ? error.message : String(error) })
-      },
-    )
-  }
 }
 
 function toWirePartition({ report, ...partition }: PartitionStatus): admin.TopicPartition {

@@ -20,6 +20,7 @@ export const RESOURCE_KINDS = [
   'topic-rewrite',
   'ban',
   'deleted-queue',
+  'bridge',
   'access-key',
 ] as const
 

@@ -117,6 +117,32 @@ export interface RetainedMessage {
   payload: Uint8Array;
 }
 
+export interface ListBridgesReply {
+  nodeId: string;
+  /** by name */
+  bridges: BridgeState[];
+}
+
+export interface BridgeState {
+  name: string;
+  /** connecting, connected, waiting (for the next try), stopped */
+  state: string;
+  /** URL, without credentials */
+  remote: string;
+  /** of the state */
+  sinceMs: number;
+  /** empty: there was none since this broker has the bridge */
+  lastError: string;
+  /** These since this broker has the bridge: */
+  reconnects: number;
+  received: number;
+  sent: number;
+  /** that had been where they would have gone */
+  looped: number;
+  /** by the other side */
+  refused: number;
+}
+
 export interface DescribeTopicRequest {
   tenant: string;
   name: string;
@@ -167,6 +193,178 @@ export interface TopicRecord {
     | undefined;
   /** that it was published to */
   address: string;
+}
+
+export interface NamedQueue {
+  /** empty: default */
+  tenant: string;
+  name: string;
+}
+
+/** What is left out stays as it is, or is as usual. */
+export interface QueueSettings {
+  tenant: string;
+  name: string;
+  /** values as JSON */
+  config: { [key: string]: string };
+  bindings?: Bindings | undefined;
+}
+
+export interface QueueSettings_ConfigEntry {
+  key: string;
+  value: string;
+}
+
+export interface Bindings {
+  filters: string[];
+}
+
+export interface CreateQueueReply {
+  queue:
+    | Queue
+    | undefined;
+  /** and is as it was */
+  existed: boolean;
+}
+
+export interface Queue {
+  name: string;
+  id: number;
+  version: number;
+  /** every setting; values as JSON */
+  config: { [key: string]: string };
+  bindings: string[];
+  shard: number;
+  /** node id; empty: nobody now */
+  owner: string;
+  /** absent: its owner did not answer */
+  counts?: QueueCounts | undefined;
+}
+
+export interface Queue_ConfigEntry {
+  key: string;
+  value: string;
+}
+
+export interface QueueCounts {
+  ready: number;
+  inFlight: number;
+  delayed: number;
+  bytes: number;
+  /** of the ready ones */
+  oldestAgeMs: number;
+  consumers: number;
+}
+
+export interface ListQueuesRequest {
+  tenant: string;
+  page: ListRequest | undefined;
+}
+
+export interface ListQueuesReply {
+  /** by name */
+  queues: Queue[];
+}
+
+export interface QueueHeader {
+  name: string;
+  value: Uint8Array;
+}
+
+export interface SendToQueueRequest {
+  tenant: string;
+  name: string;
+  values: Uint8Array[];
+  /** of each of them */
+  headers: QueueHeader[];
+}
+
+export interface SendToQueueReply {
+  /** one a value */
+  sent: SentToQueue[];
+}
+
+export interface SentToQueue {
+  /** stored, duplicate or full */
+  kind: string;
+  messageId: string;
+  sequence: number;
+}
+
+export interface PeekQueueRequest {
+  tenant: string;
+  name: string;
+  /** 0: 100 */
+  max: number;
+}
+
+export interface ReceiveFromQueueRequest {
+  tenant: string;
+  name: string;
+  /** 0: one */
+  max: number;
+  /** for the first message */
+  waitMs: number;
+  leaseMs?: number | undefined;
+}
+
+export interface QueueMessages {
+  messages: QueueMessage[];
+}
+
+export interface QueueMessage {
+  messageId: string;
+  timestampMs: number;
+  /** this one included */
+  deliveries: number;
+  /** empty when it was only looked at */
+  receipt: string;
+  value?: Uint8Array | undefined;
+  headers: QueueHeader[];
+}
+
+export interface SettleInQueueRequest {
+  tenant: string;
+  name: string;
+  receipts: string[];
+  /** given to others; else acknowledged */
+  release: boolean;
+}
+
+export interface SettleInQueueReply {
+  /** one a receipt: done, stale, gone or not-leased */
+  outcomes: string[];
+}
+
+export interface StartRedriveRequest {
+  tenant: string;
+  name: string;
+  /** absent: where each came from */
+  to?: string | undefined;
+  perSecondMax?: number | undefined;
+}
+
+export interface CancelRedriveRequest {
+  tenant: string;
+  name: string;
+  task: string;
+}
+
+export interface Redrive {
+  task: string;
+  /** running, completed, cancelling, cancelled or failed */
+  state: string;
+  to?: string | undefined;
+  moved: number;
+  /** ready when it began */
+  toMove: number;
+  startedAtMs: number;
+  failure: string;
+}
+
+export interface ListRedrivesReply {
+  /** newest first */
+  redrives: Redrive[];
 }
 
 function createBaseListRequest(): ListRequest {
@@ -1238,6 +1436,247 @@ export const RetainedMessage: MessageFns<RetainedMessage> = {
   },
 };
 
+function createBaseListBridgesReply(): ListBridgesReply {
+  return { nodeId: "", bridges: [] };
+}
+
+export const ListBridgesReply: MessageFns<ListBridgesReply> = {
+  encode(message: ListBridgesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.bridges) {
+      BridgeState.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBridgesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBridgesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.bridges.push(BridgeState.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBridgesReply>): ListBridgesReply {
+    return ListBridgesReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBridgesReply>): ListBridgesReply {
+    const message = createBaseListBridgesReply();
+    message.nodeId = object.nodeId ?? "";
+    message.bridges = object.bridges?.map((e) => BridgeState.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBridgeState(): BridgeState {
+  return {
+    name: "",
+    state: "",
+    remote: "",
+    sinceMs: 0,
+    lastError: "",
+    reconnects: 0,
+    received: 0,
+    sent: 0,
+    looped: 0,
+    refused: 0,
+  };
+}
+
+export const BridgeState: MessageFns<BridgeState> = {
+  encode(message: BridgeState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.remote !== "") {
+      writer.uint32(26).string(message.remote);
+    }
+    if (message.sinceMs !== 0) {
+      writer.uint32(32).uint64(message.sinceMs);
+    }
+    if (message.lastError !== "") {
+      writer.uint32(42).string(message.lastError);
+    }
+    if (message.reconnects !== 0) {
+      writer.uint32(48).uint64(message.reconnects);
+    }
+    if (message.received !== 0) {
+      writer.uint32(56).uint64(message.received);
+    }
+    if (message.sent !== 0) {
+      writer.uint32(64).uint64(message.sent);
+    }
+    if (message.looped !== 0) {
+      writer.uint32(72).uint64(message.looped);
+    }
+    if (message.refused !== 0) {
+      writer.uint32(80).uint64(message.refused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BridgeState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBridgeState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remote = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sinceMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lastError = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.reconnects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.received = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.sent = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.looped = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.refused = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BridgeState>): BridgeState {
+    return BridgeState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BridgeState>): BridgeState {
+    const message = createBaseBridgeState();
+    message.name = object.name ?? "";
+    message.state = object.state ?? "";
+    message.remote = object.remote ?? "";
+    message.sinceMs = object.sinceMs ?? 0;
+    message.lastError = object.lastError ?? "";
+    message.reconnects = object.reconnects ?? 0;
+    message.received = object.received ?? 0;
+    message.sent = object.sent ?? 0;
+    message.looped = object.looped ?? 0;
+    message.refused = object.refused ?? 0;
+    return message;
+  },
+};
+
 function createBaseDescribeTopicRequest(): DescribeTopicRequest {
   return { tenant: "", name: "" };
 }
@@ -1818,6 +2257,1966 @@ export const TopicRecord: MessageFns<TopicRecord> = {
   },
 };
 
+function createBaseNamedQueue(): NamedQueue {
+  return { tenant: "", name: "" };
+}
+
+export const NamedQueue: MessageFns<NamedQueue> = {
+  encode(message: NamedQueue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NamedQueue {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNamedQueue();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NamedQueue>): NamedQueue {
+    return NamedQueue.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NamedQueue>): NamedQueue {
+    const message = createBaseNamedQueue();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseQueueSettings(): QueueSettings {
+  return { tenant: "", name: "", config: {} };
+}
+
+export const QueueSettings: MessageFns<QueueSettings> = {
+  encode(message: QueueSettings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    globalThis.Object.entries(message.config).forEach(([key, value]: [string, string]) => {
+      QueueSettings_ConfigEntry.encode({ key: key as any, value }, writer.uint32(26).fork()).join();
+    });
+    if (message.bindings !== undefined) {
+      Bindings.encode(message.bindings, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSettings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSettings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            const entry3 = QueueSettings_ConfigEntry.decode(reader, reader.uint32());
+            if (entry3.value !== undefined) {
+              message.config[entry3.key] = entry3.value;
+            }
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.bindings = Bindings.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSettings>): QueueSettings {
+    return QueueSettings.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSettings>): QueueSettings {
+    const message = createBaseQueueSettings();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.config = (globalThis.Object.entries(object.config ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.bindings = (object.bindings !== undefined && object.bindings !== null)
+      ? Bindings.fromPartial(object.bindings)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseQueueSettings_ConfigEntry(): QueueSettings_ConfigEntry {
+  return { key: "", value: "" };
+}
+
+export const QueueSettings_ConfigEntry: MessageFns<QueueSettings_ConfigEntry> = {
+  encode(message: QueueSettings_ConfigEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueSettings_ConfigEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueSettings_ConfigEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueSettings_ConfigEntry>): QueueSettings_ConfigEntry {
+    return QueueSettings_ConfigEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueSettings_ConfigEntry>): QueueSettings_ConfigEntry {
+    const message = createBaseQueueSettings_ConfigEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseBindings(): Bindings {
+  return { filters: [] };
+}
+
+export const Bindings: MessageFns<Bindings> = {
+  encode(message: Bindings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.filters) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Bindings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBindings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.filters.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Bindings>): Bindings {
+    return Bindings.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Bindings>): Bindings {
+    const message = createBaseBindings();
+    message.filters = object.filters?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseCreateQueueReply(): CreateQueueReply {
+  return { queue: undefined, existed: false };
+}
+
+export const CreateQueueReply: MessageFns<CreateQueueReply> = {
+  encode(message: CreateQueueReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.queue !== undefined) {
+      Queue.encode(message.queue, writer.uint32(10).fork()).join();
+    }
+    if (message.existed !== false) {
+      writer.uint32(16).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CreateQueueReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCreateQueueReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.queue = Queue.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CreateQueueReply>): CreateQueueReply {
+    return CreateQueueReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CreateQueueReply>): CreateQueueReply {
+    const message = createBaseCreateQueueReply();
+    message.queue = (object.queue !== undefined && object.queue !== null) ? Queue.fromPartial(object.queue) : undefined;
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
+function createBaseQueue(): Queue {
+  return { name: "", id: 0, version: 0, config: {}, bindings: [], shard: 0, owner: "" };
+}
+
+export const Queue: MessageFns<Queue> = {
+  encode(message: Queue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.id !== 0) {
+      writer.uint32(16).uint64(message.id);
+    }
+    if (message.version !== 0) {
+      writer.uint32(24).uint64(message.version);
+    }
+    globalThis.Object.entries(message.config).forEach(([key, value]: [string, string]) => {
+      Queue_ConfigEntry.encode({ key: key as any, value }, writer.uint32(34).fork()).join();
+    });
+    for (const v of message.bindings) {
+      writer.uint32(42).string(v!);
+    }
+    if (message.shard !== 0) {
+      writer.uint32(48).uint32(message.shard);
+    }
+    if (message.owner !== "") {
+      writer.uint32(58).string(message.owner);
+    }
+    if (message.counts !== undefined) {
+      QueueCounts.encode(message.counts, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Queue {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueue();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.version = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            const entry4 = Queue_ConfigEntry.decode(reader, reader.uint32());
+            if (entry4.value !== undefined) {
+              message.config[entry4.key] = entry4.value;
+            }
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.bindings.push(reader.string());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.owner = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.counts = QueueCounts.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Queue>): Queue {
+    return Queue.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Queue>): Queue {
+    const message = createBaseQueue();
+    message.name = object.name ?? "";
+    message.id = object.id ?? 0;
+    message.version = object.version ?? 0;
+    message.config = (globalThis.Object.entries(object.config ?? {}) as [string, string][]).reduce(
+      (acc: { [key: string]: string }, [key, value]: [string, string]) => {
+        if (value !== undefined) {
+          acc[key] = globalThis.String(value);
+        }
+        return acc;
+      },
+      {},
+    );
+    message.bindings = object.bindings?.map((e) => e) || [];
+    message.shard = object.shard ?? 0;
+    message.owner = object.owner ?? "";
+    message.counts = (object.counts !== undefined && object.counts !== null)
+      ? QueueCounts.fromPartial(object.counts)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseQueue_ConfigEntry(): Queue_ConfigEntry {
+  return { key: "", value: "" };
+}
+
+export const Queue_ConfigEntry: MessageFns<Queue_ConfigEntry> = {
+  encode(message: Queue_ConfigEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Queue_ConfigEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueue_ConfigEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Queue_ConfigEntry>): Queue_ConfigEntry {
+    return Queue_ConfigEntry.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Queue_ConfigEntry>): Queue_ConfigEntry {
+    const message = createBaseQueue_ConfigEntry();
+    message.key = object.key ?? "";
+    message.value = object.value ?? "";
+    return message;
+  },
+};
+
+function createBaseQueueCounts(): QueueCounts {
+  return { ready: 0, inFlight: 0, delayed: 0, bytes: 0, oldestAgeMs: 0, consumers: 0 };
+}
+
+export const QueueCounts: MessageFns<QueueCounts> = {
+  encode(message: QueueCounts, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ready !== 0) {
+      writer.uint32(8).uint64(message.ready);
+    }
+    if (message.inFlight !== 0) {
+      writer.uint32(16).uint64(message.inFlight);
+    }
+    if (message.delayed !== 0) {
+      writer.uint32(24).uint64(message.delayed);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(32).uint64(message.bytes);
+    }
+    if (message.oldestAgeMs !== 0) {
+      writer.uint32(40).uint64(message.oldestAgeMs);
+    }
+    if (message.consumers !== 0) {
+      writer.uint32(48).uint32(message.consumers);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueCounts {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueCounts();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ready = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.inFlight = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.delayed = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.oldestAgeMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.consumers = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueCounts>): QueueCounts {
+    return QueueCounts.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueCounts>): QueueCounts {
+    const message = createBaseQueueCounts();
+    message.ready = object.ready ?? 0;
+    message.inFlight = object.inFlight ?? 0;
+    message.delayed = object.delayed ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.oldestAgeMs = object.oldestAgeMs ?? 0;
+    message.consumers = object.consumers ?? 0;
+    return message;
+  },
+};
+
+function createBaseListQueuesRequest(): ListQueuesRequest {
+  return { tenant: "", page: undefined };
+}
+
+export const ListQueuesRequest: MessageFns<ListQueuesRequest> = {
+  encode(message: ListQueuesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.page !== undefined) {
+      ListRequest.encode(message.page, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListQueuesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListQueuesRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.page = ListRequest.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListQueuesRequest>): ListQueuesRequest {
+    return ListQueuesRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListQueuesRequest>): ListQueuesRequest {
+    const message = createBaseListQueuesRequest();
+    message.tenant = object.tenant ?? "";
+    message.page = (object.page !== undefined && object.page !== null)
+      ? ListRequest.fromPartial(object.page)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListQueuesReply(): ListQueuesReply {
+  return { queues: [] };
+}
+
+export const ListQueuesReply: MessageFns<ListQueuesReply> = {
+  encode(message: ListQueuesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.queues) {
+      Queue.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListQueuesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListQueuesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.queues.push(Queue.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListQueuesReply>): ListQueuesReply {
+    return ListQueuesReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListQueuesReply>): ListQueuesReply {
+    const message = createBaseListQueuesReply();
+    message.queues = object.queues?.map((e) => Queue.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueueHeader(): QueueHeader {
+  return { name: "", value: new Uint8Array(0) };
+}
+
+export const QueueHeader: MessageFns<QueueHeader> = {
+  encode(message: QueueHeader, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value.length !== 0) {
+      writer.uint32(18).bytes(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueHeader {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueHeader();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.bytes();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueHeader>): QueueHeader {
+    return QueueHeader.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueHeader>): QueueHeader {
+    const message = createBaseQueueHeader();
+    message.name = object.name ?? "";
+    message.value = object.value ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseSendToQueueRequest(): SendToQueueRequest {
+  return { tenant: "", name: "", values: [], headers: [] };
+}
+
+export const SendToQueueRequest: MessageFns<SendToQueueRequest> = {
+  encode(message: SendToQueueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.values) {
+      writer.uint32(26).bytes(v!);
+    }
+    for (const v of message.headers) {
+      QueueHeader.encode(v!, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendToQueueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendToQueueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.values.push(reader.bytes());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.headers.push(QueueHeader.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendToQueueRequest>): SendToQueueRequest {
+    return SendToQueueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SendToQueueRequest>): SendToQueueRequest {
+    const message = createBaseSendToQueueRequest();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.values = object.values?.map((e) => e) || [];
+    message.headers = object.headers?.map((e) => QueueHeader.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSendToQueueReply(): SendToQueueReply {
+  return { sent: [] };
+}
+
+export const SendToQueueReply: MessageFns<SendToQueueReply> = {
+  encode(message: SendToQueueReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sent) {
+      SentToQueue.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SendToQueueReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSendToQueueReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sent.push(SentToQueue.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SendToQueueReply>): SendToQueueReply {
+    return SendToQueueReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SendToQueueReply>): SendToQueueReply {
+    const message = createBaseSendToQueueReply();
+    message.sent = object.sent?.map((e) => SentToQueue.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSentToQueue(): SentToQueue {
+  return { kind: "", messageId: "", sequence: 0 };
+}
+
+export const SentToQueue: MessageFns<SentToQueue> = {
+  encode(message: SentToQueue, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kind !== "") {
+      writer.uint32(10).string(message.kind);
+    }
+    if (message.messageId !== "") {
+      writer.uint32(18).string(message.messageId);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(24).uint64(message.sequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SentToQueue {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSentToQueue();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.kind = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.messageId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SentToQueue>): SentToQueue {
+    return SentToQueue.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SentToQueue>): SentToQueue {
+    const message = createBaseSentToQueue();
+    message.kind = object.kind ?? "";
+    message.messageId = object.messageId ?? "";
+    message.sequence = object.sequence ?? 0;
+    return message;
+  },
+};
+
+function createBasePeekQueueRequest(): PeekQueueRequest {
+  return { tenant: "", name: "", max: 0 };
+}
+
+export const PeekQueueRequest: MessageFns<PeekQueueRequest> = {
+  encode(message: PeekQueueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.max !== 0) {
+      writer.uint32(24).uint32(message.max);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PeekQueueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePeekQueueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.max = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<PeekQueueRequest>): PeekQueueRequest {
+    return PeekQueueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<PeekQueueRequest>): PeekQueueRequest {
+    const message = createBasePeekQueueRequest();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.max = object.max ?? 0;
+    return message;
+  },
+};
+
+function createBaseReceiveFromQueueRequest(): ReceiveFromQueueRequest {
+  return { tenant: "", name: "", max: 0, waitMs: 0 };
+}
+
+export const ReceiveFromQueueRequest: MessageFns<ReceiveFromQueueRequest> = {
+  encode(message: ReceiveFromQueueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.max !== 0) {
+      writer.uint32(24).uint32(message.max);
+    }
+    if (message.waitMs !== 0) {
+      writer.uint32(32).uint64(message.waitMs);
+    }
+    if (message.leaseMs !== undefined) {
+      writer.uint32(40).uint64(message.leaseMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReceiveFromQueueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReceiveFromQueueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.max = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.waitMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.leaseMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ReceiveFromQueueRequest>): ReceiveFromQueueRequest {
+    return ReceiveFromQueueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ReceiveFromQueueRequest>): ReceiveFromQueueRequest {
+    const message = createBaseReceiveFromQueueRequest();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.max = object.max ?? 0;
+    message.waitMs = object.waitMs ?? 0;
+    message.leaseMs = object.leaseMs ?? undefined;
+    return message;
+  },
+};
+
+function createBaseQueueMessages(): QueueMessages {
+  return { messages: [] };
+}
+
+export const QueueMessages: MessageFns<QueueMessages> = {
+  encode(message: QueueMessages, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.messages) {
+      QueueMessage.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueMessages {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueMessages();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.messages.push(QueueMessage.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueMessages>): QueueMessages {
+    return QueueMessages.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueMessages>): QueueMessages {
+    const message = createBaseQueueMessages();
+    message.messages = object.messages?.map((e) => QueueMessage.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseQueueMessage(): QueueMessage {
+  return { messageId: "", timestampMs: 0, deliveries: 0, receipt: "", headers: [] };
+}
+
+export const QueueMessage: MessageFns<QueueMessage> = {
+  encode(message: QueueMessage, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.messageId !== "") {
+      writer.uint32(10).string(message.messageId);
+    }
+    if (message.timestampMs !== 0) {
+      writer.uint32(16).uint64(message.timestampMs);
+    }
+    if (message.deliveries !== 0) {
+      writer.uint32(24).uint32(message.deliveries);
+    }
+    if (message.receipt !== "") {
+      writer.uint32(34).string(message.receipt);
+    }
+    if (message.value !== undefined) {
+      writer.uint32(42).bytes(message.value);
+    }
+    for (const v of message.headers) {
+      QueueHeader.encode(v!, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QueueMessage {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQueueMessage();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.messageId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.timestampMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deliveries = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.receipt = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.value = reader.bytes();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.headers.push(QueueHeader.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<QueueMessage>): QueueMessage {
+    return QueueMessage.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<QueueMessage>): QueueMessage {
+    const message = createBaseQueueMessage();
+    message.messageId = object.messageId ?? "";
+    message.timestampMs = object.timestampMs ?? 0;
+    message.deliveries = object.deliveries ?? 0;
+    message.receipt = object.receipt ?? "";
+    message.value = object.value ?? undefined;
+    message.headers = object.headers?.map((e) => QueueHeader.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSettleInQueueRequest(): SettleInQueueRequest {
+  return { tenant: "", name: "", receipts: [], release: false };
+}
+
+export const SettleInQueueRequest: MessageFns<SettleInQueueRequest> = {
+  encode(message: SettleInQueueRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.receipts) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.release !== false) {
+      writer.uint32(32).bool(message.release);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettleInQueueRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettleInQueueRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.receipts.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.release = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SettleInQueueRequest>): SettleInQueueRequest {
+    return SettleInQueueRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SettleInQueueRequest>): SettleInQueueRequest {
+    const message = createBaseSettleInQueueRequest();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.receipts = object.receipts?.map((e) => e) || [];
+    message.release = object.release ?? false;
+    return message;
+  },
+};
+
+function createBaseSettleInQueueReply(): SettleInQueueReply {
+  return { outcomes: [] };
+}
+
+export const SettleInQueueReply: MessageFns<SettleInQueueReply> = {
+  encode(message: SettleInQueueReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.outcomes) {
+      writer.uint32(10).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SettleInQueueReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSettleInQueueReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.outcomes.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SettleInQueueReply>): SettleInQueueReply {
+    return SettleInQueueReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SettleInQueueReply>): SettleInQueueReply {
+    const message = createBaseSettleInQueueReply();
+    message.outcomes = object.outcomes?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseStartRedriveRequest(): StartRedriveRequest {
+  return { tenant: "", name: "" };
+}
+
+export const StartRedriveRequest: MessageFns<StartRedriveRequest> = {
+  encode(message: StartRedriveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.to !== undefined) {
+      writer.uint32(26).string(message.to);
+    }
+    if (message.perSecondMax !== undefined) {
+      writer.uint32(33).double(message.perSecondMax);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StartRedriveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStartRedriveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.perSecondMax = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<StartRedriveRequest>): StartRedriveRequest {
+    return StartRedriveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<StartRedriveRequest>): StartRedriveRequest {
+    const message = createBaseStartRedriveRequest();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.to = object.to ?? undefined;
+    message.perSecondMax = object.perSecondMax ?? undefined;
+    return message;
+  },
+};
+
+function createBaseCancelRedriveRequest(): CancelRedriveRequest {
+  return { tenant: "", name: "", task: "" };
+}
+
+export const CancelRedriveRequest: MessageFns<CancelRedriveRequest> = {
+  encode(message: CancelRedriveRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.tenant !== "") {
+      writer.uint32(10).string(message.tenant);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    if (message.task !== "") {
+      writer.uint32(26).string(message.task);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CancelRedriveRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCancelRedriveRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tenant = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CancelRedriveRequest>): CancelRedriveRequest {
+    return CancelRedriveRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CancelRedriveRequest>): CancelRedriveRequest {
+    const message = createBaseCancelRedriveRequest();
+    message.tenant = object.tenant ?? "";
+    message.name = object.name ?? "";
+    message.task = object.task ?? "";
+    return message;
+  },
+};
+
+function createBaseRedrive(): Redrive {
+  return { task: "", state: "", moved: 0, toMove: 0, startedAtMs: 0, failure: "" };
+}
+
+export const Redrive: MessageFns<Redrive> = {
+  encode(message: Redrive, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.task !== "") {
+      writer.uint32(10).string(message.task);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.to !== undefined) {
+      writer.uint32(26).string(message.to);
+    }
+    if (message.moved !== 0) {
+      writer.uint32(32).uint64(message.moved);
+    }
+    if (message.toMove !== 0) {
+      writer.uint32(40).uint64(message.toMove);
+    }
+    if (message.startedAtMs !== 0) {
+      writer.uint32(48).uint64(message.startedAtMs);
+    }
+    if (message.failure !== "") {
+      writer.uint32(58).string(message.failure);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Redrive {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRedrive();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.task = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.moved = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.toMove = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.startedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.failure = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Redrive>): Redrive {
+    return Redrive.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Redrive>): Redrive {
+    const message = createBaseRedrive();
+    message.task = object.task ?? "";
+    message.state = object.state ?? "";
+    message.to = object.to ?? undefined;
+    message.moved = object.moved ?? 0;
+    message.toMove = object.toMove ?? 0;
+    message.startedAtMs = object.startedAtMs ?? 0;
+    message.failure = object.failure ?? "";
+    return message;
+  },
+};
+
+function createBaseListRedrivesReply(): ListRedrivesReply {
+  return { redrives: [] };
+}
+
+export const ListRedrivesReply: MessageFns<ListRedrivesReply> = {
+  encode(message: ListRedrivesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.redrives) {
+      Redrive.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListRedrivesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListRedrivesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.redrives.push(Redrive.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListRedrivesReply>): ListRedrivesReply {
+    return ListRedrivesReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListRedrivesReply>): ListRedrivesReply {
+    const message = createBaseListRedrivesReply();
+    message.redrives = object.redrives?.map((e) => Redrive.fromPartial(e)) || [];
+    return message;
+  },
+};
+
 export type BrokerAdminService = typeof BrokerAdminService;
 export const BrokerAdminService = {
   /** A topic's partitions. Offsets and bytes are those of storage; rates are known to a partition's owner only. */
@@ -1901,6 +4300,16 @@ export const BrokerAdminService = {
     responseSerialize: (value: ListRetainedReply): Buffer => Buffer.from(ListRetainedReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRetainedReply => ListRetainedReply.decode(value),
   },
+  /** Bridges that this broker runs. */
+  listBridges: {
+    path: "/robust.admin.v1.BrokerAdmin/ListBridges" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
+    responseSerialize: (value: ListBridgesReply): Buffer => Buffer.from(ListBridgesReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListBridgesReply => ListBridgesReply.decode(value),
+  },
   /** Of the whole cluster. */
   getRetained: {
     path: "/robust.admin.v1.BrokerAdmin/GetRetained" as const,
@@ -1919,6 +4328,127 @@ export const BrokerAdminService = {
     requestDeserialize: (value: Buffer): NamedAddress => NamedAddress.decode(value),
     responseSerialize: (value: ExistedReply): Buffer => Buffer.from(ExistedReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ExistedReply => ExistedReply.decode(value),
+  },
+  /** Queues, whichever broker owns them. What is made, changed or deleted is so at every broker when it is answered. */
+  createQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/CreateQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: QueueSettings): Buffer => Buffer.from(QueueSettings.encode(value).finish()),
+    requestDeserialize: (value: Buffer): QueueSettings => QueueSettings.decode(value),
+    responseSerialize: (value: CreateQueueReply): Buffer => Buffer.from(CreateQueueReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CreateQueueReply => CreateQueueReply.decode(value),
+  },
+  changeQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/ChangeQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: QueueSettings): Buffer => Buffer.from(QueueSettings.encode(value).finish()),
+    requestDeserialize: (value: Buffer): QueueSettings => QueueSettings.decode(value),
+    responseSerialize: (value: Queue): Buffer => Buffer.from(Queue.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Queue => Queue.decode(value),
+  },
+  deleteQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/DeleteQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedQueue): Buffer => Buffer.from(NamedQueue.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedQueue => NamedQueue.decode(value),
+    responseSerialize: (value: ExistedReply): Buffer => Buffer.from(ExistedReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExistedReply => ExistedReply.decode(value),
+  },
+  listQueues: {
+    path: "/robust.admin.v1.BrokerAdmin/ListQueues" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListQueuesRequest): Buffer => Buffer.from(ListQueuesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListQueuesRequest => ListQueuesRequest.decode(value),
+    responseSerialize: (value: ListQueuesReply): Buffer => Buffer.from(ListQueuesReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListQueuesReply => ListQueuesReply.decode(value),
+  },
+  describeQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/DescribeQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedQueue): Buffer => Buffer.from(NamedQueue.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedQueue => NamedQueue.decode(value),
+    responseSerialize: (value: Queue): Buffer => Buffer.from(Queue.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Queue => Queue.decode(value),
+  },
+  sendToQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/SendToQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SendToQueueRequest): Buffer => Buffer.from(SendToQueueRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SendToQueueRequest => SendToQueueRequest.decode(value),
+    responseSerialize: (value: SendToQueueReply): Buffer => Buffer.from(SendToQueueReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SendToQueueReply => SendToQueueReply.decode(value),
+  },
+  /** The next messages, without taking them. */
+  peekQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/PeekQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: PeekQueueRequest): Buffer => Buffer.from(PeekQueueRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PeekQueueRequest => PeekQueueRequest.decode(value),
+    responseSerialize: (value: QueueMessages): Buffer => Buffer.from(QueueMessages.encode(value).finish()),
+    responseDeserialize: (value: Buffer): QueueMessages => QueueMessages.decode(value),
+  },
+  receiveFromQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/ReceiveFromQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReceiveFromQueueRequest): Buffer =>
+      Buffer.from(ReceiveFromQueueRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReceiveFromQueueRequest => ReceiveFromQueueRequest.decode(value),
+    responseSerialize: (value: QueueMessages): Buffer => Buffer.from(QueueMessages.encode(value).finish()),
+    responseDeserialize: (value: Buffer): QueueMessages => QueueMessages.decode(value),
+  },
+  settleInQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/SettleInQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SettleInQueueRequest): Buffer => Buffer.from(SettleInQueueRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SettleInQueueRequest => SettleInQueueRequest.decode(value),
+    responseSerialize: (value: SettleInQueueReply): Buffer => Buffer.from(SettleInQueueReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): SettleInQueueReply => SettleInQueueReply.decode(value),
+  },
+  purgeQueue: {
+    path: "/robust.admin.v1.BrokerAdmin/PurgeQueue" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedQueue): Buffer => Buffer.from(NamedQueue.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedQueue => NamedQueue.decode(value),
+    responseSerialize: (value: ExistedReply): Buffer => Buffer.from(ExistedReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExistedReply => ExistedReply.decode(value),
+  },
+  /** Moves what is in a queue to another one, or back to where it was dead-lettered from. */
+  startRedrive: {
+    path: "/robust.admin.v1.BrokerAdmin/StartRedrive" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StartRedriveRequest): Buffer => Buffer.from(StartRedriveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StartRedriveRequest => StartRedriveRequest.decode(value),
+    responseSerialize: (value: Redrive): Buffer => Buffer.from(Redrive.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Redrive => Redrive.decode(value),
+  },
+  listRedrives: {
+    path: "/robust.admin.v1.BrokerAdmin/ListRedrives" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedQueue): Buffer => Buffer.from(NamedQueue.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedQueue => NamedQueue.decode(value),
+    responseSerialize: (value: ListRedrivesReply): Buffer => Buffer.from(ListRedrivesReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListRedrivesReply => ListRedrivesReply.decode(value),
+  },
+  cancelRedrive: {
+    path: "/robust.admin.v1.BrokerAdmin/CancelRedrive" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CancelRedriveRequest): Buffer => Buffer.from(CancelRedriveRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CancelRedriveRequest => CancelRedriveRequest.decode(value),
+    responseSerialize: (value: Redrive): Buffer => Buffer.from(Redrive.encode(value).finish()),
+    responseDeserialize: (value: Buffer): Redrive => Redrive.decode(value),
   },
 } as const;
 
@@ -1939,9 +4469,27 @@ export interface BrokerAdminServer extends UntypedServiceImplementation {
   listSubscriptions: handleUnaryCall<ListRequest, ListSubscriptionsReply>;
   /** Retained messages of the shards that this broker owns; `filter` is an MQTT filter. */
   listRetained: handleUnaryCall<ListRequest, ListRetainedReply>;
+  /** Bridges that this broker runs. */
+  listBridges: handleUnaryCall<ListRequest, ListBridgesReply>;
   /** Of the whole cluster. */
   getRetained: handleUnaryCall<NamedAddress, RetainedMessage>;
   deleteRetained: handleUnaryCall<NamedAddress, ExistedReply>;
+  /** Queues, whichever broker owns them. What is made, changed or deleted is so at every broker when it is answered. */
+  createQueue: handleUnaryCall<QueueSettings, CreateQueueReply>;
+  changeQueue: handleUnaryCall<QueueSettings, Queue>;
+  deleteQueue: handleUnaryCall<NamedQueue, ExistedReply>;
+  listQueues: handleUnaryCall<ListQueuesRequest, ListQueuesReply>;
+  describeQueue: handleUnaryCall<NamedQueue, Queue>;
+  sendToQueue: handleUnaryCall<SendToQueueRequest, SendToQueueReply>;
+  /** The next messages, without taking them. */
+  peekQueue: handleUnaryCall<PeekQueueRequest, QueueMessages>;
+  receiveFromQueue: handleUnaryCall<ReceiveFromQueueRequest, QueueMessages>;
+  settleInQueue: handleUnaryCall<SettleInQueueRequest, SettleInQueueReply>;
+  purgeQueue: handleUnaryCall<NamedQueue, ExistedReply>;
+  /** Moves what is in a queue to another one, or back to where it was dead-lettered from. */
+  startRedrive: handleUnaryCall<StartRedriveRequest, Redrive>;
+  listRedrives: handleUnaryCall<NamedQueue, ListRedrivesReply>;
+  cancelRedrive: handleUnaryCall<CancelRedriveRequest, Redrive>;
 }
 
 export interface BrokerAdminClient extends Client1 {
@@ -2073,6 +4621,22 @@ export interface BrokerAdminClient extends Client1 {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRetainedReply) => void,
   ): ClientUnaryCall;
+  /** Bridges that this broker runs. */
+  listBridges(
+    request: ListRequest,
+    callback: (error: ServiceError | null, response: ListBridgesReply) => void,
+  ): ClientUnaryCall;
+  listBridges(
+    request: ListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListBridgesReply) => void,
+  ): ClientUnaryCall;
+  listBridges(
+    request: ListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListBridgesReply) => void,
+  ): ClientUnaryCall;
   /** Of the whole cluster. */
   getRetained(
     request: NamedAddress,
@@ -2103,6 +4667,198 @@ export interface BrokerAdminClient extends Client1 {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  /** Queues, whichever broker owns them. What is made, changed or deleted is so at every broker when it is answered. */
+  createQueue(
+    request: QueueSettings,
+    callback: (error: ServiceError | null, response: CreateQueueReply) => void,
+  ): ClientUnaryCall;
+  createQueue(
+    request: QueueSettings,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CreateQueueReply) => void,
+  ): ClientUnaryCall;
+  createQueue(
+    request: QueueSettings,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CreateQueueReply) => void,
+  ): ClientUnaryCall;
+  changeQueue(request: QueueSettings, callback: (error: ServiceError | null, response: Queue) => void): ClientUnaryCall;
+  changeQueue(
+    request: QueueSettings,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Queue) => void,
+  ): ClientUnaryCall;
+  changeQueue(
+    request: QueueSettings,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Queue) => void,
+  ): ClientUnaryCall;
+  deleteQueue(
+    request: NamedQueue,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  deleteQueue(
+    request: NamedQueue,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  deleteQueue(
+    request: NamedQueue,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  listQueues(
+    request: ListQueuesRequest,
+    callback: (error: ServiceError | null, response: ListQueuesReply) => void,
+  ): ClientUnaryCall;
+  listQueues(
+    request: ListQueuesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListQueuesReply) => void,
+  ): ClientUnaryCall;
+  listQueues(
+    request: ListQueuesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListQueuesReply) => void,
+  ): ClientUnaryCall;
+  describeQueue(request: NamedQueue, callback: (error: ServiceError | null, response: Queue) => void): ClientUnaryCall;
+  describeQueue(
+    request: NamedQueue,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Queue) => void,
+  ): ClientUnaryCall;
+  describeQueue(
+    request: NamedQueue,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Queue) => void,
+  ): ClientUnaryCall;
+  sendToQueue(
+    request: SendToQueueRequest,
+    callback: (error: ServiceError | null, response: SendToQueueReply) => void,
+  ): ClientUnaryCall;
+  sendToQueue(
+    request: SendToQueueRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SendToQueueReply) => void,
+  ): ClientUnaryCall;
+  sendToQueue(
+    request: SendToQueueRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SendToQueueReply) => void,
+  ): ClientUnaryCall;
+  /** The next messages, without taking them. */
+  peekQueue(
+    request: PeekQueueRequest,
+    callback: (error: ServiceError | null, response: QueueMessages) => void,
+  ): ClientUnaryCall;
+  peekQueue(
+    request: PeekQueueRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: QueueMessages) => void,
+  ): ClientUnaryCall;
+  peekQueue(
+    request: PeekQueueRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: QueueMessages) => void,
+  ): ClientUnaryCall;
+  receiveFromQueue(
+    request: ReceiveFromQueueRequest,
+    callback: (error: ServiceError | null, response: QueueMessages) => void,
+  ): ClientUnaryCall;
+  receiveFromQueue(
+    request: ReceiveFromQueueRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: QueueMessages) => void,
+  ): ClientUnaryCall;
+  receiveFromQueue(
+    request: ReceiveFromQueueRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: QueueMessages) => void,
+  ): ClientUnaryCall;
+  settleInQueue(
+    request: SettleInQueueRequest,
+    callback: (error: ServiceError | null, response: SettleInQueueReply) => void,
+  ): ClientUnaryCall;
+  settleInQueue(
+    request: SettleInQueueRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: SettleInQueueReply) => void,
+  ): ClientUnaryCall;
+  settleInQueue(
+    request: SettleInQueueRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: SettleInQueueReply) => void,
+  ): ClientUnaryCall;
+  purgeQueue(
+    request: NamedQueue,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  purgeQueue(
+    request: NamedQueue,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  purgeQueue(
+    request: NamedQueue,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExistedReply) => void,
+  ): ClientUnaryCall;
+  /** Moves what is in a queue to another one, or back to where it was dead-lettered from. */
+  startRedrive(
+    request: StartRedriveRequest,
+    callback: (error: ServiceError | null, response: Redrive) => void,
+  ): ClientUnaryCall;
+  startRedrive(
+    request: StartRedriveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Redrive) => void,
+  ): ClientUnaryCall;
+  startRedrive(
+    request: StartRedriveRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Redrive) => void,
+  ): ClientUnaryCall;
+  listRedrives(
+    request: NamedQueue,
+    callback: (error: ServiceError | null, response: ListRedrivesReply) => void,
+  ): ClientUnaryCall;
+  listRedrives(
+    request: NamedQueue,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListRedrivesReply) => void,
+  ): ClientUnaryCall;
+  listRedrives(
+    request: NamedQueue,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListRedrivesReply) => void,
+  ): ClientUnaryCall;
+  cancelRedrive(
+    request: CancelRedriveRequest,
+    callback: (error: ServiceError | null, response: Redrive) => void,
+  ): ClientUnaryCall;
+  cancelRedrive(
+    request: CancelRedriveRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: Redrive) => void,
+  ): ClientUnaryCall;
+  cancelRedrive(
+    request: CancelRedriveRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: Redrive) => void,
   ): ClientUnaryCall;
 }
 
