@@ -28,6 +28,7 @@ import { shardOf } from './core/shard-hash.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
 import { DeadLetters, deadLetterRulesOf } from './dead-letters.ts'
+import { composeDialects } from './dialects.ts'
 import { registrationOf, withPorts } from './endpoints.ts'
 import { type Frontage, frontageOf } from './frontage.ts'
 import { type GroupResources, GroupShard } from './functions/group-shard.ts'
@@ -39,7 +40,7 @@ import type { HttpServer } from './http/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
 import { MeasuredStorage } from './measured-storage.ts'
 import { snapshotOf } from './metrics.ts'
-import { composeMqtt, retainedLimitsOf, VERSION } from './mqtt.ts'
+import { retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { ProcessLatencies } from './observability/process-latencies.ts'
@@ -110,11 +111,9 @@ function assemble(parts: Parts): Node {
   const cluster = assembleCluster(parts)
   const { metadata, placement, mesh, shards, messaging, queues, runtime, settings } = cluster
   const { protocols, mover } = cluster
-  const mqttLog = log.child({ protocol: 'mqtt' })
-  protocols.push(composeMqtt({ ...cluster, config, nodeId, log: mqttLog }))
+  protocols.push(...composeDialects({ ...cluster, config, nodeId }))
   settings.follow('log.level', (level) => {
-    // A child has a level of its own from its beginning on.
-    for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
+    log.level = level ?? config.logLevel
   })
   const administration = new Administration(cluster)
   let grpc: GrpcServer | undefined

@@ -28,6 +28,8 @@ export type ErrorId =
   | 'REDRIVE_ENDED'
   | 'NO_SUCH_USER'
   | 'USER_EXISTS'
+  | 'NO_SUCH_ACCESS_KEY'
+  | 'ACCESS_KEY_EXISTS'
   | 'NO_SUCH_BRIDGE'
   | 'BRIDGE_EXISTS'
   | 'NO_SUCH_RULE'

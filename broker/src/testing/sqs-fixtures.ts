@@ -69,7 +69,12 @@ export class SqsBench {
       },
       nextId: () => randomUUID(),
       log: { debug: log, info: log, warn: log, error: log },
-      entrances: { host: '127.0.0.1', ports: { sqs: 0, sqss: undefined }, tls: undefined },
+      entrances: {
+        host: '127.0.0.1',
+        ports: { sqs: 0, sqss: undefined },
+        tls: undefined,
+        proxied: [],
+      },
       admission: new Admission({
         clock: systemClock,
         connections: () => this.server.connections,

@@ -21,6 +21,7 @@ export const RESOURCE_KINDS = [
   'ban',
   'deleted-queue',
   'bridge',
+  'access-key',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]

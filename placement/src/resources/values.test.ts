@@ -15,6 +15,7 @@ const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
   setting: ['rebalance.reports', 3],
   'deleted-topic': ['17', { name: 'telemetry' }],
   'deleted-queue': ['18', { name: 'orders' }],
+  'access-key': ['AK1', { user: 'ann', secret: 's', account: '123456789012' }],
   'auto-subscription': ['a', { topic: 'inbox/%c', qos: 1, retainHandling: 2 }],
   'topic-rewrite': ['r', { action: 'all', filter: 'a/+', target: 'b/$1' }],
   bridge: [

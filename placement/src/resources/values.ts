@@ -56,6 +56,8 @@ const FIELDS: Readonly<
     arguments: object,
   },
   user: { tags: texts, credentials: object, disabled: flag },
+  // Named by its id; the secret itself, since a signature cannot be checked by a hash of it.
+  'access-key': { user: required(text), secret: required(text), account: text },
   'auto-subscription': {
     topic: required(text),
     qos: oneOf(0, 1, 2),

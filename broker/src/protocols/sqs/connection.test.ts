@@ -162,6 +162,16 @@ describe('the URL of a queue', () => {
 })
 
 describe('the server', () => {
+  test('does not let pages of other sites use a browser on this machine', async () => {
+    const socket = new RawSocket((await start()).endpoint)
+    const form = 'GET /?Action=ListQueues HTTP/1.1\r\nHost: h\r\n'
+    socket.write(`${form}Sec-Fetch-Site: cross-site\r\n\r\n`)
+    await expect.poll(() => socket.text).toMatch('HTTP/1.1 403')
+    socket.write(`${form}Sec-Fetch-Site: none\r\n\r\n`)
+    await expect.poll(() => socket.text).toMatch('HTTP/1.1 200')
+    socket.end()
+  })
+
   test('tells its health', async () => {
     const bench = await start()
     const answer = await fetch(`${bench.endpoint}/health`)

@@ -15,10 +15,15 @@ import type {
 import { SqsConnection } from './connection.ts'
 import { SqsSession, type SqsSessionOptions } from './session.ts'
 
+export type SqsListenerName = 'sqs' | 'sqss'
+
 export interface SqsEntrances {
   readonly host: string
-  readonly ports: { readonly sqs: number | undefined; readonly sqss: number | undefined }
+  /** Plain, and over TLS; undefined: not offered. */
+  readonly ports: Readonly<Record<SqsListenerName, number | undefined>>
   readonly tls: TlsOptions | undefined
+  /** Listeners behind a load balancer that sends PROXY headers; names of other protocols do not matter. */
+  readonly proxied: readonly string[]
 }
 
 export interface SqsServerOptions extends SqsSessionOptions {
@@ -76,14 +81,15 @@ export class SqsServer implements ProtocolServer {
   }
 
   async start(): Promise<readonly ListeningEndpoint[]> {
-    const { host, ports, tls } = this.#options.entrances
+    const { host, ports, tls, proxied } = this.#options.entrances
     const endpoints: ListeningEndpoint[] = []
     for (const [entrance, port] of Object.entries(ports)) {
       if (port === undefined) continue
       const listener = await listen({
         host,
         port,
-        ...(entrance === 'sqss' && { tls }),
+        tls: entrance === 'sqss' ? tls : undefined,
+        proxyProtocol: proxied.includes(entrance),
         onPeer: (peer) => this.#accept(peer, entrance),
         onError: (error) => this.#failed('SQS_LISTENER_FAILED', error),
         onCertificates: (error) => error && this.#failed('BAD_CERTIFICATE', error),

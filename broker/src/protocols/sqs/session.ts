@@ -130,7 +130,13 @@ export class SqsSession {
     return { caller, region: signature.region }
   }
 
-  #anonymous({ remoteAddress, certificateName }: WireRequest): Promise<Authenticated> {
+  async #anonymous(request: WireRequest): Promise<Authenticated> {
+    const { remoteAddress, certificateName, headers } = request
+    const site = headers['sec-fetch-site']
+    // A page of somebody else's, in a browser on this machine, is not this machine.
+    if (site !== undefined && site !== 'none' && site !== 'same-origin') {
+      throw new SqsError('AccessDenied', 'Pages of other sites may not call this service.')
+    }
     return this.#options.authenticator.authenticate({
       clientId: '',
       username: undefined,
