@@ -28,7 +28,7 @@ import { fromWireAddress, toWireAddress } from './wire-values.ts'
 
 /** What a peer asks of this broker. */
 export interface PeerHandlers {
-  publish(item: PublishItem, reply: (refused: PublishReply) => void): void
+  publish(item: PublishItem, reply: (answer: PublishReply) => void): void
   request(shard: number, request: ShardRequest): Promise<ShardReply>
   push(to: SessionAddress, deliveries: readonly Delivery[]): void
   pushShared(to: SessionAddress, deliveries: readonly GroupDelivery[]): void
@@ -161,7 +161,7 @@ export class PeerMesh implements Peers {
       return true
     }
     link.request({ $case: 'publish', value }, (kind) => {
-      onReply(kind?.$case === 'publishReply' ? kind.value.refused : undefined)
+      onReply(kind?.$case === 'publishReply' ? kind.value : undefined)
     })
     return true
   }
@@ -345,8 +345,9 @@ export class PeerMesh implements Peers {
     const { handlers, router } = this.#options
     switch (kind.$case) {
       case 'publish':
-        handlers.publish(fromWirePublish(kind.value), (refused) => {
-          if (id !== 0) link.send({ $case: 'publishReply', value: { refused: [...refused] } }, id)
+        handlers.publish(fromWirePublish(kind.value), ({ refused, unkept }) => {
+          if (id === 0) return
+          link.send({ $case: 'publishReply', value: { refused: [...refused], unkept } }, id)
         })
         return
       case 'sessionPush':

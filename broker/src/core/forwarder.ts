@@ -11,7 +11,7 @@ import { SHARD_RETRY_MS } from './limits.ts'
 import { type Message, ownCopy, type Receipt } from './message.ts'
 import type { Clock, Timer } from './ports/clock.ts'
 import type { Directory } from './ports/directory.ts'
-import type { Peers, Place, PublishItem } from './ports/peers.ts'
+import type { Peers, Place, PublishItem, PublishReply } from './ports/peers.ts'
 import type { Route } from './router.ts'
 
 export interface ForwarderOptions {
@@ -32,6 +32,8 @@ interface Pending {
   readonly message: Message
   receipt: Receipt | undefined
   remaining: number
+  /** It was to be retained, and was not kept. */
+  isUnkept: boolean
 }
 
 interface Entry extends PublishItem {
@@ -82,7 +84,8 @@ export class Forwarder {
       receipt?.settle('accepted')
       return
     }
-    const pending: Pending = { message: ownCopy(message), receipt, remaining: 1 }
+    const own = ownCopy(message)
+    const pending: Pending = { message: own, receipt, remaining: 1, isUnkept: false }
     if (receipt?.refusable === true && message.guarantee === 1) this.#refusable.add(pending)
     const byNode = new Map<string, Place[]>(peers.map((peer) => [peer, []]))
     for (const shard of shards) this.#place({ kind: 'sessions', shard }, pending, byNode)
@@ -177,8 +180,9 @@ export class Forwarder {
     }
     pending.remaining++
     const stored = appendTo(hosted.get(shard), { message: pending.message, place }, (outcome) => {
-      if (outcome === 'committed') this.#confirm(pending)
-      else this.#hold(entry)
+      if (outcome === 'unkept') pending.isUnkept = true
+      if (outcome === 'lost') this.#hold(entry)
+      else this.#confirm(pending)
     })
     if (stored) return
     const owner = directory.owner(shard)
@@ -227,8 +231,7 @@ export class Forwarder {
   #flush(lane: Lane): void {
     let sent = 0
     for (const entry of lane.unsent) {
-      const reply = (refused: readonly number[] | undefined): void =>
-        this.#replied(lane, entry, refused)
+      const reply = (answer: PublishReply | undefined): void => this.#replied(lane, entry, answer)
       if (!this.#options.peers.publish(lane.node, entry, reply)) break
       lane.sent.add(entry)
       sent++
@@ -236,9 +239,9 @@ export class Forwarder {
     if (sent > 0) lane.unsent.splice(0, sent)
   }
 
-  #replied(lane: Lane, entry: Entry, refused: readonly number[] | undefined): void {
+  #replied(lane: Lane, entry: Entry, answer: PublishReply | undefined): void {
     if (!lane.sent.has(entry)) return
-    if (refused === undefined) {
+    if (answer === undefined) {
       // The stream broke. Every entry that was sent is told so; the whole lane goes again, in order.
       const again = [...lane.sent]
       lane.sent.clear()
@@ -246,7 +249,8 @@ export class Forwarder {
       return
     }
     lane.sent.delete(entry)
-    for (const at of refused) {
+    if (answer.unkept) entry.pending.isUnkept = true
+    for (const at of answer.refused) {
       const place = entry.places[at]
       if (place === undefined) continue
       entry.pending.remaining++
@@ -271,6 +275,7 @@ export class Forwarder {
     pending.remaining--
     if (pending.remaining > 0) return
     this.#refusable.delete(pending)
-    pending.receipt?.settle('accepted')
+    const { receipt, isUnkept } = pending
+    receipt?.settle(isUnkept && receipt.refusable === true ? 'refused' : 'accepted')
   }
 }

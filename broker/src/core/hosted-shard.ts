@@ -12,7 +12,7 @@ import type { RetainedShard } from './retained-shard.ts'
 import type { HostedSchedule } from './schedule.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
-import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
+import type { PlaceOutcome, ShardWriter } from './shard-writer.ts'
 
 export interface HostedShard {
   readonly shard: number
@@ -51,7 +51,7 @@ export class HostedShards {
 export function appendTo(
   hosted: HostedShard | undefined,
   entry: { readonly message: Message; readonly place: Place },
-  done: (outcome: CommitOutcome) => void,
+  done: (outcome: PlaceOutcome) => void,
 ): boolean {
   if (hosted === undefined || hosted.writer.lost) return false
   const { message, place } = entry

@@ -355,20 +355,22 @@ export class Messaging {
   }
 
   /** A peer forwards a message. `reply` runs when it is with the live subscribers and durable on the shards. */
-  receive(item: PublishItem, reply: (refused: PublishReply) => void): void {
+  receive(item: PublishItem, reply: (answer: PublishReply) => void): void {
     const { message } = item
     if (item.live) deliverLive(message, this.#router.route(message.address).targets)
     let remaining = 1
     const refused: number[] = []
+    let unkept = false
     const done = (): void => {
       remaining--
-      if (remaining === 0) reply(refused)
+      if (remaining === 0) reply({ refused, unkept })
     }
     for (const [at, place] of item.places.entries()) {
       remaining++
       const shard = this.#options.hosted.get(place.shard)
       const served = appendTo(shard, { message, place }, (outcome) => {
         if (outcome === 'lost') refused.push(at)
+        else if (outcome === 'unkept') unkept = true
         done()
       })
       if (!served) {

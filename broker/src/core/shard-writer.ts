@@ -37,6 +37,8 @@ export type StorageState = 'accepting' | 'full' | 'unavailable'
 export type LostReason = 'fenced' | 'data-loss'
 
 export type CommitOutcome = 'committed' | 'lost'
+/** `unkept`: all is well, but a limit kept it from being stored. */
+export type PlaceOutcome = CommitOutcome | 'unkept'
 
 /** Records that will share a batch, or a batch as it is. */
 interface StagedBatch {

@@ -47,6 +47,7 @@ export class CoreCluster {
   losses: SessionLosses = {
     messagesMax: () => Number.POSITIVE_INFINITY,
     lost: () => undefined,
+    sessionExpired: () => undefined,
   }
   retainedLimits: RetainedLimits = { messagesMax: undefined, expirySeconds: undefined }
   readonly nodes = new Map<string, CoreNode>()
@@ -141,6 +142,7 @@ export class CoreCluster {
       losses: {
         messagesMax: () => this.losses.messagesMax(),
         lost: (message, loss) => this.losses.lost(message, loss),
+        sessionExpired: () => this.losses.sessionExpired(),
       },
       leaveGroups: (to, filters) => node.messaging.leaveGroups(to, filters),
       announce: (change) => this.#announceShard(shard, epoch, change),
@@ -298,8 +300,8 @@ export class CoreCluster {
             onReply?.(undefined)
             return
           }
-          target.messaging.receive(item, (refused: PublishReply) => {
-            queueMicrotask(() => onReply?.(this.#linked(self, to) ? refused : undefined))
+          target.messaging.receive(item, (answer: PublishReply) => {
+            queueMicrotask(() => onReply?.(this.#linked(self, to) ? answer : undefined))
           })
         })
         return true

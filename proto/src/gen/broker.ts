@@ -155,6 +155,8 @@ export interface Place {
 export interface PublishReply {
   /** positions of places that this broker does not serve (any more) */
   refused: number[];
+  /** it was to be retained, and there are too many already */
+  unkept: boolean;
 }
 
 export interface ShardRequest {
@@ -1419,7 +1421,7 @@ export const Place: MessageFns<Place> = {
 };
 
 function createBasePublishReply(): PublishReply {
-  return { refused: [] };
+  return { refused: [], unkept: false };
 }
 
 export const PublishReply: MessageFns<PublishReply> = {
@@ -1430,6 +1432,9 @@ export const PublishReply: MessageFns<PublishReply> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.unkept !== false) {
+      writer.uint32(16).bool(message.unkept);
     }
     return writer;
   },
@@ -1465,6 +1470,14 @@ export const PublishReply: MessageFns<PublishReply> = {
 
             break;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.unkept = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1483,6 +1496,7 @@ export const PublishReply: MessageFns<PublishReply> = {
   fromPartial(object: DeepPartial<PublishReply>): PublishReply {
     const message = createBasePublishReply();
     message.refused = object.refused?.map((e) => e) || [];
+    message.unkept = object.unkept ?? false;
     return message;
   },
 };

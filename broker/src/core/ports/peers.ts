@@ -22,8 +22,12 @@ export interface PublishItem {
   readonly places: readonly Place[]
 }
 
-/** Which of the places, by their position, the peer does not serve. */
-export type PublishReply = readonly number[]
+export interface PublishReply {
+  /** Which of the places, by their position, the peer does not serve. */
+  readonly refused: readonly number[]
+  /** It was to be retained, and a limit is reached. */
+  readonly unkept: boolean
+}
 
 export interface Peers {
   /** False: there is no stream now and nothing was sent. `onReply` undefined: no reply is wanted. */
