@@ -110,6 +110,11 @@ export class Outbound {
     if (aliasesMax > 0) this.#aliases = new OutgoingAliases(aliasesMax)
   }
 
+  /** Messages that the client has not acknowledged. */
+  get inFlight(): number {
+    return (this.#flights?.size ?? 0) + this.#live.size
+  }
+
   attach(session: AttachedSession): void {
     this.#session = session
   }
