@@ -47,7 +47,7 @@ static struct settings {
   int fan_in;        /* one subscriber of all publishers instead of some for each */
   int durable;       /* sessions of subscribers outlive their connections */
   int sub_port;      /* of the broker that subscribers use; 0: the same */
-  uint64_t messages; /* offline: published while the subscriber is away */
+  uint64_t messages; /* offline: published while the subscriber is away; retained; subscriptions in all */
   int pids[PIDS_MAX]; /* the broker's processes */
   int pid_count;
 } settings = {.publishers = 1, .subscribers = 1, .payload = 64, .window = 1000, .inflight = 20,
@@ -61,6 +61,7 @@ struct connection {
   int is_subscriber;
   uint64_t sent, acked, received;
   uint64_t *received_of; /* by publisher, with fan_in */
+  uint64_t pings, pongs, pong_ns;
   uint16_t packet_id;
   char frame[REST_BYTES]; /* a publisher's packet, to be numbered and sent */
   int frame_length, payload_start;
@@ -115,6 +116,11 @@ static double broker_cpu(void) {
       ticks += (double)(user + system);
   }
   return ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
+static void wait_ms(int milliseconds) {
+  struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
+  nanosleep(&time, NULL);
 }
 
 static double broker_rss_bytes(void) {
@@ -300,7 +306,14 @@ static void flush_out(struct connection *connection) {
 
 /* --- receiving ----------------------------------------------------------------------------- */
 
+static uint64_t received_before;
+static int count_only; /* messages that carry no number */
+
 static void take_message(struct connection *connection, const char *payload) {
+  if (count_only) {
+    received_total++;
+    return;
+  }
   uint64_t number, time;
   memcpy(&number, payload, 8);
   if (settings.fan_in) {
@@ -339,6 +352,9 @@ static size_t take_packets(struct connection *connection, const char *bytes, siz
         answer += 4;
       }
       take_message(connection, bytes + at + head + remaining - settings.payload);
+    } else if (type == 13) {
+      connection->pongs++;
+      connection->pong_ns = now_ns();
     } else if (type == 4 || type == 7) {
       connection->acked++;
     } else if (type == 5 || type == 6) {
@@ -631,11 +647,6 @@ static void measure_offline(void) {
 
 /* --- memory of idle connections ------------------------------------------------------------ */
 
-static void wait_ms(int milliseconds) {
-  struct timespec time = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
-  nanosleep(&time, NULL);
-}
-
 static void measure_memory(void) {
   int *open = calloc((size_t)settings.connections, sizeof *open);
   char topic[64];
@@ -654,6 +665,163 @@ static void measure_memory(void) {
   double after = broker_rss_bytes();
   printf("{\"bytesPerConnection\":%.1f,\"rssBytesBefore\":%.0f,\"rssBytesAfter\":%.0f}\n",
          (after - before) / settings.connections, before, after);
+}
+
+/* --- many subscriptions ---------------------------------------------------------------------- */
+
+enum { FILTERS_TOGETHER = 100, SITES = 1000, WANTED_OF = 50 };
+
+/* One filter in ten has a wildcard. Every address `site/S/floor/1/dev/D/state` is matched by one filter. */
+static int put_filter(char *target, uint64_t number, int as_address) {
+  int site = (int)(number % SITES), device = (int)(number / SITES);
+  char *format = "site/%d/floor/1/dev/%d/state";
+  if (!as_address && number % 20 == 0) format = "site/%d/+/1/dev/%d/state";
+  else if (!as_address && number % 10 == 0) format = "site/%d/floor/1/dev/%d/state/#";
+  return snprintf(target, 64, format, site, device);
+}
+
+static void subscribe_many(int fd, uint64_t first, uint64_t count) {
+  static char packet[FILTERS_TOGETHER * 72 + 16];
+  static char answer[FILTERS_TOGETHER + 8];
+  for (uint64_t done = 0; done < count; done += FILTERS_TOGETHER) {
+    size_t length = 5;
+    packet[0] = (char)0x82;
+    packet[3] = 0;
+    packet[4] = 1;
+    for (int index = 0; index < FILTERS_TOGETHER; index++) {
+      char filter[64];
+      put_filter(filter, first + done + (uint64_t)index, 0);
+      length += put_text(packet + length, filter);
+      packet[length++] = 0;
+    }
+    size_t remaining = length - 3;
+    packet[1] = (char)((remaining & 127) | 128);
+    packet[2] = (char)(remaining >> 7);
+    write_all(fd, packet, length);
+    read_exactly(fd, answer, 4 + FILTERS_TOGETHER);
+    if ((unsigned char)answer[0] != 0x90) fail("SUBSCRIBE was not answered");
+  }
+}
+
+/* `connections` with `messages` subscriptions in all, then publishing to addresses that are new each time. */
+static void measure_subscriptions(void) {
+  uint64_t each = settings.messages / (uint64_t)settings.connections;
+  connection_count = settings.connections + settings.publishers;
+  connections = calloc((size_t)connection_count, sizeof *connections);
+  int *open = calloc((size_t)settings.connections, sizeof *open);
+  for (int index = 0; index < settings.connections; index++) open[index] = open_connection(index, NULL);
+  wait_ms(500);
+  double before = broker_rss_bytes();
+  uint64_t begin = now_ns();
+  for (int index = 0; index < settings.connections; index++)
+    subscribe_many(open[index], (uint64_t)index * each, each);
+  double subscribed = (double)(now_ns() - begin) / 1e9;
+  wait_ms(1500);
+  double after = broker_rss_bytes();
+  for (int index = 0; index < connection_count; index++) {
+    struct connection *connection = &connections[index];
+    connection->is_subscriber = index < settings.connections;
+    connection->fd = connection->is_subscriber ? open[index] : open_connection(index, NULL);
+    fcntl(connection->fd, F_SETFL, O_NONBLOCK);
+    watch(connection, EPOLL_CTL_ADD);
+  }
+  count_only = 1;
+  uint64_t sent = 0, total = each * (uint64_t)settings.connections, start = now_ns();
+  uint64_t end = start + (uint64_t)(settings.seconds * 1e9);
+  int counted = 0;
+  double cpu = 0;
+  while (now_ns() < end || !counted) {
+    for (int index = settings.connections; index < connection_count; index++) {
+      struct connection *publisher = &connections[index];
+      static char bytes[READ_BYTES];
+      size_t length = 0;
+      if (publisher->blocked || sent - received_total * WANTED_OF > (uint64_t)settings.window) continue;
+      for (int number = 0; number < settings.batch; number++) {
+        char topic[64];
+        /* A stride that shares no factor with the count: every address once before one comes again. */
+        int topic_length = put_filter(topic, sent * 7919 % total, 1);
+        /* Nobody wants the others, which only differ in their last letter: finding that out is what is measured. */
+        if (sent % WANTED_OF) topic[topic_length - 1] = 'x';
+        bytes[length] = 0x30;
+        bytes[length + 1] = (char)(2 + topic_length + settings.payload);
+        length += 2 + put_text(bytes + length + 2, topic);
+        memset(bytes + length, 0, (size_t)settings.payload);
+        length += (size_t)settings.payload;
+        sent++;
+      }
+      send_out(publisher, bytes, length);
+    }
+    poll_once(10);
+    if (!counted && now_ns() - start > (uint64_t)(settings.warm * 1e9)) {
+      counted = 1, start = now_ns(), end = start + (uint64_t)(settings.seconds * 1e9);
+      received_before = received_total, cpu = broker_cpu();
+    }
+  }
+  double seconds = (double)(now_ns() - start) / 1e9;
+  uint64_t counted_messages = (received_total - received_before) * WANTED_OF;
+  cpu = (broker_cpu() - cpu) / seconds;
+  uint64_t wanted = (sent + WANTED_OF - 1) / WANTED_OF;
+  drain(wanted);
+  printf("{\"seconds\":%.3f,\"published\":%.1f,\"expected\":%llu,\"received\":%llu,\"brokerCpu\":%.4f,"
+         "\"bytesPerSubscription\":%.1f,\"subscribesPerSecond\":%.1f}\n",
+         seconds, (double)counted_messages / seconds, (unsigned long long)wanted,
+         (unsigned long long)received_total, cpu, (after - before) / (double)total, (double)total / subscribed);
+}
+
+/* --- many retained messages ------------------------------------------------------------------- */
+
+/* `messages` retained ones, then a subscription of all, while another client pings every millisecond. */
+static void measure_retained(void) {
+  settings.publishers = 1;
+  settings.qos = 1;
+  connection_count = 3;
+  connections = calloc((size_t)connection_count, sizeof *connections);
+  for (int index = 0; index < 3; index++) {
+    connections[index].fd = open_connection(index, NULL);
+    fcntl(connections[index].fd, F_SETFL, O_NONBLOCK);
+    watch(&connections[index], EPOLL_CTL_ADD);
+  }
+  struct connection *publisher = &connections[0], *subscriber = &connections[1], *pinger = &connections[2];
+  uint64_t sent = 0, begin = now_ns();
+  while (publisher->acked < settings.messages) {
+    while (!publisher->blocked && sent < settings.messages && sent - publisher->acked < 1000) {
+      char packet[128], topic[64];
+      int topic_length = put_filter(topic, sent, 1);
+      packet[0] = 0x33;
+      packet[1] = (char)(2 + topic_length + 2 + 20);
+      size_t length = 2 + put_text(packet + 2, topic);
+      uint16_t id = (uint16_t)(sent % 65535 + 1);
+      packet[length++] = (char)(id >> 8);
+      packet[length++] = (char)id;
+      memset(packet + length, 'r', 20);
+      send_out(publisher, packet, length + 20);
+      sent++;
+    }
+    poll_once(10);
+    if (now_ns() - begin > 110000000000u) fail("retaining takes too long");
+  }
+  settings.payload = 20;
+  count_only = 1;
+  uint64_t start = now_ns(), first = 0, worst = 0, pinged = 0, last = start;
+  send_out(subscriber, "\x82\x06\0\1\0\1#\1", 8);
+  while (received_total < settings.messages && now_ns() - last < 10000000000u) {
+    uint64_t now = now_ns(), seen = received_total;
+    if (pinger->pongs == pinger->pings && now - pinged > 1000000) {
+      send_out(pinger, "\xc0\0", 2);
+      pinger->pings++;
+      pinged = now;
+    }
+    poll_once(1);
+    if (pinger->pongs == pinger->pings && pinger->pong_ns > pinged && pinger->pong_ns - pinged > worst)
+      worst = pinger->pong_ns - pinged;
+    if (first == 0 && received_total > 0) first = now_ns();
+    if (received_total != seen) last = now_ns();
+  }
+  double seconds = (double)(now_ns() - start) / 1e9;
+  printf("{\"seconds\":%.3f,\"delivered\":%.1f,\"expected\":%llu,\"received\":%llu,"
+         "\"firstMs\":%.2f,\"worstPingMs\":%.2f}\n",
+         seconds, (double)received_total / seconds, (unsigned long long)settings.messages,
+         (unsigned long long)received_total, (double)(first - start) / 1e6, (double)worst / 1e6);
 }
 
 /* --- start --------------------------------------------------------------------------------- */
@@ -703,6 +871,8 @@ int main(int count, char **arguments) {
   else if (!strcmp(mode, "latency")) measure_flow(1, 1);
   else if (!strcmp(mode, "connect")) measure_connects();
   else if (!strcmp(mode, "offline")) measure_offline();
+  else if (!strcmp(mode, "subscriptions")) measure_subscriptions();
+  else if (!strcmp(mode, "retained")) measure_retained();
   else if (!strcmp(mode, "memory")) measure_memory();
   else fail("unknown mode %s", mode);
   return 0;

@@ -2,7 +2,15 @@
 // are clean MQTT 3.1.1, broker and load run on one core each where the machine allows it. Every
 // scenario runs 0.5 s before it counts, and every message must arrive once and in order.
 
-export type LoadMode = 'throughput' | 'paced' | 'latency' | 'connect' | 'memory' | 'offline'
+export type LoadMode =
+  | 'throughput'
+  | 'paced'
+  | 'latency'
+  | 'connect'
+  | 'memory'
+  | 'offline'
+  | 'subscriptions'
+  | 'retained'
 
 /** One line of the load program's output; which fields it has depends on the mode. */
 export interface LoadResult {
@@ -20,6 +28,10 @@ export interface LoadResult {
   connectsPerSecond?: number
   bytesPerConnection?: number
   queuedPerSecond?: number
+  published?: number
+  bytesPerSubscription?: number
+  firstMs?: number
+  worstPingMs?: number
   /** Of all the broker's processes, when everything is queued. */
   rssBytesQueued?: number
 }
@@ -180,6 +192,51 @@ export const SCENARIOS: Scenario[] = [
         better: 'lower',
         value: (result) => scaled(result.rssBytesQueued, 1 / 1024 ** 2),
       },
+    ],
+    fresh: true,
+    persistent: true,
+  },
+  {
+    // A million subscriptions of a thousand clients, one in ten with a wildcard; QoS 0 to addresses that do not come
+    // again for a million messages, of which one in 50 has a subscriber: what is measured is finding that out.
+    name: 'subscriptions',
+    mode: 'subscriptions',
+    settings: { connections: 1000, messages: 1_000_000, publishers: 4, window: 20_000, batch: 50 },
+    metrics: [
+      {
+        label: '1,000,000 subscriptions, messages matched',
+        unit: 'msg/s',
+        better: 'higher',
+        value: (result) => result.published,
+      },
+      {
+        label: '1,000,000 subscriptions, memory of one',
+        unit: 'B',
+        better: 'lower',
+        value: (result) => result.bytesPerSubscription,
+      },
+    ],
+    fresh: true,
+  },
+  {
+    // 100,000 retained messages for a new subscription of all; another client pings meanwhile.
+    name: 'retained',
+    mode: 'retained',
+    settings: { messages: 100_000 },
+    metrics: [
+      {
+        label: '100,000 retained, first message',
+        unit: 'ms',
+        better: 'lower',
+        value: (result) => result.firstMs,
+      },
+      {
+        label: '100,000 retained, latest answer to a ping meanwhile',
+        unit: 'ms',
+        better: 'lower',
+        value: (result) => result.worstPingMs,
+      },
+      delivered('100,000 retained, to one subscriber'),
     ],
     fresh: true,
     persistent: true,

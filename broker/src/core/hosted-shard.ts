@@ -2,7 +2,7 @@
 import type { ClaimShard } from './claims.ts'
 import { BrokerError } from './errors.ts'
 import type { HostedGroups } from './groups/hosted-groups.ts'
-import { REPLY_BYTES } from './limits.ts'
+import { RETAINED_PAGE_BYTES } from './limits.ts'
 import type { LogShard } from './logs/log-shard.ts'
 import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
@@ -167,7 +167,7 @@ async function findRetained(
   nowMs: number,
 ): Promise<ShardReply> {
   const retained: Message[] = []
-  let bytesMax = REPLY_BYTES
+  let bytesMax = RETAINED_PAGE_BYTES
   let after = request.after
   for (const [index, shard] of request.shards.entries()) {
     const target = hosted.get(shard)

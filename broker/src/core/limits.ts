@@ -49,3 +49,10 @@ export const REPLY_BYTES = 2 * 1024 * 1024
  * broker knows, ms.
  */
 export const ACKNOWLEDGE_GRACE_MS = 2_000
+
+/** Retained messages that are found and sent at once: nobody else waits for longer than that takes. */
+export const RETAINED_PAGE_BYTES = 64 * 1024
+
+/** Addresses that are looked at, and messages that are read at once, before others have their turn. */
+export const RETAINED_ADDRESSES_AT_ONCE = 2_000
+export const RETAINED_READS_AT_ONCE = 128

@@ -10,7 +10,7 @@ import {
 } from './attached-session.ts'
 import type { ClaimRequest } from './claims.ts'
 import { BrokerError } from './errors.ts'
-import { filterMatches, hasWildcard } from './filter-index.ts'
+import { filterMatches } from './filter-index.ts'
 import { Forwarder } from './forwarder.ts'
 import type { GroupDelivery } from './groups/hosted-groups.ts'
 import { shardOfGroup } from './groups/shared-filter.ts'
@@ -28,10 +28,10 @@ import type { Delivery, SessionAddress } from './ports/connections.ts'
 import { isNewer, sameAttachment } from './ports/connections.ts'
 import type { Directory } from './ports/directory.ts'
 import type { Peers, PublishItem, PublishReply } from './ports/peers.ts'
+import { RetainedSearch, type TakeRetained } from './retained-search.ts'
 import type { LiveTarget, Route, Router } from './router.ts'
-import { type Answered, ShardClient } from './shard-client.ts'
+import { ShardClient } from './shard-client.ts'
 import { shardOf } from './shard-hash.ts'
-import type { RetainedPosition } from './shard-requests.ts'
 import type { StoragePressure } from './storage-pressure.ts'
 
 /** Holders that come and go between two looks. */
@@ -57,6 +57,7 @@ export class Messaging {
   readonly #router: Router
   readonly #forwarder: Forwarder
   readonly #client: ShardClient
+  readonly #retainedSearch: RetainedSearch
   readonly #sessions = new Map<string, AttachedSession>()
   /** Shard epochs at whose owner this broker's sessions are known. */
   readonly #epochs = new Map<number, number>()
@@ -73,6 +74,7 @@ export class Messaging {
     this.#router = options.router
     this.#forwarder = new Forwarder(options)
     this.#client = new ShardClient(options)
+    this.#retainedSearch = new RetainedSearch(this.#client, options.directory)
     options.pressure.whenFull(() => this.#forwarder.refuseWaiting())
   }
 
@@ -255,58 +257,18 @@ export class Messaging {
     return holder
   }
 
-  /** Retained messages whose address the filter matches, from every shard that may have some. */
+  /** Retained messages whose address the filter matches, a page at a time. */
+  retainedPages(filter: string, take: TakeRetained): Promise<void> {
+    return this.#retainedSearch.find(filter, take)
+  }
+
+  /** All of them at once. */
   async retained(filter: string): Promise<Message[]> {
-    const { directory } = this.#options
-    if (!hasWildcard(filter)) {
-      const shard = shardOf('retained', filter, directory.shardCount)
-      return this.#retainedOfShard(shard, filter)
-    }
-    const byOwner = new Map<string, number[]>()
-    for (let shard = 0; shard < directory.shardCount; shard++) {
-      const owner = directory.owner(shard)?.node ?? `?${shard}`
-      const shards = byOwner.get(owner)
-      if (shards === undefined) byOwner.set(owner, [shard])
-      else shards.push(shard)
-    }
-    const replies = await Promise.all(
-      [...byOwner.values()].map((shards) => this.#retainedOf(shards, filter)),
-    )
-    return replies.flat()
-  }
-
-  /** Asks for a group of shards at once; when ownership changes under way, for each by itself. */
-  async #retainedOf(shards: readonly number[], filter: string): Promise<readonly Message[]> {
-    if (shards.length > 1) {
-      try {
-        return await this.#searchRetained({ shards, after: '' }, filter, 0)
-      } catch (error) {
-        if (!(error instanceof BrokerError) || error.code !== 'UNAVAILABLE') throw error
-      }
-    }
-    const found = await Promise.all(shards.map((shard) => this.#retainedOfShard(shard, filter)))
-    return found.flat()
-  }
-
-  #retainedOfShard(shard: number, filter: string): Promise<Message[]> {
-    return this.#searchRetained({ shards: [shard], after: '' }, filter)
-  }
-
-  async #searchRetained(
-    from: RetainedPosition,
-    filter: string,
-    waitMs?: number,
-  ): Promise<Message[]> {
     const found: Message[] = []
-    let position: RetainedPosition | undefined = from
-    while (position !== undefined) {
-      const [first] = position.shards
-      if (first === undefined) break
-      const request = { kind: 'retained' as const, filter, ...position }
-      const reply: Answered = await this.#client.call(first, request, waitMs)
-      for (const message of reply.retained ?? []) found.push(message)
-      position = reply.next
-    }
+    await this.retainedPages(filter, (messages) => {
+      for (const message of messages) found.push(message)
+      return true
+    })
     return found
   }
 

@@ -34,6 +34,14 @@ export class SortedList<T> {
     else items.splice(index, 0, item)
   }
 
+  /** Of the first that sorts after the item, which need not be there. */
+  indexAfter(item: T): number {
+    const index = this.#indexOf(item)
+    const there = this.#items[index]
+    const isThere = there !== undefined && this.#compare(there, item) === 0
+    return index - this.#head + (isThere ? 1 : 0)
+  }
+
   /** The one that equals the item. */
   get(item: T): T | undefined {
     const there = this.#items[this.#indexOf(item)]

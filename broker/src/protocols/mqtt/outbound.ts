@@ -119,6 +119,11 @@ export class Outbound {
     this.#session = session
   }
 
+  /** Something waits for the client's window, or for its socket. */
+  get isBehind(): boolean {
+    return this.#waiting.length > 0 || this.#options.outbox.pendingBytes > PENDING_BYTES_USUAL
+  }
+
   /** Called about every second: whether the client has become slow, or has caught up. */
   checkPace(nowMs: number, patienceMs: number): 'slow' | 'caught-up' | undefined {
     // The socket may have taken what was before it without any acknowledgement.

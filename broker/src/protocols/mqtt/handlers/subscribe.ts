@@ -130,22 +130,44 @@ export async function sendRetained(
   try {
     const { messaging, system } = session.services
     const { filter } = subscription
-    const kept = await messaging.retained(filter)
     const said = filter.startsWith('$SYS/') ? system.current() : []
-    const messages = [...kept, ...said.filter(({ address }) => filterMatches(filter, address))]
-    const identifiers = subscription.identifier === 0 ? [] : [subscription.identifier]
-    const durable: { message: Message; identifiers: readonly number[] }[] = []
-    for (const stored of messages) {
-      const guarantee = effectiveGuarantee(stored, [subscription])
-      const message: Message = { ...stored, guarantee, retain: true, token: '' }
-      if (guarantee > 0 && connected.session.durable) durable.push({ message, identifiers })
-      else connected.outbound.sendLive(message, { guarantee, retain: true, identifiers })
-    }
-    if (durable.length > 0) await connected.session.enqueue(durable)
+    const matching = said.filter(({ address }) => filterMatches(filter, address))
+    await sendKept(connected, subscription, matching)
+    await messaging.retainedPages(filter, async (kept) => {
+      await sendKept(connected, subscription, kept)
+      return hasCaughtUp(session, connected)
+    })
   } catch (error) {
     session.failed(error)
   }
 }
+
+async function sendKept(
+  connected: Connected,
+  subscription: Subscription,
+  kept: readonly Message[],
+): Promise<void> {
+  const identifiers = subscription.identifier === 0 ? [] : [subscription.identifier]
+  const durable: { message: Message; identifiers: readonly number[] }[] = []
+  for (const stored of kept) {
+    const guarantee = effectiveGuarantee(stored, [subscription])
+    const message: Message = { ...stored, guarantee, retain: true, token: '' }
+    if (guarantee > 0 && connected.session.durable) durable.push({ message, identifiers })
+    else connected.outbound.sendLive(message, { guarantee, retain: true, identifiers })
+  }
+  if (durable.length > 0) await connected.session.enqueue(durable)
+}
+
+/** More is only found when the client has taken most of what was sent. False: it is gone. */
+async function hasCaughtUp(session: MqttSession, { outbound }: Connected): Promise<boolean> {
+  const { clock } = session.services
+  while (session.state === 'connected' && outbound.isBehind) {
+    await new Promise<void>((resolve) => clock.after(BEHIND_LOOK_MS, resolve))
+  }
+  return session.state === 'connected'
+}
+
+const BEHIND_LOOK_MS = 5
 
 interface Fresh {
   readonly subscription: Subscription
