@@ -202,8 +202,9 @@ const broker = [
       dependencyTypesNot: ['core'],
       pathNot: [
         '^broker/src/(protocols|security)/',
-        '^broker/src/core/(messaging|message|errors|attached-session|sessions/session)\\.ts$',
+        '^broker/src/core/(messaging|message|errors|attached-session|offset-ring|sessions/session)\\.ts$',
         '^broker/src/core/groups/(hosted-groups|shared-filter)\\.ts$',
+        '^broker/src/core/queues/(queues|queue-policy|queue-requests|receipt|headers)\\.ts$',
         '^broker/src/core/ports/(clock|connections|telemetry)\\.ts$',
         `${NPM}ws/`,
       ],
@@ -225,7 +226,7 @@ const broker = [
   forbid('only-the-connection-has-the-socket', 'Sessions and handlers are tested without one.', {
     from: {
       path: '^broker/src/protocols/(?!shared/)',
-      pathNot: ['^broker/src/protocols/[^/]+/(server|connection)\\.ts$', TEST],
+      pathNot: ['^broker/src/protocols/[^/]+/(server|(bridge/)?connection)\\.ts$', TEST],
     },
     to: { path: SOCKETS },
   }),

@@ -46,6 +46,7 @@ export async function startAdminHttp(options: AdminHttpOptions): Promise<HttpSer
     sessions: (page) => others.sessions(page),
     subscriptions: (page) => others.subscriptions(page),
     retained: (page) => others.retained(page),
+    bridges: (page) => others.bridges(page),
     kick: (clientId) => others.kick(clientId),
     endSession: (clientId) => administration.endSession(clientId),
     retainedAt: (address) => administration.retainedAt(address),

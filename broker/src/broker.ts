@@ -4,11 +4,10 @@ import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
 import { startAdminHttp } from './admin-http.ts'
 import { Administration } from './administration.ts'
-import { composeSecurity } from './authentication.ts'
+import { type Bridges, composeBridges } from './bridges.ts'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
-import { BrokerSettings } from './cluster/settings.ts'
 import { type ShardFunctions, ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import { followTopics } from './cluster/topic-directory.ts'
@@ -26,11 +25,12 @@ import type { DispatchStrategy } from './core/queues/queue-policy.ts'
 import { QueueTable } from './core/queues/queue-table.ts'
 import { Router } from './core/router.ts'
 import { shardOf } from './core/shard-hash.ts'
-import type { StoragePressure } from './core/storage-pressure.ts'
 import { TopicReader } from './core/topics/topic-reader.ts'
 import { Topics } from './core/topics/topics.ts'
 import { DeadLetters, deadLetterRulesOf } from './dead-letters.ts'
+import { composeDialects } from './dialects.ts'
 import { registrationOf, withPorts } from './endpoints.ts'
+import { type Frontage, frontageOf } from './frontage.ts'
 import { type GroupResources, GroupShard } from './functions/group-shard.ts'
 import { Scheduled } from './functions/scheduled.ts'
 import { createAdminService } from './grpc/admin-service.ts'
@@ -40,17 +40,14 @@ import type { HttpServer } from './http/server.ts'
 import { countersOf, inspect, shardCounters } from './inspection.ts'
 import { MeasuredStorage } from './measured-storage.ts'
 import { snapshotOf } from './metrics.ts'
-import { composeMqtt, retainedLimitsOf, VERSION } from './mqtt.ts'
+import { retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { ProcessLatencies } from './observability/process-latencies.ts'
 import { observeCalls } from './observability/rpc-latencies.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
-import { Admission } from './protocols/shared/admission.ts'
-import { ClientMover } from './protocols/shared/client-mover.ts'
-import type { ListeningEndpoint, ProtocolServer } from './protocols/shared/protocol-server.ts'
+import type { ListeningEndpoint } from './protocols/shared/protocol-server.ts'
 import { type ComposedQueues, composeQueues } from './queues.ts'
-import type { Authenticator } from './security/authenticator.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -114,11 +111,9 @@ function assemble(parts: Parts): Node {
   const cluster = assembleCluster(parts)
   const { metadata, placement, mesh, shards, messaging, queues, runtime, settings } = cluster
   const { protocols, mover } = cluster
-  const mqttLog = log.child({ protocol: 'mqtt' })
-  protocols.push(composeMqtt({ ...cluster, config, nodeId, log: mqttLog }))
+  protocols.push(...composeDialects({ ...cluster, config, nodeId }))
   settings.follow('log.level', (level) => {
-    // A child has a level of its own from its beginning on.
-    for (const each of [log, mqttLog]) each.level = level ?? config.logLevel
+    log.level = level ?? config.logLevel
   })
   const administration = new Administration(cluster)
   let grpc: GrpcServer | undefined
@@ -133,23 +128,7 @@ function assemble(parts: Parts): Node {
   }
   return {
     start: async () => {
-      grpc = await startGrpcServer({
-        host: config.host,
-        port: config.grpcPort,
-        peers: { exchange: (stream) => mesh.accept(stream) } as peerApi.BrokerPeerServer,
-        control: createControlService({
-          placement,
-          shards,
-          clients: clientOrders(cluster),
-          inspect: () => inspect(cluster, { nodeId, storage, config }),
-        }),
-        admin: createAdminService({
-          self: nodeId,
-          administration,
-          topics: new TopicReader({ ...cluster, directory: metadata, storage }),
-          ...{ queues: queues.client, directory: metadata, clock: systemClock },
-        }),
-      })
+      grpc = await startGrpc(parts, cluster, administration)
       http = await startAdminHttp({
         ...{ ...cluster, config, nodeId, administration, version: VERSION },
         isServing: () => isServing,
@@ -162,6 +141,7 @@ function assemble(parts: Parts): Node {
       const endpoints = await Promise.all(protocols.map((protocol) => protocol.start()))
       grpc.setServing(true)
       isServing = true
+      cluster.bridges.start()
       const { host } = config
       return [
         ...endpoints.flat(),
@@ -174,6 +154,7 @@ function assemble(parts: Parts): Node {
       grpc?.setServing(false)
       mover.stop()
       cluster.pressure.stop()
+      await Promise.race([cluster.bridges.stop(), pause(BRIDGES_MS)])
       await Promise.all(protocols.map((protocol) => protocol.stop()))
       mesh.sayLeaving()
       // Without a Placement Center nobody takes the shards back: they move by time-out then.
@@ -190,6 +171,32 @@ function assemble(parts: Parts): Node {
       grpc?.stop()
     },
   }
+}
+
+function startGrpc(
+  { config, nodeId, storage }: Parts,
+  cluster: Cluster,
+  administration: Administration,
+): Promise<GrpcServer> {
+  const { metadata, placement, mesh, shards, bridges, queues } = cluster
+  return startGrpcServer({
+    host: config.host,
+    port: config.grpcPort,
+    peers: { exchange: (stream) => mesh.accept(stream) } as peerApi.BrokerPeerServer,
+    control: createControlService({
+      placement,
+      shards,
+      clients: clientOrders(cluster),
+      inspect: () => inspect(cluster, { nodeId, storage, config }),
+    }),
+    admin: createAdminService({
+      self: nodeId,
+      bridges: () => bridges.statuses(),
+      administration,
+      topics: new TopicReader({ ...cluster, directory: metadata, storage }),
+      ...{ queues: queues.client, directory: metadata, clock: systemClock },
+    }),
+  })
 }
 
 /** What the Placement Center says about clients, told to admission and to the protocols. */
@@ -224,6 +231,7 @@ interface Cluster extends Frontage {
   readonly topics: Topics
   readonly process: ProcessLatencies
   readonly losses: DeadLetters
+  readonly bridges: Bridges
   /** Of calls that this broker makes. */
   readonly rpc: NamedLatencies
   readonly log: BrokerLog
@@ -263,12 +271,9 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     observer: observeCalls(rpc),
   })
   const mesh: PeerMesh = new PeerMesh({
+    ...{ metadata, router, incarnation, clock: systemClock },
     clusterId: () => metadata.clusterId,
-    incarnation,
     nodeEpoch: () => placement.nodeEpoch,
-    metadata,
-    router,
-    clock: systemClock,
     hostedFilters: () => shards.filters(),
     handlers: peerHandlers(hosted, metadata, {
       messaging: () => messaging,
@@ -298,15 +303,19 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
     functions: functionsOf(frontage, queues),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
-    onChange: () => ownersChanged(),
+    onChange: () => {
+      ownersChanged()
+      bridges.reconcile()
+    },
     log,
   })
   const ownersChanged = (): void => {
     messaging.changed()
     queues.changed()
   }
+  const bridges: Bridges = composeBridges({ ...frontage, config, metadata, hosted, messaging, log })
   const parts = { metadata, placement, mesh, shards, messaging, queues, runtime, hosted, topics }
-  const telemetry = { losses, rpc, process: new ProcessLatencies() }
+  const telemetry = { losses, bridges, rpc, process: new ProcessLatencies() }
   return { ...frontage, ...parts, ...telemetry, log, register: () => placement.start() }
 }
 
@@ -354,57 +363,6 @@ function peerHandlers(
     changed,
   }
 }
-
-/** What clients meet, and what decides about them. */
-interface Frontage {
-  readonly protocols: ProtocolServer[]
-  readonly settings: BrokerSettings
-  readonly admission: Admission
-  readonly mover: ClientMover
-  readonly pressure: StoragePressure
-  readonly security: Authenticator
-}
-
-function frontageOf(metadata: MetadataCache, pressure: StoragePressure, log: BrokerLog): Frontage {
-  const protocols: ProtocolServer[] = []
-  const settings = new BrokerSettings(metadata.resources)
-  const admission = new Admission({
-    clock: systemClock,
-    connections: () => protocols.reduce((sum, { connections }) => sum + connections, 0),
-    limits: () => ({
-      connectionsMax: settings.get('limits.connections-max'),
-      perSecond: settings.get('limits.connections-per-second'),
-      listenerPerSecond: settings.get('limits.listener-connections-per-second'),
-      userConnectionsMax: settings.get('limits.user-connections-max'),
-      userPerSecond: settings.get('limits.user-connections-per-second'),
-    }),
-    isOutOfMemory: memoryWatch(settings),
-    serverOf: (node, protocol) => metadata.serverOf(node, protocol),
-  })
-  const security = composeSecurity(metadata.resources, settings, log)
-  const mover = new ClientMover(systemClock)
-  return { protocols, settings, admission, mover, pressure, security }
-}
-
-/** Asked for every chunk that comes, looked up once in a while. */
-function memoryWatch(settings: BrokerSettings): () => boolean {
-  const most = settings.live(() => settings.get('limits.memory-bytes'))
-  let isAbove = false
-  let lookedAtMs = Number.NEGATIVE_INFINITY
-  return () => {
-    const limit = most()
-    if (limit === null) return false
-    const nowMs = systemClock.nowMs()
-    if (nowMs - lookedAtMs >= MEMORY_LOOK_MS) {
-      lookedAtMs = nowMs
-      const { heapUsed, external } = process.memoryUsage()
-      isAbove = heapUsed + external > limit
-    }
-    return isAbove
-  }
-}
-
-const MEMORY_LOOK_MS = 250
 
 function loadOf({ protocols, admission, mover }: Frontage, hosted: HostedShards, router: Router) {
   const shards = shardCounters(hosted)
@@ -477,6 +435,7 @@ function connectionsOf(parts: {
 }
 
 const DRAIN_MS = 5_000
+const BRIDGES_MS = 2_000
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref())

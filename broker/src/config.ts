@@ -1,7 +1,10 @@
 /** The broker's settings: flags, defaults, validation. Everything below receives plain values. */
 import { parseArgs } from 'node:util'
 import type { MqttListenerName } from './protocols/mqtt/listeners.ts'
+import type { SqsListenerName } from './protocols/sqs/server.ts'
 import type { TlsOptions } from './security/tls-certificates.ts'
+
+export type ListenerName = MqttListenerName | SqsListenerName
 
 export interface BrokerConfig {
   /** Stable across restarts; undefined: kept in, or made up into, the data folder. */
@@ -18,11 +21,14 @@ export interface BrokerConfig {
   readonly mqttTlsPort: number | undefined
   readonly webSocketPort: number | undefined
   readonly webSocketTlsPort: number | undefined
+  /** SQS over HTTP, and over HTTPS; undefined: not offered. */
+  readonly sqsPort: number | undefined
+  readonly sqsTlsPort: number | undefined
   /** A Unix socket that takes MQTT too. */
   readonly mqttSocket: string | undefined
   readonly tls: TlsOptions | undefined
   /** Listeners behind a load balancer that sends PROXY headers. */
-  readonly proxied: readonly MqttListenerName[]
+  readonly proxied: readonly ListenerName[]
   readonly grpcPort: number
   /** Probes, metrics and administration; undefined: not offered. */
   readonly httpPort: number | undefined
@@ -52,12 +58,14 @@ export const BROKER_USAGE = `robust broker start --placement HOST:PORT[,HOST:POR
   --ws-port PORT           MQTT over WebSocket (off)
   --wss-port PORT          MQTT over WebSocket over TLS (off)
   --mqtt-socket PATH       MQTT on a Unix socket (off)
+  --sqs-port PORT          Amazon SQS over HTTP (off)
+  --sqs-tls-port PORT      over HTTPS; needs --tls-cert and --tls-key (off)
   --tls-cert FILE          PEM certificate, with those of intermediates; read again when it changes
   --tls-key FILE           its key
   --tls-names DIR          NAME.crt and NAME.key for clients that ask for another host name (SNI)
   --tls-client-ca FILE     authorities of client certificates, which are then verified
   --tls-client-required    turn clients without a certificate away
-  --proxy-protocol LIST    of mqtt, mqtts, ws, wss: a load balancer sends PROXY headers (v1 or v2) there
+  --proxy-protocol LIST    of mqtt, mqtts, ws, wss, sqs, sqss: a load balancer sends PROXY headers (v1 or v2) there
   --grpc-port PORT         (9981)
   --http-port PORT         probes, metrics and administration (off)
   --packet-bytes-max N     largest MQTT packet (8388608)
@@ -86,6 +94,8 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     mqttTlsPort: port(values['mqtt-tls-port'], '--mqtt-tls-port'),
     webSocketPort: port(values['ws-port'], '--ws-port'),
     webSocketTlsPort: port(values['wss-port'], '--wss-port'),
+    sqsPort: port(values['sqs-port'], '--sqs-port'),
+    sqsTlsPort: port(values['sqs-tls-port'], '--sqs-tls-port'),
     mqttSocket: values['mqtt-socket'],
     tls: tlsOf(values),
     proxied: proxiedOf(values['proxy-protocol'] ?? ''),
@@ -122,6 +132,8 @@ function parseFlags(args: readonly string[]) {
         'mqtt-tls-port': text,
         'ws-port': text,
         'wss-port': text,
+        'sqs-port': text,
+        'sqs-tls-port': text,
         'mqtt-socket': text,
         'tls-cert': text,
         'tls-key': text,
@@ -149,7 +161,7 @@ function tlsOf(values: Flags): TlsOptions | undefined {
   if ((certificate === undefined) !== (key === undefined)) {
     throw new ConfigError('--tls-cert and --tls-key go together')
   }
-  const asked = values['mqtt-tls-port'] ?? values['wss-port']
+  const asked = values['mqtt-tls-port'] ?? values['wss-port'] ?? values['sqs-tls-port']
   if (certificate === undefined || key === undefined) {
     if (asked !== undefined) throw new ConfigError('TLS needs --tls-cert and --tls-key')
     return undefined
@@ -163,9 +175,9 @@ function tlsOf(values: Flags): TlsOptions | undefined {
   return { certificate, key, clientAuthorities, requireClientCertificate, namesDirectory }
 }
 
-const LISTENERS: readonly MqttListenerName[] = ['mqtt', 'mqtts', 'ws', 'wss']
+const LISTENERS: readonly ListenerName[] = ['mqtt', 'mqtts', 'ws', 'wss', 'sqs', 'sqss']
 
-function proxiedOf(list: string): readonly MqttListenerName[] {
+function proxiedOf(list: string): readonly ListenerName[] {
   return list
     .split(',')
     .filter((name) => name !== '')

@@ -201,6 +201,7 @@ describe('a message that a session does not get', () => {
     await settle()
     await cluster.clock.advance(6_000)
     expect(watcher.messages.map(textOf)).toEqual(['one'])
+    expect(letters.sessionsExpired).toBe(1)
     const byOperator = await away('by-operator')
     publish('by-operator', 'two')
     await settle()

@@ -26,6 +26,7 @@ export class DeadLetters implements SessionLosses {
   /** Since the process began, by reason. */
   readonly lostCounts = new NamedCounts()
   readonly letterCounts = new NamedCounts()
+  sessionsExpired = 0
   #stopped = false
 
   constructor(options: DeadLettersOptions) {
@@ -44,6 +45,15 @@ export class DeadLetters implements SessionLosses {
     const letter = deadLetterOf(message, { prefix, reason, session, nowMs: clock.wallMs() })
     if (letter === undefined) return undefined
     return this.#publish(letter).then(() => this.letterCounts.add(reason))
+  }
+
+  /** A message was delivered, but is not retained: there are too many. */
+  retainedUnkept(): void {
+    this.lostCounts.add('retained-limit')
+  }
+
+  sessionExpired(): void {
+    this.sessionsExpired++
   }
 
   stop(): void {

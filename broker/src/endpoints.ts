@@ -2,6 +2,7 @@
 import { createServer } from 'node:net'
 import type { BrokerConfig } from './config.ts'
 import { mqttPorts, VERSION } from './mqtt.ts'
+import { sqsPorts } from './sqs.ts'
 
 export function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
   const host = config.advertiseHost
@@ -12,8 +13,8 @@ export function registrationOf(config: BrokerConfig, nodeId: string, incarnation
     version: VERSION,
     grpcAddress: `${host}:${config.grpcPort}`,
     endpoints: [
-      ...Object.entries(mqttPorts(config)).flatMap(([protocol, port]) =>
-        port === undefined ? [] : [{ protocol, host, port }],
+      ...Object.entries({ ...mqttPorts(config), ...sqsPorts(config) }).flatMap(
+        ([protocol, port]) => (port === undefined ? [] : [{ protocol, host, port }]),
       ),
       { protocol: 'grpc', host, port: config.grpcPort },
       ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
@@ -31,6 +32,8 @@ export async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
     mqttTlsPort: await chosen(config.mqttTlsPort),
     webSocketPort: await chosen(config.webSocketPort),
     webSocketTlsPort: await chosen(config.webSocketTlsPort),
+    sqsPort: await chosen(config.sqsPort),
+    sqsTlsPort: await chosen(config.sqsTlsPort),
     grpcPort: await chosen(config.grpcPort),
     httpPort: await chosen(config.httpPort),
   }

@@ -24,6 +24,8 @@ export interface MqttParts {
   readonly settings: BrokerSettings
   readonly admission: AdmissionPort
   readonly security: Authenticator
+  readonly losses: { readonly sessionsExpired: number }
+  readonly bridges: { statuses(): readonly { readonly name: string; readonly state: string }[] }
   readonly messaging: Messaging
   readonly hosted: HostedShards
   readonly nodeId: string
@@ -50,12 +52,14 @@ export function composeMqtt(parts: MqttParts): MqttServer {
   })
 }
 
-function gaugesOf({ hosted, messaging }: MqttParts): SystemGauges {
+function gaugesOf({ hosted, messaging, losses, bridges }: MqttParts): SystemGauges {
+  let queued = 0
   let offline = 0
   let retained = 0
   let retainedRefused = 0
   for (const shard of hosted.all()) {
     offline += shard.sessions.offline
+    for (const { inbox } of shard.sessions.durable()) queued += inbox.depth
     retained += shard.retained.size
     retainedRefused += shard.retained.refused
   }
@@ -65,6 +69,11 @@ function gaugesOf({ hosted, messaging }: MqttParts): SystemGauges {
     retained,
     retainedRefused,
     subscriptions,
+    stored: queued + retained,
+    expired: losses.sessionsExpired,
+    bridges: bridges
+      .statuses()
+      .map(({ name, state }) => ({ name, isConnected: state === 'connected' })),
     heapBytes: process.memoryUsage().heapUsed,
   }
 }

@@ -20,6 +20,7 @@ import { shardOf } from './core/shard-hash.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
 import { type QueueResources, QueueShard } from './functions/queue-shard.ts'
 import { sharedHeaders as mqttHeaders } from './protocols/mqtt/mapping.ts'
+import { sharedHeaders as sqsHeaders } from './protocols/sqs/mapping.ts'
 
 interface QueueParts {
   readonly metadata: MetadataCache
@@ -103,7 +104,10 @@ function inTime(metadata: MetadataCache, version: number, clock: Clock): Promise
 }
 
 /** What each dialect's own properties say to all. */
-const SHARED_HEADERS: Readonly<Record<string, typeof mqttHeaders>> = { mqtt: mqttHeaders }
+const SHARED_HEADERS: Readonly<Record<string, typeof mqttHeaders>> = {
+  mqtt: mqttHeaders,
+  sqs: sqsHeaders,
+}
 
 export function recordOfMessage(message: Message) {
   const { dialect, properties } = message

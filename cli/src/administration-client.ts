@@ -48,6 +48,15 @@ const SUBSCRIPTIONS: Listing<admin.ListSubscriptionsReply, admin.ClientSubscript
   nameOf: ({ clientId, filter }) => `${clientId}\0${filter}`,
 }
 
+const BRIDGES: Listing<admin.ListBridgesReply, admin.BridgeState> = {
+  ask: (address, page) =>
+    askBroker(address, (client, call, done) =>
+      client.listBridges(page, call.metadata, call.options, done),
+    ),
+  itemsOf: ({ bridges }) => bridges,
+  nameOf: ({ name }) => name,
+}
+
 const RETAINED: Listing<admin.ListRetainedReply, admin.RetainedMessage> = {
   ask: (address, page) =>
     askBroker(address, (client, call, done) =>
@@ -71,6 +80,10 @@ export function listSubscriptions(addresses: readonly string[], page: PageOption
 
 export function listRetained(addresses: readonly string[], page: PageOptions) {
   return list(addresses, page, RETAINED)
+}
+
+export function listBridges(addresses: readonly string[], page: PageOptions) {
+  return list(addresses, page, BRIDGES)
 }
 
 /** The first names of all brokers together. Throws UNREACHABLE when a broker does not answer: half a list would lie. */

@@ -3,6 +3,7 @@
  * `--version` and `--help` cost nothing. Answers the exit code; only main.ts knows the process.
  */
 import { Command, CommanderError } from 'commander'
+import { addBridgeCommands } from './bridge-commands.ts'
 import { addClientCommands } from './client-commands.ts'
 import { createStateStore, type Role } from './cluster/state.ts'
 import { type Act, addClusterCommands } from './cluster-commands.ts'
@@ -149,6 +150,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addClientCommands(program, wiring)
   addSecurityCommands(program, wiring)
   addRuleCommands(program, wiring)
+  addBridgeCommands(program, wiring)
   addPlacementCommands(program, wiring)
   addRoleHelp(program)
   addStorageCommands(program, act)

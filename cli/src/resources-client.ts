@@ -9,7 +9,14 @@ export interface StoredResource {
 }
 
 export interface ResourceChange {
-  readonly kind: 'user' | 'permission' | 'auto-subscription' | 'topic-rewrite' | 'ban'
+  readonly kind:
+    | 'user'
+    | 'access-key'
+    | 'permission'
+    | 'auto-subscription'
+    | 'topic-rewrite'
+    | 'ban'
+    | 'bridge'
   readonly name: string
   /** Undefined: it goes. */
   readonly value: object | undefined

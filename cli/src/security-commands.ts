@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander'
 import { type Wiring, withCommon } from './cluster-commands.ts'
 import type { AclOptions } from './commands/acl.ts'
 import type { UserOptions } from './commands/user.ts'
+import type { KeyOptions } from './commands/user-keys.ts'
 import { withPlacement } from './config-commands.ts'
 
 type Output = { readonly output?: 'table' | 'json' }
@@ -35,6 +36,36 @@ function addUsers(user: Command, { act }: Wiring): void {
   change('disable', 'nobody may connect as this user any more', (m) => m.userDisable)
   change('enable', 'takes that back', (m) => m.userEnable)
   change('delete', 'the user and its rules', (m) => m.userDelete)
+  withPlacement(withCommon(user.command('add-key')))
+    .description('an access key, to sign SQS requests by; its secret is told once')
+    .argument('<user>')
+    .option('--account <digits>', 'whose queues are meant by a name alone (000000000000)')
+    .option('--key-id <id>', 'of a key that is there already, with --secret')
+    .option('--secret <text>', 'else one is made up')
+    .action((name: string, options: KeyOptions & Output) =>
+      act(options, async (context) => {
+        const { userAddKey } = await import('./commands/user-keys.ts')
+        return userAddKey(context, name, options)
+      }),
+    )
+  withPlacement(withCommon(user.command('keys')))
+    .description('access keys, without their secrets')
+    .argument('[user]')
+    .action((name: string | undefined, options: UserOptions & Output) =>
+      act(options, async (context) => {
+        const { userKeys } = await import('./commands/user-keys.ts')
+        return userKeys(context, name, options)
+      }),
+    )
+  withPlacement(withCommon(user.command('delete-key')))
+    .description('nobody may sign by it any more')
+    .argument('<id>')
+    .action((id: string, options: UserOptions & Output) =>
+      act(options, async (context) => {
+        const { userDeleteKey } = await import('./commands/user-keys.ts')
+        return userDeleteKey(context, id, options)
+      }),
+    )
   withPlacement(withCommon(user.command('list')))
     .description('every user')
     .action((options: UserOptions & Output) =>

@@ -70,7 +70,8 @@ export const MQTT_SETTINGS = {
   'mqtt.retained-messages-max': integer('broker', [1, 1_000_000_000, null], {
     unit: 'messages',
     description:
-      'of the cluster, an equal part on each shard; more are delivered but not kept; unset: no limit',
+      'of the cluster, an equal part on each shard; more are delivered but not kept, and MQTT 5 ' +
+      'publishers are told 0x97; unset: no limit',
   }),
   'mqtt.session-expiry-max-seconds': integer('broker', [1, 0xffff_fffe, null], {
     unit: 's',

@@ -126,6 +126,42 @@ describe('HTTP', () => {
     await expect.poll(async () => (await fetch(url(2, '/readyz'))).status, SLOW).toBe(200)
   })
 
+  test('who publishes more than may be retained is told so, and it is counted', async () => {
+    const publisher = await client(1, 'retainer')
+    const set = (value: string) =>
+      cluster.robust('config', 'set', 'mqtt.retained-messages-max', value)
+    // One for each shard.
+    expect((await set('64')).code).toBe(0)
+    const refused = async (name: string): Promise<number> => {
+      let count = 0
+      for (let at = 0; at < 150; at++) {
+        await publisher.mqtt
+          .publishAsync(`${name}/${at}`, 'v', { qos: 1, retain: true })
+          .catch((error: { code?: number }) => {
+            expect(error.code).toBe(0x97)
+            count++
+          })
+      }
+      return count
+    }
+    let told = 0
+    await expect
+      .poll(async () => {
+        told += await refused(`round-${told}`)
+        return told
+      }, SLOW)
+      .toBeGreaterThan(100)
+    const counted = async () => {
+      const texts = await Promise.all(
+        [1, 2, 3].map(async (node) => (await fetch(url(node, '/metrics'))).text()),
+      )
+      const pattern = /^robust_messages_dropped_total\{reason="retained-limit".* (\d+)$/m
+      return texts.reduce((sum, text) => sum + Number(pattern.exec(text)?.[1] ?? 0), 0)
+    }
+    expect(await counted()).toBe(told)
+    await cluster.robust('config', 'unset', 'mqtt.retained-messages-max')
+  })
+
   test('with users, administrators only; probes are open', async () => {
     const create = (name: string, ...more: string[]) =>
       cluster.robust('user', 'create', name, '--password', 'secret', ...more)

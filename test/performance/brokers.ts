@@ -32,6 +32,8 @@ export interface RunningBroker {
 export interface BrokerOptions {
   oursCommand: string
   oursPort: number | undefined
+  /** mosquitto keeps messages on disk, in the way that it comes with. */
+  persistent?: boolean
 }
 
 const stopping = new Set<() => Promise<void>>()
@@ -59,7 +61,10 @@ export async function startBroker(
 ): Promise<RunningBroker> {
   const data = await mkdtemp(join(tmpdir(), `robust-bench-${name}-`))
   const port = name === 'ours' && options.oursPort ? options.oursPort : await freePort()
-  const command = await shellCommand(name, { port, data, ours: options.oursCommand })
+  const command = await shellCommand(name, {
+    ...{ port, data, ours: options.oursCommand },
+    persistent: options.persistent === true,
+  })
   const [file = 'sh', ...args] = [...pinTo(0), 'sh', '-c', `ulimit -n $(ulimit -Hn); ${command}`]
   const child = spawn(file, args, {
     cwd: ROOT,
@@ -94,7 +99,7 @@ export async function startBroker(
 
 async function shellCommand(
   name: BrokerName,
-  context: { port: number; data: string; ours: string },
+  context: { port: number; data: string; ours: string; persistent: boolean },
 ): Promise<string> {
   const { port, data } = context
   switch (name) {
@@ -105,7 +110,7 @@ async function shellCommand(
         .replaceAll('{port}', String(port))
     case 'mosquitto': {
       const file = join(data, 'mosquitto.conf')
-      await writeFile(file, mosquittoConfiguration(port))
+      await writeFile(file, mosquittoConfiguration(port, context.persistent ? data : undefined))
       return `PATH="$PATH:/usr/sbin"; exec mosquitto -c ${file}`
     }
     case 'aedes':
@@ -119,14 +124,16 @@ async function shellCommand(
  * Nothing may be dropped or held back and no time is spent on logs. The rest is mosquitto's default,
  * Nagle's algorithm too: without it mosquitto is up to a half slower, with no gain in latency here.
  */
-function mosquittoConfiguration(port: number): string {
+function mosquittoConfiguration(port: number, folder: string | undefined): string {
   return [
     `listener ${port} 127.0.0.1`,
     'allow_anonymous true',
     'max_queued_messages 0',
     'max_inflight_messages 0',
     'max_connections -1',
-    'persistence false',
+    ...(folder === undefined
+      ? ['persistence false']
+      : ['persistence true', `persistence_location ${folder}/`]),
     'log_dest none',
     'user root',
     '',

@@ -35,15 +35,19 @@ static struct settings {
   int publishers;    /* each has its own topic */
   int subscribers;   /* per publisher */
   int qos;           /* of publishing and of subscribing */
-  int payload;       /* bytes, at least 16 */
+  int payload;       /* bytes, at least 20 */
   int window;        /* messages sent and not yet received by the slowest subscriber */
-  int inflight;      /* QoS 1: messages sent and not yet acknowledged */
+  int inflight;      /* QoS 1 and 2: messages sent and not yet acknowledged */
   int batch;         /* packets in one write */
   double rate;       /* messages a second over all publishers */
   int tick_us;       /* messages that fell due in this time are sent together; 0: each on its own */
   double warm;       /* seconds before counting starts */
   double seconds;    /* seconds that are counted */
   int connections;   /* memory and connect */
+  int fan_in;        /* one subscriber of all publishers instead of some for each */
+  int durable;       /* sessions of subscribers outlive their connections */
+  int sub_port;      /* of the broker that subscribers use; 0: the same */
+  uint64_t messages; /* offline: published while the subscriber is away */
   int pids[PIDS_MAX]; /* the broker's processes */
   int pid_count;
 } settings = {.publishers = 1, .subscribers = 1, .payload = 64, .window = 1000, .inflight = 20,
@@ -56,6 +60,7 @@ struct connection {
   int publisher;      /* index of the publisher it is or listens to */
   int is_subscriber;
   uint64_t sent, acked, received;
+  uint64_t *received_of; /* by publisher, with fan_in */
   uint16_t packet_id;
   char frame[REST_BYTES]; /* a publisher's packet, to be numbered and sent */
   int frame_length, payload_start;
@@ -143,9 +148,10 @@ static size_t put_text(char *target, const char *text) {
   return length + 2;
 }
 
-static size_t put_connect(char *target, const char *client_id) {
+static size_t put_connect(char *target, const char *client_id, int clean) {
   static const char head[] = {0, 4, 'M', 'Q', 'T', 'T', 4, 2, 0, 0};
   memcpy(target + 2, head, sizeof head);
+  target[9] = (char)(clean ? 2 : 0);
   size_t length = sizeof head + put_text(target + 2 + sizeof head, client_id);
   target[0] = 0x10;
   target[1] = (char)length;
@@ -187,14 +193,15 @@ static size_t put_publish(char *target, struct connection *publisher, uint64_t t
   }
   memcpy(payload, &publisher->sent, 8);
   memcpy(payload + 8, &time, 8);
+  if (settings.fan_in) memcpy(payload + 16, &publisher->publisher, 4);
   publisher->sent++;
   return (size_t)publisher->frame_length;
 }
 
 /* --- sockets ------------------------------------------------------------------------------- */
 
-static struct sockaddr_in broker_address(void) {
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)settings.port)};
+static struct sockaddr_in broker_address(int port) {
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return address;
 }
@@ -228,7 +235,8 @@ static void write_all(int fd, const char *bytes, size_t length) {
 
 /* Opens a connection and subscribes, one step after the other: this part is not measured. */
 static int open_connection(int number, const char *topic) {
-  struct sockaddr_in address = broker_address();
+  int port = topic && settings.sub_port ? settings.sub_port : settings.port;
+  struct sockaddr_in address = broker_address(port);
   struct timeval patience = {.tv_sec = 10};
   char packet[128], answer[5], client_id[32];
   int yes = 1;
@@ -236,11 +244,11 @@ static int open_connection(int number, const char *topic) {
   if (fd < 0) fail("socket: %s", strerror(errno));
   bind_source(fd, number);
   if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
-    fail("connect to port %d: %s", settings.port, strerror(errno));
+    fail("connect to port %d: %s", port, strerror(errno));
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   snprintf(client_id, sizeof client_id, "bench-%d-%d", (int)getpid(), number);
-  write_all(fd, packet, put_connect(packet, client_id));
+  write_all(fd, packet, put_connect(packet, client_id, !(topic && settings.durable)));
   read_exactly(fd, answer, 4);
   if (answer[0] != 0x20 || answer[3] != 0) fail("CONNECT was refused with code %d", answer[3]);
   if (topic) {
@@ -295,7 +303,12 @@ static void flush_out(struct connection *connection) {
 static void take_message(struct connection *connection, const char *payload) {
   uint64_t number, time;
   memcpy(&number, payload, 8);
-  if (number != connection->received) disorder++;
+  if (settings.fan_in) {
+    uint32_t publisher;
+    memcpy(&publisher, payload + 16, 4);
+    if (publisher >= (uint32_t)settings.publishers) fail("a message of nobody");
+    if (number != connection->received_of[publisher]++) disorder++;
+  } else if (number != connection->received) disorder++;
   connection->received++;
   received_total++;
   if (!keep_latencies) return;
@@ -320,14 +333,20 @@ static size_t take_packets(struct connection *connection, const char *bytes, siz
       const char *topic = bytes + at + head;
       const char *after = topic + 2 + ((unsigned char)topic[0] << 8 | (unsigned char)topic[1]);
       if (bytes[at] & 6) {
-        acknowledgements[answer] = 0x40;
+        acknowledgements[answer] = bytes[at] & 4 ? 0x50 : 0x40;
         acknowledgements[answer + 1] = 2;
         memcpy(acknowledgements + answer + 2, after, 2);
         answer += 4;
       }
       take_message(connection, bytes + at + head + remaining - settings.payload);
-    } else if (type == 4) {
+    } else if (type == 4 || type == 7) {
       connection->acked++;
+    } else if (type == 5 || type == 6) {
+      /* PUBREC is answered by PUBREL, PUBREL by PUBCOMP. */
+      acknowledgements[answer] = type == 5 ? 0x62 : 0x70;
+      acknowledgements[answer + 1] = 2;
+      memcpy(acknowledgements + answer + 2, bytes + at + head, 2);
+      answer += 4;
     }
     at += head + remaining;
   }
@@ -364,7 +383,8 @@ static void poll_once(int timeout_ms) {
 
 /* Publishers come first, then the subscribers of publisher 0, of publisher 1 and so on. */
 static void open_all(void) {
-  connection_count = settings.publishers * (1 + settings.subscribers);
+  connection_count = settings.fan_in ? settings.publishers + 1
+                                     : settings.publishers * (1 + settings.subscribers);
   connections = calloc((size_t)connection_count, sizeof *connections);
   for (int index = connection_count - 1; index >= 0; index--) {
     struct connection *connection = &connections[index];
@@ -373,7 +393,10 @@ static void open_all(void) {
     connection->publisher = connection->is_subscriber
                                 ? (index - settings.publishers) / settings.subscribers
                                 : index;
-    snprintf(topic, sizeof topic, "bench/%d", connection->publisher);
+    if (settings.fan_in) snprintf(topic, sizeof topic, "bench/+");
+    else snprintf(topic, sizeof topic, "bench/%d", connection->publisher);
+    if (settings.fan_in && connection->is_subscriber)
+      connection->received_of = calloc((size_t)settings.publishers, sizeof(uint64_t));
     connection->fd = open_connection(index, connection->is_subscriber ? topic : NULL);
     prepare_publish(connection);
     fcntl(connection->fd, F_SETFL, O_NONBLOCK);
@@ -382,6 +405,7 @@ static void open_all(void) {
 }
 
 static uint64_t slowest_of(int publisher) {
+  if (settings.fan_in) return connections[settings.publishers].received_of[publisher];
   struct connection *first = connections + settings.publishers + publisher * settings.subscribers;
   uint64_t slowest = first->received;
   for (int index = 1; index < settings.subscribers; index++)
@@ -397,7 +421,7 @@ static void send_batch(struct connection *publisher, int count) {
   send_out(publisher, bytes, length);
 }
 
-/* As many messages as the window lets through, in whole batches (QoS 1: what has been acknowledged). */
+/* As many messages as the window lets through, in whole batches (above QoS 0: what has been acknowledged). */
 static void fill_window(struct connection *publisher) {
   while (!publisher->blocked) {
     uint64_t room = (uint64_t)settings.window - (publisher->sent - slowest_of(publisher->publisher));
@@ -479,7 +503,7 @@ static void measure_flow(int paced, int with_latency) {
   cpu = broker_cpu() - cpu;
   own = own_cpu() - own;
   keep_latencies = 0;
-  uint64_t expected = sent_total() * (uint64_t)settings.subscribers;
+  uint64_t expected = sent_total() * (uint64_t)(settings.fan_in ? 1 : settings.subscribers);
   drain(expected);
   double seconds = (double)(end - start) / 1e9;
   double delivered = (double)(after - before);
@@ -496,7 +520,7 @@ static void measure_flow(int paced, int with_latency) {
 /* --- connection rate ----------------------------------------------------------------------- */
 
 static int begin_connection(int number) {
-  struct sockaddr_in address = broker_address();
+  struct sockaddr_in address = broker_address(settings.port);
   int yes = 1;
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (fd < 0) fail("socket: %s", strerror(errno));
@@ -534,7 +558,7 @@ static void measure_connects(void) {
       char packet[64], client_id[32];
       if (connection->blocked) {
         snprintf(client_id, sizeof client_id, "c-%d-%d", (int)getpid(), number);
-        write_all(connection->fd, packet, put_connect(packet, client_id));
+        write_all(connection->fd, packet, put_connect(packet, client_id, 1));
         connection->blocked = 0;
         watch(connection, EPOLL_CTL_MOD);
         continue;
@@ -553,6 +577,56 @@ static void measure_connects(void) {
   printf("{\"seconds\":%.3f,\"connectsPerSecond\":%.1f,\"brokerCpu\":%.4f,\"loadCpu\":%.4f}\n", seconds,
          (double)(done - done_before) / seconds, (broker_cpu() - cpu) / seconds,
          (own_cpu() - own) / seconds);
+}
+
+/* --- an offline session ---------------------------------------------------------------------- */
+
+/* So many messages for a session whose client is away, then what it takes to get them all. */
+static void measure_offline(void) {
+  settings.durable = 1;
+  if (settings.qos == 0) fail("offline needs qos 1 or 2");
+  open_all();
+  struct connection *subscriber = &connections[settings.publishers];
+  write_all(subscriber->fd, "\xe0\0", 2);
+  close(subscriber->fd);
+  uint64_t start = now_ns(), acked = 0, last = start, seen = 0;
+  while (acked < settings.messages) {
+    acked = 0;
+    uint64_t sent = sent_total();
+    for (int index = 0; index < settings.publishers; index++) {
+      struct connection *publisher = &connections[index];
+      while (!publisher->blocked && sent < settings.messages) {
+        int count = settings.inflight - (int)(publisher->sent - publisher->acked);
+        if ((uint64_t)count > settings.messages - sent) count = (int)(settings.messages - sent);
+        if (count > settings.batch) count = settings.batch;
+        if (count <= 0) break;
+        send_batch(publisher, count);
+        sent += (uint64_t)count;
+      }
+      acked += publisher->acked;
+    }
+    poll_once(10);
+    if (acked != seen) seen = acked, last = now_ns();
+    if (now_ns() - last > 30000000000u) fail("nothing was acknowledged for 30 s");
+  }
+  double queued = (double)(now_ns() - start) / 1e9, memory = broker_rss_bytes();
+  /* The same client again, at once with its first messages: the CONNACK is read like any packet. */
+  struct sockaddr_in address = broker_address(settings.port);
+  char packet[128], client_id[32];
+  start = now_ns();
+  subscriber->fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (connect(subscriber->fd, (struct sockaddr *)&address, sizeof address) < 0) fail("connect again");
+  snprintf(client_id, sizeof client_id, "bench-%d-%d", (int)getpid(), settings.publishers);
+  write_all(subscriber->fd, packet, put_connect(packet, client_id, 0));
+  fcntl(subscriber->fd, F_SETFL, O_NONBLOCK);
+  watch(subscriber, EPOLL_CTL_ADD);
+  drain(settings.messages);
+  double delivered = (double)(now_ns() - start) / 1e9, most = broker_rss_bytes();
+  printf("{\"seconds\":%.3f,\"expected\":%llu,\"received\":%llu,\"disorder\":%llu,"
+         "\"queuedPerSecond\":%.1f,\"delivered\":%.1f,\"rssBytesQueued\":%.0f,\"rssBytesAfter\":%.0f}\n",
+         delivered, (unsigned long long)settings.messages, (unsigned long long)received_total,
+         (unsigned long long)disorder, (double)settings.messages / queued,
+         (double)settings.messages / delivered, memory, most);
 }
 
 /* --- memory of idle connections ------------------------------------------------------------ */
@@ -598,6 +672,10 @@ static void set(const char *key, const char *value) {
   else if (!strcmp(key, "warm")) settings.warm = atof(value);
   else if (!strcmp(key, "seconds")) settings.seconds = atof(value);
   else if (!strcmp(key, "connections")) settings.connections = atoi(value);
+  else if (!strcmp(key, "fanIn")) settings.fan_in = atoi(value);
+  else if (!strcmp(key, "durable")) settings.durable = atoi(value);
+  else if (!strcmp(key, "subPort")) settings.sub_port = atoi(value);
+  else if (!strcmp(key, "messages")) settings.messages = strtoull(value, NULL, 10);
   else if (!strcmp(key, "pid") && settings.pid_count < PIDS_MAX)
     settings.pids[settings.pid_count++] = atoi(value);
   else fail("unknown setting %s", key);
@@ -614,7 +692,7 @@ int main(int count, char **arguments) {
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL); /* never outlives the benchmark */
   if (settings.port == 0) fail("port is missing");
-  if (settings.payload < 16 || settings.payload > 400) fail("payload must be 16 to 400 bytes");
+  if (settings.payload < 20 || settings.payload > 400) fail("payload must be 20 to 400 bytes");
   getrlimit(RLIMIT_NOFILE, &files);
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
@@ -624,6 +702,7 @@ int main(int count, char **arguments) {
   else if (!strcmp(mode, "paced")) measure_flow(1, 0);
   else if (!strcmp(mode, "latency")) measure_flow(1, 1);
   else if (!strcmp(mode, "connect")) measure_connects();
+  else if (!strcmp(mode, "offline")) measure_offline();
   else if (!strcmp(mode, "memory")) measure_memory();
   else fail("unknown mode %s", mode);
   return 0;

@@ -83,7 +83,8 @@ async function measureGroup(
 ): Promise<void> {
   const { name, round, group } = what
   try {
-    run.active = await startBroker(name, run.options)
+    const persistent = group.some((scenario) => scenario.persistent === true)
+    run.active = await startBroker(name, { ...run.options, persistent })
   } catch (error) {
     if (!(error instanceof BrokerError)) throw error
     run.errors.push(error.message)

@@ -2,7 +2,7 @@
 // are clean MQTT 3.1.1, broker and load run on one core each where the machine allows it. Every
 // scenario runs 0.5 s before it counts, and every message must arrive once and in order.
 
-export type LoadMode = 'throughput' | 'paced' | 'latency' | 'connect' | 'memory'
+export type LoadMode = 'throughput' | 'paced' | 'latency' | 'connect' | 'memory' | 'offline'
 
 /** One line of the load program's output; which fields it has depends on the mode. */
 export interface LoadResult {
@@ -19,6 +19,9 @@ export interface LoadResult {
   p99Micros?: number
   connectsPerSecond?: number
   bytesPerConnection?: number
+  queuedPerSecond?: number
+  /** Of all the broker's processes, when everything is queued. */
+  rssBytesQueued?: number
 }
 
 export interface Metric {
@@ -36,6 +39,8 @@ export interface Scenario {
   metrics: Metric[]
   /** Needs a broker that has done nothing before. */
   fresh: boolean
+  /** Peers that can keep messages on disk do so. */
+  persistent?: boolean
 }
 
 const delivered = (label: string): Metric => ({
@@ -94,6 +99,90 @@ export const SCENARIOS: Scenario[] = [
     settings: { publishers: 1, subscribers: 20, window: 1000, batch: 20 },
     metrics: [delivered('fan-out 1 to 20'), cpuPerMessage('fan-out 1 to 20')],
     fresh: false,
+  },
+  {
+    // The same with QoS 2 both ways.
+    name: 'qos2',
+    mode: 'throughput',
+    settings: { publishers: 10, qos: 2, window: 1000, inflight: 20, batch: 20 },
+    metrics: [delivered('QoS 2, 10 pairs'), cpuPerMessage('QoS 2, 10 pairs')],
+    fresh: false,
+  },
+  {
+    name: 'fanout100',
+    mode: 'throughput',
+    settings: { publishers: 1, subscribers: 100, window: 1000, batch: 20 },
+    metrics: [delivered('fan-out 1 to 100'), cpuPerMessage('fan-out 1 to 100')],
+    fresh: false,
+  },
+  {
+    name: 'fanout1000',
+    mode: 'throughput',
+    settings: { publishers: 1, subscribers: 1000, window: 200, batch: 20 },
+    metrics: [delivered('fan-out 1 to 1,000'), cpuPerMessage('fan-out 1 to 1,000')],
+    fresh: false,
+  },
+  {
+    // A thousand publishers, each with one message that is not acknowledged; one subscriber of all, QoS 1.
+    name: 'fanin',
+    mode: 'throughput',
+    settings: { publishers: 1000, fanIn: 1, qos: 1, window: 1000, inflight: 1, batch: 1 },
+    metrics: [delivered('fan-in 1,000 to 1, QoS 1, one in flight')],
+    fresh: false,
+  },
+  {
+    // QoS 1 to sessions that outlive their connection: ours syncs each message before it is acknowledged, mosquitto
+    // writes its database once in a while.
+    name: 'durable',
+    mode: 'throughput',
+    settings: { publishers: 10, qos: 1, durable: 1, window: 1000, inflight: 100, batch: 20 },
+    metrics: [delivered('QoS 1 to durable sessions, 10 pairs')],
+    fresh: true,
+    persistent: true,
+  },
+  {
+    // 500 pairs as below, from the publisher's write to the subscriber's read.
+    name: 'pairs500latency',
+    mode: 'latency',
+    settings: { publishers: 500, rate: 10_000, tickMicros: 1000 },
+    metrics: [
+      {
+        label: '500 pairs, latency p50',
+        unit: 'µs',
+        better: 'lower',
+        value: (result) => result.p50Micros,
+      },
+      {
+        label: '500 pairs, latency p99',
+        unit: 'µs',
+        better: 'lower',
+        value: (result) => result.p99Micros,
+      },
+    ],
+    fresh: false,
+  },
+  {
+    // A million messages for a durable session whose client is away, and then all of them to it.
+    name: 'offline',
+    mode: 'offline',
+    settings: { publishers: 10, qos: 1, inflight: 1000, batch: 100, messages: 1_000_000 },
+    metrics: [
+      {
+        label: 'queued for an offline session',
+        unit: 'msg/s',
+        better: 'higher',
+        value: (result) => result.queuedPerSecond,
+      },
+      delivered('1,000,000 queued messages to the client that is back'),
+      {
+        label: 'memory with 1,000,000 queued',
+        unit: 'MiB',
+        better: 'lower',
+        value: (result) => scaled(result.rssBytesQueued, 1 / 1024 ** 2),
+      },
+    ],
+    fresh: true,
+    persistent: true,
   },
   {
     // 500 publishers with one subscriber each, QoS 0, 20 messages a second each and one per write,

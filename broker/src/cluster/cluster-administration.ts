@@ -85,6 +85,14 @@ export class ClusterAdministration {
     )
   }
 
+  bridges(page: Page): Promise<JoinedPage<admin.BridgeState>> {
+    return this.#list<admin.ListBridgesReply, admin.BridgeState>(
+      page,
+      (client, asked, done) => client.listBridges(asked, NO_METADATA, deadline(), done),
+      { itemsOf: ({ bridges }) => bridges, nameOf: ({ name }) => name },
+    )
+  }
+
   /** False: it is not connected anywhere. */
   async kick(clientId: string): Promise<boolean> {
     const replies = await this.#askAll<admin.ExistedReply>(({ admin: client }, done) =>

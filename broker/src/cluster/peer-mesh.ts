@@ -375,9 +375,10 @@ export class PeerMesh implements Peers {
     const { handlers, router } = this.#options
     switch (kind.$case) {
       case 'publish':
-        handlers.publish(fromWirePublish(kind.value), ({ refused, full }) => {
-          const value = { refused: [...refused], full: [...full] }
-          if (id !== 0) link.send({ $case: 'publishReply', value }, id)
+        handlers.publish(fromWirePublish(kind.value), ({ refused, full, unkept }) => {
+          if (id === 0) return
+          const value = { refused: [...refused], full: [...full], unkept }
+          link.send({ $case: 'publishReply', value }, id)
         })
         return
       case 'sessionPush':

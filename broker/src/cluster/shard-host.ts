@@ -42,7 +42,7 @@ export interface ShardHostOptions {
   readonly logs: LogResources
   readonly retainedLimits: () => RetainedLimits
   readonly publish: (message: Message) => Promise<void>
-  readonly losses: SessionLosses
+  readonly losses: SessionLosses & { retainedUnkept(): void }
   readonly leaveGroups: (to: SessionAddress, filters: readonly string[]) => Promise<void>
   readonly functions: ShardFunctions
   readonly announce: (shard: number, epoch: number, change: FilterChange) => Promise<void>
@@ -277,6 +277,7 @@ export class ShardHost {
     const retained = new RetainedShard(writer, storage, {
       clock,
       limits: this.#options.retainedLimits,
+      onUnkept: () => losses.retainedUnkept(),
     })
     const claims = new ClaimShard(writer, storage)
     const logs = new LogShard({

@@ -9,6 +9,7 @@ import { isShared } from './groups/shared-filter.ts'
 import { effectiveGuarantee, type Message, type Subscriber, type Subscription } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Attachment, Delivery, SessionAddress } from './ports/connections.ts'
+import { PushedOffsets } from './pushed-offsets.ts'
 import type { Attached } from './sessions/attach-requests.ts'
 import type { Will } from './sessions/session.ts'
 import type { Answered, ShardClient } from './shard-client.ts'
@@ -54,9 +55,6 @@ export interface SessionContext {
   readonly forget: (session: AttachedSession) => void
 }
 
-/** Offsets acknowledged on this connection that are remembered, to tell a redelivery after the shard moved. */
-const ACKNOWLEDGED_REMEMBERED_MAX = 8_192
-
 /** Wills and expiries hang on it, so the owner is told however long it takes to find one. */
 const DETACH_WAIT_MS = 24 * 3_600_000
 
@@ -74,8 +72,7 @@ export class AttachedSession implements Subscriber {
   readonly #events: SessionEvents
   readonly #subscriptions = new Map<string, Subscription>()
   // Made when they are needed: most connections of a large broker are idle, and each has one of these.
-  #pushed: Set<number> | undefined
-  #acknowledged: Set<number> | undefined
+  #offsets: PushedOffsets | undefined
   #groups: GroupMemberships | undefined
   #toAcknowledge: number[] | undefined
   #started = false
@@ -163,13 +160,14 @@ export class AttachedSession implements Subscriber {
 
   push(deliveries: readonly Delivery[]): void {
     const fresh: Delivery[] = []
-    this.#pushed ??= new Set()
-    const pushed = this.#pushed
+    this.#offsets ??= new PushedOffsets()
+    const offsets = this.#offsets
     for (const delivery of deliveries) {
       const { offset } = delivery
-      if (this.#acknowledged?.has(offset) === true) this.#queueAcknowledgement(offset)
-      else if (delivery.released || !pushed.has(offset)) {
-        pushed.add(offset)
+      if (offsets.isAcknowledged(offset)) this.#queueAcknowledgement(offset)
+      else if (delivery.released) fresh.push(delivery)
+      else if (!offsets.isPushed(offset)) {
+        offsets.push(offset)
         fresh.push(delivery)
       }
     }
@@ -189,17 +187,8 @@ export class AttachedSession implements Subscriber {
 
   /** The client is done with the message. */
   acknowledge(offset: number): void {
-    this.#pushed?.delete(offset)
     this.#groups?.acknowledged(offset)
-    this.#acknowledged ??= new Set()
-    const acknowledged = this.#acknowledged
-    acknowledged.add(offset)
-    if (acknowledged.size > ACKNOWLEDGED_REMEMBERED_MAX) {
-      for (const oldest of acknowledged) {
-        acknowledged.delete(oldest)
-        break
-      }
-    }
+    this.#offsets?.acknowledge(offset)
     this.#queueAcknowledgement(offset)
   }
 

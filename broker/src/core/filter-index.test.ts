@@ -42,16 +42,21 @@ describe('FilterIndex', () => {
         fc.array(fc.tuple(filter, fc.nat(5), fc.boolean()), { maxLength: 60 }),
         fc.array(address, { minLength: 1, maxLength: 10 }),
         (steps, addresses) => {
-          const index = new FilterIndex<string>()
+          const index = new FilterIndex<string>((value) => value.split(' ')[1] ?? '')
           const model = new Map<string, string>()
           for (const [wanted, key, add] of steps) {
             const entry = `${wanted} ${key}`
-            if (add) index.add(wanted, String(key), entry)
+            if (add) index.add(wanted, entry)
             else index.remove(wanted, String(key))
             if (add) model.set(entry, wanted)
             else model.delete(entry)
           }
           expect(index.size).toBe(model.size)
+          expect(index.filters().sort()).toEqual([...new Set(model.values())].sort())
+          for (const [wanted, key] of steps) {
+            const entry = `${wanted} ${key}`
+            expect(index.get(wanted, String(key))).toBe(model.has(entry) ? entry : undefined)
+          }
           for (const given of addresses) {
             const expected = [...model].filter(([, wanted]) => filterMatches(wanted, given))
             expect(matches(index, given)).toEqual(expected.map(([entry]) => entry).sort())
@@ -62,11 +67,11 @@ describe('FilterIndex', () => {
   })
 
   test('add tells the first key of a filter and remove the last', () => {
-    const index = new FilterIndex<number>()
-    expect(index.add('a/+', 'x', 1)).toBe('first')
-    expect(index.add('a/+', 'y', 2)).toBe('added')
-    expect(index.add('a/+', 'y', 3)).toBe('replaced')
-    expect(index.get('a/+', 'y')).toBe(3)
+    const index = new FilterIndex<[key: string, value: number]>(([key]) => key)
+    expect(index.add('a/+', ['x', 1])).toBe('first')
+    expect(index.add('a/+', ['y', 2])).toBe('added')
+    expect(index.add('a/+', ['y', 3])).toBe('replaced')
+    expect(index.get('a/+', 'y')).toEqual(['y', 3])
     expect(index.remove('a/+', 'x')).toBe('removed')
     expect(index.remove('a/+', 'x')).toBe('absent')
     expect(index.remove('a/+', 'y')).toBe('last')

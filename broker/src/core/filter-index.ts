@@ -1,24 +1,56 @@
 /**
- * An index of filters (`a/+/c`, `a/#`) that finds the values whose filter matches an address. A trie with
- * the wildcard children kept apart. No ordering among the matches; no knowledge of what the values are.
+ * An index of filters (`a/+/c`, `a/#`) that finds the values whose filter matches an address. A trie with the
+ * wildcard children kept apart; what has only one filter below it is kept as that filter, not as nodes, since most
+ * filters of a large broker share only their beginning. No ordering among the matches; no knowledge of what the values
+ * are, but for the key of each.
  */
 
 export type AddResult = 'first' | 'added' | 'replaced'
 export type RemoveResult = 'last' | 'removed' | 'absent'
 
+/** One value as it is, several by their keys. */
+type Values<T> = T | Map<string, T>
+
 interface Node<T> {
-  children: Map<string, Node<T>> | undefined
+  children: Map<string, Child<T>> | undefined
   /** The `+` child. */
-  any: Node<T> | undefined
+  any: Child<T> | undefined
   /** Values of filters that end here. */
-  values: Map<string, T> | undefined
+  values: Values<T> | undefined
   /** Values of filters that end here with `#`. */
-  rest: Map<string, T> | undefined
+  rest: Values<T> | undefined
+}
+
+/** The only filter below its place, of which the levels from `at` on, an index into it, are not in the trie. */
+class Leaf<T> {
+  readonly filter: string
+  readonly at: number
+  values: Values<T>
+
+  constructor(filter: string, at: number, values: Values<T>) {
+    this.filter = filter
+    this.at = at
+    this.values = values
+  }
+}
+
+type Child<T> = Node<T> | Leaf<T>
+
+/** Where a child hangs. */
+interface Place<T> {
+  readonly node: Node<T>
+  readonly level: string
 }
 
 export class FilterIndex<T> {
-  #root: Node<T> = emptyNode()
+  readonly #root: Node<T> = emptyNode()
   #size = 0
+  readonly #keyOf: (value: T) => string
+
+  /** `keyOf`: two values of one filter are the same when their keys are. A value is no Map and not undefined. */
+  constructor(keyOf: (value: T) => string) {
+    this.#keyOf = keyOf
+  }
 
   /** Number of (filter, key) pairs. */
   get size(): number {
@@ -26,61 +58,57 @@ export class FilterIndex<T> {
   }
 
   /** `first`: no other key had this filter. */
-  add(filter: string, key: string, value: T): AddResult {
-    const { levels, rest } = parse(filter)
+  add(filter: string, value: T): AddResult {
     let node = this.#root
-    for (const level of levels) node = childOf(node, level)
-    let values = rest ? node.rest : node.values
-    if (values === undefined) {
-      values = new Map()
-      if (rest) node.rest = values
-      else node.values = values
+    let at = 0
+    for (;;) {
+      const level = levelAt(filter, at)
+      if (level === undefined) return this.#addTo(node, 'values', value)
+      if (level === '#') return this.#addTo(node, 'rest', value)
+      at += level.length + 1
+      const child = childOf(node, level)
+      if (child === undefined) {
+        setChild({ node, level }, new Leaf<T>(filter, at, value))
+        this.#size++
+        return 'first'
+      }
+      if (child instanceof Leaf) {
+        if (child.filter === filter) return this.#put(child, 'values', value)
+        node = split({ node, level }, child)
+      } else node = child
     }
-    const known = values.has(key)
-    const first = values.size === 0
-    values.set(key, value)
-    if (known) return 'replaced'
-    this.#size++
-    return first ? 'first' : 'added'
   }
 
   /** `last`: no key has this filter any more. */
   remove(filter: string, key: string): RemoveResult {
-    const { levels, rest } = parse(filter)
-    const path: Node<T>[] = [this.#root]
-    for (const level of levels) {
-      const last = path[path.length - 1] as Node<T>
-      const next = level === '+' ? last.any : last.children?.get(level)
-      if (next === undefined) return 'absent'
-      path.push(next)
-    }
-    const node = path[path.length - 1] as Node<T>
-    const values = rest ? node.rest : node.values
-    if (values?.delete(key) !== true) return 'absent'
+    const path: Place<T>[] = []
+    const holder = this.#find(filter, path)
+    if (holder === undefined) return 'absent'
+    const { of, field } = holder
+    const values = (of as Node<T>)[field]
+    if (values === undefined || this.#valueOf(values, key) === undefined) return 'absent'
     this.#size--
-    if (values.size > 0) return 'removed'
-    if (rest) node.rest = undefined
-    else node.values = undefined
-    prune(path, levels)
+    if (values instanceof Map && values.size > 1) {
+      values.delete(key)
+      return 'removed'
+    }
+    if (of instanceof Leaf) setChild(path.pop() as Place<T>, undefined)
+    else of[field] = undefined
+    prune(path)
     return 'last'
   }
 
   get(filter: string, key: string): T | undefined {
-    const { levels, rest } = parse(filter)
-    let node: Node<T> | undefined = this.#root
-    for (const level of levels) {
-      node = level === '+' ? node.any : node.children?.get(level)
-      if (node === undefined) return undefined
-    }
-    return (rest ? node.rest : node.values)?.get(key)
+    const holder = this.#find(filter, [])
+    const values = holder && (holder.of as Node<T>)[holder.field]
+    return values === undefined ? undefined : this.#valueOf(values, key)
   }
 
-  /** Calls `visit` for each value whose filter matches; a key with several matching filters is seen for each. */
-  match(address: string, visit: (value: T, key: string) => void): void {
-    const levels = address.split('/')
+  /** Calls `visit` for each value whose filter matches; a value with several matching filters is seen for each. */
+  match(address: string, visit: (value: T) => void): void {
+    if (this.#size === 0) return
     // Wildcards at the first level leave `$` addresses alone: they are the system's own. [MQTT-4.7.2-1]
-    const system = address.startsWith('$')
-    walk(this.#root, { levels, system, visit }, 0)
+    walk(this.#root, { address, visit }, { at: 0, wildcards: !address.startsWith('$') })
   }
 
   /** False: nothing here matches any address that begins with the level, which begins with `$`. */
@@ -88,29 +116,136 @@ export class FilterIndex<T> {
     return this.#root.children?.has(level) === true
   }
 
-  clear(): void {
-    this.#root = emptyNode()
-    this.#size = 0
+  /** Each filter that has a value, once. */
+  filters(): string[] {
+    const found: string[] = []
+    collect(this.#root, [], found)
+    return found
+  }
+
+  /** `path`: gets every place on the way, the holder's own last. */
+  #find(
+    filter: string,
+    path: Place<T>[],
+  ): { readonly of: Child<T>; readonly field: 'values' | 'rest' } | undefined {
+    let node = this.#root
+    for (let at = 0; ; ) {
+      const level = levelAt(filter, at)
+      if (level === undefined) return { of: node, field: 'values' }
+      if (level === '#') return { of: node, field: 'rest' }
+      const child = childOf(node, level)
+      if (child === undefined) return undefined
+      path.push({ node, level })
+      if (child instanceof Leaf) {
+        return child.filter === filter ? { of: child, field: 'values' } : undefined
+      }
+      node = child
+      at += level.length + 1
+    }
+  }
+
+  #valueOf(values: Values<T>, key: string): T | undefined {
+    if (values instanceof Map) return values.get(key)
+    return this.#keyOf(values) === key ? values : undefined
+  }
+
+  #addTo(node: Node<T>, field: 'values' | 'rest', value: T): AddResult {
+    if (node[field] !== undefined) return this.#put(node, field, value)
+    node[field] = value
+    this.#size++
+    return 'first'
+  }
+
+  /** There is a value already. */
+  #put(of: Child<T>, field: 'values' | 'rest', value: T): AddResult {
+    const holder = of as Node<T>
+    const known = holder[field] as Values<T>
+    const key = this.#keyOf(value)
+    const isKnown = this.#valueOf(known, key) !== undefined
+    if (known instanceof Map) known.set(key, value)
+    else if (isKnown) holder[field] = value
+    else {
+      holder[field] = new Map([
+        [this.#keyOf(known), known],
+        [key, value],
+      ])
+    }
+    if (isKnown) return 'replaced'
+    this.#size++
+    return 'added'
   }
 }
 
-interface Walk<T> {
-  readonly levels: readonly string[]
-  readonly system: boolean
-  readonly visit: (value: T, key: string) => void
+interface Query<T> {
+  readonly address: string
+  readonly visit: (value: T) => void
 }
 
-function walk<T>(node: Node<T>, query: Walk<T>, depth: number): void {
-  const wildcards = depth > 0 || !query.system
+/** `at`: where the level begins that is looked at; behind the end when there is none left. */
+function walk<T>(
+  node: Node<T>,
+  query: Query<T>,
+  { at, wildcards }: { readonly at: number; readonly wildcards: boolean },
+): void {
   // `a/#` matches `a` itself too, so `rest` counts at every depth including the last.
-  if (node.rest !== undefined && wildcards) node.rest.forEach(query.visit)
-  if (depth === query.levels.length) {
-    node.values?.forEach(query.visit)
+  if (node.rest !== undefined && wildcards) visitAll(node.rest, query)
+  const level = levelAt(query.address, at)
+  if (level === undefined) {
+    if (node.values !== undefined) visitAll(node.values, query)
     return
   }
-  const child = node.children?.get(query.levels[depth] as string)
-  if (child !== undefined) walk(child, query, depth + 1)
-  if (node.any !== undefined && wildcards) walk(node.any, query, depth + 1)
+  const next = at + level.length + 1
+  const child = node.children?.get(level)
+  if (child !== undefined) enter(child, query, next)
+  if (node.any !== undefined && wildcards) enter(node.any, query, next)
+}
+
+function enter<T>(child: Child<T>, query: Query<T>, at: number): void {
+  if (!(child instanceof Leaf)) walk(child, query, { at, wildcards: true })
+  else if (restMatches(child, query.address, at)) visitAll(child.values, query)
+}
+
+function visitAll<T>(values: Values<T>, { visit }: Query<T>): void {
+  if (values instanceof Map) for (const value of values.values()) visit(value)
+  else visit(values)
+}
+
+/** The level that begins there; undefined behind the last one. */
+function levelAt(text: string, at: number): string | undefined {
+  if (at > text.length) return undefined
+  const end = text.indexOf('/', at)
+  return end < 0 ? text.slice(at) : text.slice(at, end)
+}
+
+const PLUS = 0x2b
+const HASH = 0x23
+const SLASH = 0x2f
+
+/** Whether what is left of the leaf's filter matches what is left of the address. */
+function restMatches<T>({ filter, at }: Leaf<T>, address: string, from: number): boolean {
+  let i = at
+  let j = from
+  while (i <= filter.length) {
+    const code = filter.charCodeAt(i)
+    if (code === HASH) return true
+    if (j > address.length) return false
+    if (code === PLUS) {
+      const end = address.indexOf('/', j)
+      i += 2
+      j = (end < 0 ? address.length : end) + 1
+      continue
+    }
+    // Level by level: both end together, or they differ.
+    for (;;) {
+      const ours = i < filter.length ? filter.charCodeAt(i) : SLASH
+      const theirs = j < address.length ? address.charCodeAt(j) : SLASH
+      if (ours !== theirs) return false
+      i++
+      j++
+      if (ours === SLASH) break
+    }
+  }
+  return j > address.length
 }
 
 /** Whether one filter matches one address; the same rules as the index. */
@@ -134,39 +269,52 @@ function emptyNode<T>(): Node<T> {
   return { children: undefined, any: undefined, values: undefined, rest: undefined }
 }
 
-function parse(filter: string): { levels: string[]; rest: boolean } {
-  const levels = filter.split('/')
-  const rest = levels[levels.length - 1] === '#'
-  if (rest) levels.pop()
-  return { levels, rest }
+function childOf<T>(node: Node<T>, level: string): Child<T> | undefined {
+  return level === '+' ? node.any : node.children?.get(level)
 }
 
-function childOf<T>(node: Node<T>, level: string): Node<T> {
-  if (level === '+') {
-    node.any ??= emptyNode()
-    return node.any
-  }
-  node.children ??= new Map()
-  let child = node.children.get(level)
-  if (child === undefined) {
-    child = emptyNode()
+function setChild<T>({ node, level }: Place<T>, child: Child<T> | undefined): void {
+  if (level === '+') node.any = child
+  else if (child === undefined) node.children?.delete(level)
+  else {
+    node.children ??= new Map()
     node.children.set(level, child)
   }
-  return child
 }
 
-function prune<T>(path: readonly Node<T>[], levels: readonly string[]): void {
-  for (let depth = path.length - 1; depth > 0; depth--) {
-    const node = path[depth] as Node<T>
-    const used =
+/** There is a second filter: the leaf moves one level down, into a node in its place. */
+function split<T>(place: Place<T>, { filter, at, values }: Leaf<T>): Node<T> {
+  const node = emptyNode<T>()
+  const level = levelAt(filter, at)
+  if (level === undefined) node.values = values
+  else if (level === '#') node.rest = values
+  else setChild({ node, level }, new Leaf(filter, at + level.length + 1, values))
+  setChild(place, node)
+  return node
+}
+
+/** Nodes that lead nowhere any more go. */
+function prune<T>(path: Place<T>[]): void {
+  for (let place = path.pop(); place !== undefined; place = path.pop()) {
+    const node = childOf(place.node, place.level)
+    if (node === undefined || node instanceof Leaf) continue
+    const isUsed =
       node.values !== undefined ||
       node.rest !== undefined ||
       node.any !== undefined ||
       (node.children !== undefined && node.children.size > 0)
-    if (used) return
-    const parent = path[depth - 1] as Node<T>
-    const level = levels[depth - 1] as string
-    if (level === '+') parent.any = undefined
-    else parent.children?.delete(level)
+    if (isUsed) return
+    setChild(place, undefined)
   }
+}
+
+function collect<T>(child: Child<T>, levels: readonly string[], found: string[]): void {
+  if (child instanceof Leaf) {
+    found.push(child.filter)
+    return
+  }
+  if (child.values !== undefined) found.push(levels.join('/'))
+  if (child.rest !== undefined) found.push([...levels, '#'].join('/'))
+  if (child.any !== undefined) collect(child.any, [...levels, '+'], found)
+  for (const [level, next] of child.children ?? []) collect(next, [...levels, level], found)
 }

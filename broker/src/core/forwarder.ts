@@ -35,6 +35,8 @@ interface Pending {
   readonly message: Message
   receipt: Receipt | undefined
   remaining: number
+  /** It was to be retained, and was not kept. */
+  isUnkept: boolean
 }
 
 interface Entry extends PublishItem {
@@ -89,7 +91,8 @@ export class Forwarder {
       receipt?.settle('accepted')
       return
     }
-    const pending: Pending = { message: ownCopy(message), receipt, remaining: 1 }
+    const own = ownCopy(message)
+    const pending: Pending = { message: own, receipt, remaining: 1, isUnkept: false }
     if (receipt?.refusable === true && message.guarantee === 1) this.#refusable.add(pending)
     const byNode = new Map<string, Place[]>(peers.map((peer) => [peer, []]))
     for (const shard of shards) this.#place({ kind: 'sessions', shard }, pending, byNode)
@@ -186,9 +189,10 @@ export class Forwarder {
     }
     pending.remaining++
     const stored = appendTo(hosted.get(shard), { message: pending.message, place }, (outcome) => {
-      if (outcome === 'committed') this.#confirm(pending)
-      else if (outcome === 'full') this.#isFull(entry)
-      else this.#hold(entry)
+      if (outcome === 'unkept') pending.isUnkept = true
+      if (outcome === 'full') this.#isFull(entry)
+      else if (outcome === 'lost') this.#hold(entry)
+      else this.#confirm(pending)
     })
     if (stored) return
     const owner = directory.owner(shard)
@@ -280,6 +284,7 @@ export class Forwarder {
       return
     }
     lane.sent.delete(entry)
+    if (answer.unkept) entry.pending.isUnkept = true
     for (const [positions, then] of [
       [answer.refused, (held: Held) => this.#hold(held)],
       [answer.full, (held: Held) => this.#isFull(held)],
@@ -310,6 +315,7 @@ export class Forwarder {
     pending.remaining--
     if (pending.remaining > 0) return
     this.#refusable.delete(pending)
-    pending.receipt?.settle('accepted')
+    const { receipt, isUnkept } = pending
+    receipt?.settle(isUnkept && receipt.refusable === true ? 'refused' : 'accepted')
   }
 }

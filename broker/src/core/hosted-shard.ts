@@ -7,13 +7,13 @@ import type { LogShard } from './logs/log-shard.ts'
 import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Place } from './ports/peers.ts'
-import type { AppendOutcome, HostedQueues } from './queues/hosted-queues.ts'
+import type { HostedQueues } from './queues/hosted-queues.ts'
 import { toKeyedRecord } from './record.ts'
 import type { RetainedShard } from './retained-shard.ts'
 import type { HostedSchedule } from './schedule.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
-import type { ShardWriter } from './shard-writer.ts'
+import type { PlaceOutcome, ShardWriter } from './shard-writer.ts'
 
 export interface HostedShard {
   readonly shard: number
@@ -53,7 +53,7 @@ export class HostedShards {
 export function appendTo(
   hosted: HostedShard | undefined,
   entry: { readonly message: Message; readonly place: Place },
-  done: (outcome: AppendOutcome) => void,
+  done: (outcome: PlaceOutcome) => void,
 ): boolean {
   if (hosted === undefined || hosted.writer.lost) return false
   const { message, place } = entry

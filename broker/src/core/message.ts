@@ -70,18 +70,52 @@ export function grantsFor(
   return grants.some((grant) => grant.noLocal) ? grants.filter((grant) => !grant.noLocal) : grants
 }
 
-/** A plain copy of what may be a view into a socket's read buffer. */
-export function ownCopy(message: Message): Message {
-  const copy = withDelivery(message, message.guarantee, message.retain)
-  return {
-    ...copy,
-    payload: Uint8Array.prototype.slice.call(message.payload),
-    properties: Uint8Array.prototype.slice.call(message.properties),
+/** A message whose bytes are its own: it may be kept for as long as it is wanted. */
+class OwnMessage implements Message {
+  readonly address: string
+  readonly guarantee: Guarantee
+  readonly retain: boolean
+  readonly payload: Uint8Array
+  readonly dialect: string
+  readonly properties: Uint8Array
+  readonly timestampMs: number
+  readonly expiresAtMs: number
+  readonly publisher: string
+  readonly token: string
+
+  constructor(message: Message, guarantee: Guarantee, retain: boolean) {
+    const isOwn = message instanceof OwnMessage
+    this.address = message.address
+    this.guarantee = guarantee
+    this.retain = retain
+    this.payload = isOwn ? message.payload : ownBytes(message.payload)
+    this.dialect = message.dialect
+    this.properties = isOwn ? message.properties : ownBytes(message.properties)
+    this.timestampMs = message.timestampMs
+    this.expiresAtMs = message.expiresAtMs
+    this.publisher = message.publisher
+    this.token = message.token
   }
+}
+
+const NO_BYTES = new Uint8Array(0)
+
+function ownBytes(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength === 0 ? NO_BYTES : new Uint8Array(bytes)
+}
+
+/** A plain copy of what may be a view into a socket's read buffer; what is one already is its own. */
+export function ownCopy(message: Message): Message {
+  if (message instanceof OwnMessage) return message
+  return new OwnMessage(message, message.guarantee, message.retain)
 }
 
 /** The message as one subscriber gets it. Spreading would miss the getters of a dialect's own message. */
 export function withDelivery(message: Message, guarantee: Guarantee, retain: boolean): Message {
+  if (message instanceof OwnMessage) {
+    const isSame = message.guarantee === guarantee && message.retain === retain
+    return isSame ? message : new OwnMessage(message, guarantee, retain)
+  }
   return {
     address: message.address,
     guarantee,

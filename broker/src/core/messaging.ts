@@ -373,9 +373,10 @@ export class Messaging {
     let remaining = 1
     const refused: number[] = []
     const full: number[] = []
+    let unkept = false
     const done = (): void => {
       remaining--
-      if (remaining === 0) reply({ refused, full })
+      if (remaining === 0) reply({ refused, full, unkept })
     }
     for (const [at, place] of item.places.entries()) {
       remaining++
@@ -383,6 +384,7 @@ export class Messaging {
       const served = appendTo(shard, { message, place }, (outcome) => {
         if (outcome === 'lost') refused.push(at)
         else if (outcome === 'full') full.push(at)
+        else if (outcome === 'unkept') unkept = true
         done()
       })
       if (!served) {

@@ -46,11 +46,11 @@ export function toSharedRecord(message: Message, shared: readonly RecordHeader[]
 /** `identifiers`: of the matching subscriptions, for a record in a session's inbox. */
 export function toRecord(message: Message, identifiers: readonly number[] = []): NewRecord {
   const headers: RecordHeader[] = [
-    ['address', utf8(message.address)],
-    ['delivery', Uint8Array.of(message.guarantee | (message.retain ? 4 : 0))],
-    [`${message.dialect}${PROPERTIES}`, message.properties],
+    ['address', knownUtf8(message.address)],
+    DELIVERIES[message.guarantee | (message.retain ? 4 : 0)] as RecordHeader,
+    [propertiesOf(message.dialect), message.properties],
   ]
-  if (message.publisher !== '') headers.push(['publisher', utf8(message.publisher)])
+  if (message.publisher !== '') headers.push(['publisher', knownUtf8(message.publisher)])
   if (message.expiresAtMs !== 0) headers.push(['expires-at', utf8(String(message.expiresAtMs))])
   if (message.token !== '') headers.push(['message-id', utf8(message.token)])
   for (const identifier of identifiers) headers.push(['subscription', utf8(String(identifier))])
@@ -96,11 +96,43 @@ export function fromRecord(record: StoredRecord): InboxEntry {
   return { offset: record.offset, message, identifiers }
 }
 
+/** By guarantee, with 4 more when the message is retained. */
+const DELIVERIES: readonly RecordHeader[] = Array.from({ length: 8 }, (_, bits) => [
+  'delivery',
+  Uint8Array.of(bits),
+])
+
+const propertyNames = new Map<string, string>()
+
+/** Joined once: a new text for each message would be flattened for each. */
+function propertiesOf(dialect: string): string {
+  let name = propertyNames.get(dialect)
+  if (name === undefined) {
+    name = `${dialect}${PROPERTIES}`
+    propertyNames.set(dialect, name)
+  }
+  return name
+}
+
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 function utf8(value: string): Uint8Array {
   return encoder.encode(value)
+}
+
+const KNOWN_TEXTS_MAX = 1_024
+const knownTexts = new Map<string, Uint8Array>()
+
+/** Of what comes again and again: addresses, publishers. */
+function knownUtf8(value: string): Uint8Array {
+  let bytes = knownTexts.get(value)
+  if (bytes === undefined) {
+    bytes = utf8(value)
+    if (knownTexts.size >= KNOWN_TEXTS_MAX) knownTexts.clear()
+    knownTexts.set(value, bytes)
+  }
+  return bytes
 }
 
 function text(value: Uint8Array): string {

@@ -10,7 +10,7 @@ import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import { fromRecord, toRecord } from './record.ts'
 import { RETAINED, retainedKey } from './sessions/session-keys.ts'
-import type { CommitOutcome, ShardWriter } from './shard-writer.ts'
+import type { PlaceOutcome, ShardWriter } from './shard-writer.ts'
 import { scanAll } from './stored.ts'
 
 export interface RetainedLimits {
@@ -22,6 +22,8 @@ export interface RetainedLimits {
 
 export interface RetainedOptions {
   readonly limits: () => RetainedLimits
+  /** A message was not kept since there are too many. */
+  readonly onUnkept?: () => void
   readonly clock: Clock
 }
 
@@ -57,14 +59,18 @@ export class RetainedShard {
   }
 
   /** Keeps the message, or forgets the address when the payload is empty. [MQTT-3.3.1-6] */
-  store(message: Message, done: (outcome: CommitOutcome) => void): void {
+  store(message: Message, done: (outcome: PlaceOutcome) => void): void {
     const key = retainedKey(message.address)
     const { messagesMax = Number.POSITIVE_INFINITY } = this.#options.limits()
     const isNew = !this.#addresses.has(message.address)
     if (message.payload.byteLength === 0) {
       if (this.#addresses.delete(message.address)) this.#writer.delete(key)
-    } else if (isNew && this.#addresses.size >= messagesMax) this.refused++
-    else {
+    } else if (isNew && this.#addresses.size >= messagesMax) {
+      this.refused++
+      this.#options.onUnkept?.()
+      this.#writer.onCommit((outcome) => done(outcome === 'lost' ? 'lost' : 'unkept'))
+      return
+    } else {
       this.#addresses.set(message.address, ++this.#changes)
       const batch = encodeRecordBatch([toRecord(this.#expiring(message))], {
         baseOffset: 0,

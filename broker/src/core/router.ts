@@ -41,19 +41,24 @@ export interface AddressKeepers {
   readonly queues: Keepers<{ match(address: string, shardCount: number): readonly BoundQueue[] }>
 }
 
+/** Several groups of a shard may have one filter. */
+interface GroupEntry {
+  readonly shard: number
+  readonly key: string
+}
+
 interface LiveEntry {
   readonly subscriber: Subscriber
   readonly subscription: Subscription
 }
 
 export class Router {
-  readonly #live = new FilterIndex<LiveEntry>()
-  readonly #peers = new FilterIndex<string>()
-  readonly #shards = new FilterIndex<number>()
-  readonly #groups = new FilterIndex<number>()
+  readonly #live = new FilterIndex<LiveEntry>(({ subscriber }) => subscriber.name)
+  readonly #peers = new FilterIndex<string>((peer) => peer)
+  readonly #shards = new FilterIndex<number>(String)
+  readonly #groups = new FilterIndex<GroupEntry>(({ key }) => key)
   readonly #peerFilters = new Map<string, Set<string>>()
   readonly #shardFilters = new Map<number, { epoch: number; filters: Set<string> }>()
-  readonly #liveFilters = new Map<string, number>()
   readonly #cache = new Map<string, Route>()
   readonly #cluster: { readonly shardCount: number }
   readonly #keepers: AddressKeepers
@@ -96,32 +101,23 @@ export class Router {
   /** True: the filter is new on this broker, so the peers must hear of it. */
   subscribe(subscriber: Subscriber, subscription: Subscription): boolean {
     const { filter } = subscription
-    const result = this.#live.add(filter, subscriber.name, { subscriber, subscription })
+    const result = this.#live.add(filter, { subscriber, subscription })
     this.#cache.clear()
-    if (result === 'replaced') return false
-    const count = this.#liveFilters.get(filter) ?? 0
-    this.#liveFilters.set(filter, count + 1)
-    return count === 0
+    return result === 'first'
   }
 
   /** True: nobody on this broker wants the filter any more. */
   unsubscribe(subscriber: Subscriber, filter: string): boolean {
     // A later connection of the same name may have subscribed again in the meantime: its entry stays.
     if (this.#live.get(filter, subscriber.name)?.subscriber !== subscriber) return false
-    this.#live.remove(filter, subscriber.name)
+    const result = this.#live.remove(filter, subscriber.name)
     this.#cache.clear()
-    const count = (this.#liveFilters.get(filter) ?? 1) - 1
-    if (count > 0) {
-      this.#liveFilters.set(filter, count)
-      return false
-    }
-    this.#liveFilters.delete(filter)
-    return true
+    return result === 'last'
   }
 
   /** Every filter that a live subscriber of this broker has. */
   liveFilters(): string[] {
-    return [...this.#liveFilters.keys()]
+    return this.#live.filters()
   }
 
   get liveSubscriptions(): number {
@@ -135,7 +131,7 @@ export class Router {
       this.#peerFilters.set(peer, filters)
     }
     applyChange(filters, change, {
-      add: (filter) => this.#peers.add(filter, peer, peer),
+      add: (filter) => this.#peers.add(filter, peer),
       remove: (filter) => this.#peers.remove(filter, peer),
     })
     this.#cache.clear()
@@ -179,10 +175,10 @@ export class Router {
     this.#cache.clear()
   }
 
-  /** Several groups of a shard may have one filter. */
   #addOfShard(filter: string, shard: number): void {
-    if (isShared(filter)) this.#groups.add(plainFilter(filter), `${shard} ${filter}`, shard)
-    else this.#shards.add(filter, String(shard), shard)
+    if (isShared(filter))
+      this.#groups.add(plainFilter(filter), { shard, key: `${shard} ${filter}` })
+    else this.#shards.add(filter, shard)
   }
 
   #removeOfShard(filter: string, shard: number): void {
@@ -191,45 +187,70 @@ export class Router {
   }
 
   #compute(address: string): Route {
-    const targets = new Map<
-      string,
-      { subscriber: Subscriber; grants: Subscription[]; noLocal: boolean }
-    >()
-    this.#live.match(address, (entry, name) => {
-      const target = targets.get(name)
-      if (target === undefined) {
-        const { subscriber, subscription } = entry
-        targets.set(name, { subscriber, grants: [subscription], noLocal: subscription.noLocal })
-      } else {
-        target.grants.push(entry.subscription)
-        target.noLocal ||= entry.subscription.noLocal
-      }
+    const shards = distinct(this.#shards, address)
+    const groups: number[] = []
+    this.#groups.match(address, ({ shard }) => {
+      if (!groups.includes(shard)) groups.push(shard)
     })
-    const peers = new Set<string>()
-    this.#peers.match(address, (peer) => peers.add(peer))
-    const shards = new Set<number>()
-    this.#shards.match(address, (shard) => shards.add(shard))
-    const groups = new Set<number>()
-    this.#groups.match(address, (shard) => groups.add(shard))
-    for (let shard = 0; shard < this.#cluster.shardCount; shard++) {
-      if (this.#shardFilters.has(shard)) continue
-      shards.add(shard)
-      groups.add(shard)
-    }
     const { shardCount } = this.#cluster
+    for (let shard = 0; shard < shardCount && this.#shardFilters.size < shardCount; shard++) {
+      if (this.#shardFilters.has(shard)) continue
+      shards.push(shard)
+      groups.push(shard)
+    }
     const { topics, queues } = this.#keepers
-    const logs = topics
-      .match(address)
-      .map((topic) => partitionOf(topic, partitionFor(topic, address), shardCount))
     return {
-      targets: [...targets.values()],
-      peers: [...peers],
-      shards: [...shards],
-      groups: [...groups],
-      logs,
+      targets: this.#targets(address),
+      peers: distinct(this.#peers, address),
+      shards,
+      groups,
+      logs: topics
+        .match(address)
+        .map((topic) => partitionOf(topic, partitionFor(topic, address), shardCount)),
       queues: queues.match(address, shardCount),
     }
   }
+
+  #targets(address: string): LiveTarget[] {
+    const targets: MutableTarget[] = []
+    let byName: Map<string, MutableTarget> | undefined
+    this.#live.match(address, ({ subscriber, subscription }) => {
+      const { name } = subscriber
+      // Most addresses have few subscribers: they are looked through.
+      if (byName === undefined && targets.length >= LOOKED_THROUGH_MAX) {
+        byName = new Map(targets.map((target) => [target.subscriber.name, target]))
+      }
+      const known = byName
+        ? byName.get(name)
+        : targets.find((target) => target.subscriber.name === name)
+      if (known !== undefined) {
+        known.grants.push(subscription)
+        known.noLocal ||= subscription.noLocal
+        return
+      }
+      const target = { subscriber, grants: [subscription], noLocal: subscription.noLocal }
+      targets.push(target)
+      byName?.set(name, target)
+    })
+    return targets
+  }
+}
+
+interface MutableTarget {
+  readonly subscriber: Subscriber
+  readonly grants: Subscription[]
+  noLocal: boolean
+}
+
+const LOOKED_THROUGH_MAX = 8
+
+/** What matches, each once: brokers, or shards. There are not many of either. */
+function distinct<T>(index: FilterIndex<T>, address: string): T[] {
+  const found: T[] = []
+  index.match(address, (value) => {
+    if (!found.includes(value)) found.push(value)
+  })
+  return found
 }
 
 export interface FilterChange {

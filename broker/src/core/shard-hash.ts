@@ -1,6 +1,14 @@
 /** The stable hash that maps (kind, tenant, name) to a shard: FNV-1a, 32 bits, over UTF-16 code units. */
 
-export type ShardKind = 'session' | 'retained' | 'topic' | 'claim' | 'group' | 'schedule' | 'queue'
+export type ShardKind =
+  | 'session'
+  | 'retained'
+  | 'topic'
+  | 'claim'
+  | 'group'
+  | 'schedule'
+  | 'queue'
+  | 'bridge'
 
 /** Never change this: stored data is found by it. */
 export function shardOf(kind: ShardKind, name: string, shardCount: number): number {

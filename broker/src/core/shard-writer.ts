@@ -37,6 +37,8 @@ export type StorageState = 'accepting' | 'full' | 'unavailable'
 export type LostReason = 'fenced' | 'data-loss'
 
 export type CommitOutcome = 'committed' | 'lost'
+/** `unkept`: all is well, but a limit kept it from being stored. `full`: the queue takes no more, and must be asked again. */
+export type PlaceOutcome = CommitOutcome | 'unkept' | 'full'
 
 /** Records that will share a batch, or a batch as it is. */
 interface StagedBatch {

@@ -75,7 +75,7 @@ const EMPTY_MS = 60_000
 export class GroupShard implements HostedGroups {
   readonly #options: GroupShardOptions
   readonly #groups = new Map<string, Group>()
-  readonly #index = new FilterIndex<Group>()
+  readonly #index = new FilterIndex<Group>(({ name }) => name)
   /** Groups that nobody is a member of, and since when; monotonic, ms. */
   readonly #emptySince = new Map<Group, number>()
   /** One join or leave at a time for each group. */
@@ -227,7 +227,7 @@ export class GroupShard implements HostedGroups {
       push: (node, to, delivery) => this.#push(node, to, delivery),
     })
     this.#groups.set(name, group)
-    this.#index.add(plainFilter(name), name, group)
+    this.#index.add(plainFilter(name), group)
     return group
   }
 

@@ -10,6 +10,7 @@ export interface AdminOptions extends QueueCallsOptions {
   readonly self: string
   readonly topics: TopicReader
   readonly administration: AdministrationPort
+  readonly bridges: () => readonly admin.BridgeState[]
 }
 
 interface Page {
@@ -59,6 +60,14 @@ export function createAdminService(options: AdminOptions): admin.BrokerAdminServ
   return {
     ...createClientCalls(options),
     ...createQueueCalls(options),
+    listBridges: answering(async (request: admin.ListRequest) => {
+      const { filter, after, limit } = pageOf(request)
+      const bridges = options
+        .bridges()
+        .filter(({ name }) => name > after && name.includes(filter))
+        .toSorted((a, b) => (a.name < b.name ? -1 : 1))
+      return { nodeId: self, bridges: bridges.slice(0, limit) }
+    }),
     describeTopic: answering(async ({ tenant, name }: admin.DescribeTopicRequest) => {
       const partitions = await topics.describe(tenant, name)
       return { nodeId: self, partitions: partitions.map(toWirePartition) }

@@ -144,6 +144,16 @@ function registerCluster(app: FastifyInstance, cluster: ClusterPort): void {
     () => Promise.resolve(cluster.summary()),
   )
   app.get<Asked>(
+    '/bridges',
+    described({
+      tag,
+      summary: 'Bridges that run, to other MQTT brokers',
+      answer: 'BridgePage',
+      more: paged,
+    }),
+    ({ query }) => shown(cluster.bridges(pageOf(query))),
+  )
+  app.get<Asked>(
     '/brokers/:node',
     described({
       tag,

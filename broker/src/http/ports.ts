@@ -59,6 +59,7 @@ export interface ClusterPort {
   sessions(page: Page): Promise<JoinedPage<admin.SessionState>>
   subscriptions(page: Page): Promise<JoinedPage<admin.ClientSubscription>>
   retained(page: Page): Promise<JoinedPage<admin.RetainedMessage>>
+  bridges(page: Page): Promise<JoinedPage<admin.BridgeState>>
   kick(clientId: string): Promise<boolean>
   endSession(clientId: string): Promise<boolean>
   retainedAt(address: string): Promise<Message | undefined>

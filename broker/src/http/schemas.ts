@@ -73,6 +73,20 @@ const retained = {
   expiresAtMs: number('Unix time; 0: never'),
 }
 
+const bridge = {
+  node: text('The broker that runs it'),
+  name: text(),
+  state: { type: 'string', enum: ['connecting', 'connected', 'waiting', 'stopped'] },
+  remote: text('URL of the other side'),
+  sinceMs: number('Unix time, of the state'),
+  lastError: text('Empty: there was none'),
+  reconnects: number(),
+  received: number('Messages from the other side'),
+  sent: number('Messages to the other side'),
+  looped: number('Messages that had been where they would have gone'),
+  refused: number('Messages that the other side did not take'),
+}
+
 const broker = {
   node: text(),
   state: { type: 'string', enum: ['active', 'draining'] },
@@ -147,6 +161,8 @@ export const SCHEMAS = [
     { client: ref('Client'), session: ref('Session'), subscriptions: list(ref('Subscription')) },
     ['client', 'session'],
   ),
+  record('Bridge', bridge),
+  pageOf('BridgePage', 'Bridge'),
   record('Broker', broker),
   record('BrokerState', brokerState),
   record('Cluster', cluster),

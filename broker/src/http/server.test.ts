@@ -63,6 +63,7 @@ const cluster: ClusterPort = {
   sessions: empty,
   subscriptions: empty,
   retained: empty,
+  bridges: empty,
   kick: (clientId) => Promise.resolve(CLIENTS.includes(clientId)),
   endSession: () => Promise.reject(new Error('a secret detail')),
   retainedAt: (address) => Promise.resolve(address === MESSAGE.address ? MESSAGE : undefined),

@@ -51,6 +51,7 @@ export class CoreCluster {
   losses: SessionLosses = {
     messagesMax: () => Number.POSITIVE_INFINITY,
     lost: () => undefined,
+    sessionExpired: () => undefined,
   }
   retainedLimits: RetainedLimits = { messagesMax: undefined, expirySeconds: undefined }
   readonly nodes = new Map<string, CoreNode>()
@@ -147,6 +148,7 @@ export class CoreCluster {
       losses: {
         messagesMax: () => this.losses.messagesMax(),
         lost: (message, loss) => this.losses.lost(message, loss),
+        sessionExpired: () => this.losses.sessionExpired(),
       },
       leaveGroups: (to, filters) => node.messaging.leaveGroups(to, filters),
       announce: (change) => this.#announceShard(shard, epoch, change),

@@ -30,7 +30,8 @@ export interface LogLine {
 const SHARDS = 4
 const NO_GAUGES = {
   ...{ offline: 0, subscriptions: 0, heapBytes: 1 },
-  ...{ retained: 0, retainedRefused: 0 },
+  ...{ retained: 0, retainedRefused: 0, stored: 3, expired: 2 },
+  bridges: [{ name: 'site', isConnected: true }],
 }
 
 export class MqttBench {

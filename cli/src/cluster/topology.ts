@@ -9,6 +9,8 @@ export const standardPorts = {
   mqtts: 8883,
   ws: 8083,
   wss: 8084,
+  sqs: 9324,
+  sqss: 9325,
   http: 8080,
   brokerGrpc: 9981,
   placement: 1228,
@@ -56,7 +58,8 @@ const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
 }
 
 function portFlags(): string[] {
-  return ['mqtt-port', 'ws-port', 'mqtt-tls-port', 'wss-port', 'http-port', 'grpc-port']
+  const plain = ['mqtt-port', 'ws-port', 'sqs-port', 'http-port', 'grpc-port']
+  return [...plain, 'mqtt-tls-port', 'wss-port', 'sqs-tls-port']
 }
 
 export interface Counts {
@@ -118,7 +121,9 @@ export function brokerNode(
     ...(secure && {
       mqtts: portOf(plan, standardPorts.mqtts, number),
       wss: portOf(plan, standardPorts.wss, number),
+      sqss: portOf(plan, standardPorts.sqss, number),
     }),
+    sqs: portOf(plan, standardPorts.sqs, number),
     http: portOf(plan, standardPorts.http, number),
     grpc: portOf(plan, standardPorts.brokerGrpc, number),
   }
@@ -130,7 +135,12 @@ export function brokerNode(
     host: plan.host,
     'mqtt-port': String(ports.mqtt),
     'ws-port': String(ports.ws),
-    ...(secure && { 'mqtt-tls-port': String(ports.mqtts), 'wss-port': String(ports.wss) }),
+    'sqs-port': String(ports.sqs),
+    ...(secure && {
+      'mqtt-tls-port': String(ports.mqtts),
+      'wss-port': String(ports.wss),
+      'sqs-tls-port': String(ports.sqss),
+    }),
     'http-port': String(ports.http),
     'grpc-port': String(ports.grpc),
   }

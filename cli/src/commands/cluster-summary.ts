@@ -41,6 +41,7 @@ function facts(
   const { host } = state
   const ports = nodesOf(state, 'broker').flatMap(({ ports: { mqtt } }) => mqtt ?? [])
   const [first, last] = [ports[0], ports.at(-1)]
+  const [sqs] = nodesOf(state, 'broker').flatMap(({ ports: { sqs: port } }) => port ?? [])
   const [http] = nodesOf(state, 'broker').flatMap(({ ports: { http: port } }) => port ?? [])
   const victim = nodesOf(state, 'broker')[1]?.name ?? 'broker-1'
   return [
@@ -50,6 +51,7 @@ function facts(
     ['stop', `${command} cluster down          keeps the data; --purge removes it`],
     ['try', `mosquitto_sub -p ${first} -V 5 -q 1 -t 'sensors/#'`],
     ['', `mosquitto_pub -p ${last} -V 5 -q 1 -t sensors/a -m hi`],
+    ['', `curl 'http://${host}:${sqs}/?Action=CreateQueue&QueueName=orders'   (any SQS client)`],
     ['', `${command} cluster status`],
     ['', `${command} cluster kill ${victim}`],
     ['', `${command} cluster events`],

@@ -56,36 +56,31 @@ async function portFlags(
   { store, stderr }: RoleContext,
 ): Promise<readonly string[]> {
   const names = new Set(args.map((arg) => arg.replace(/=.*/, '')))
-  const given = ['--mqtt-port', '--ws-port', '--http-port', '--grpc-port', '--help']
+  const given = ['--mqtt-port', '--ws-port', '--sqs-port', '--http-port', '--grpc-port', '--help']
   if (given.some((flag) => names.has(flag))) return []
   const host = flagValue(args, '--host') ?? HOST
-  const { mqtt, ws, http, grpc } = await freeSlot(host, takenPorts(store))
-  const found = Object.entries({ mqtt, ws, http, grpc })
+  const slot = await freeSlot(host, takenPorts(store))
+  const found = Object.entries(slot)
   const text = found.map(([name, port]) => `${name} ${host}:${port}`).join(', ')
   stderr(`no port was given; free are ${text}\n`)
-  const flags = {
-    '--mqtt-port': mqtt,
-    '--ws-port': ws,
-    '--http-port': http,
-    '--grpc-port': grpc,
-  }
-  return Object.entries(flags).flatMap(([flag, port]) => [flag, String(port)])
+  return found.flatMap(([name, port]) => [`--${name}-port`, String(port)])
 }
 
 /** Throws PORT_IN_USE when every place is taken. */
 export async function freeSlot(
   host: string,
   taken: ReadonlySet<number>,
-): Promise<{ mqtt: number; ws: number; http: number; grpc: number }> {
+): Promise<{ mqtt: number; ws: number; sqs: number; http: number; grpc: number }> {
   for (let slot = 0; slot < SLOTS; slot++) {
     const mqtt = standardPorts.mqtt + portStep * slot
     const ws = standardPorts.ws + portStep * slot
     const grpc = standardPorts.brokerGrpc + portStep * slot
     const http = standardPorts.http + portStep * slot
-    const ports = [mqtt, ws, http, grpc]
+    const sqs = standardPorts.sqs + portStep * slot
+    const ports = [mqtt, ws, sqs, http, grpc]
     if (ports.some((port) => taken.has(port))) continue
     const free = await Promise.all(ports.map((port) => isPortFree(host, port)))
-    if (free.every((each) => each)) return { mqtt, ws, http, grpc }
+    if (free.every((each) => each)) return { mqtt, ws, sqs, http, grpc }
   }
   throw new CliError('PORT_IN_USE', {
     message: `none of the ${SLOTS} places for the ports of a broker is free`,

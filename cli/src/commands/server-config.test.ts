@@ -5,7 +5,7 @@ describe('parseServerConfig', () => {
   test('parseServerConfig has standard ports on loopback, and data in .robust/server', () => {
     const config = parseServerConfig([])
     expect(config.ports).toEqual({
-      ...{ mqtt: 1883, ws: 8083, mqtts: 8883, wss: 8084 },
+      ...{ mqtt: 1883, ws: 8083, mqtts: 8883, wss: 8084, sqs: 9324, sqss: 9325 },
       ...{ http: 8080, brokerGrpc: 9981, placement: 1228, storage: 1778 },
     })
     expect(config.host).toBe('127.0.0.1')

@@ -14,7 +14,7 @@ export interface ServerConfig {
   readonly host: string
   readonly advertiseHost: string
   readonly ports: Readonly<Record<keyof typeof standardPorts, number>>
-  /** PEM files for MQTT over TLS and secure WebSocket; undefined: not offered. */
+  /** PEM files for MQTT and SQS over TLS and secure WebSocket; undefined: not offered. */
   readonly tls: { readonly certificate: string; readonly key: string } | undefined
   readonly logLevel: string
 }
@@ -30,7 +30,7 @@ One process with all roles: Placement Center, storage and broker.
   --host HOST            interface to listen on (127.0.0.1)
   --advertise-host HOST  host told to peers and clients
   --mqtt-port PORT       (1883)
-  --tls-cert FILE        PEM certificate: MQTT over TLS and secure WebSocket are offered too
+  --tls-cert FILE        PEM certificate: MQTT and SQS over TLS, and secure WebSocket, are offered too
   --tls-key FILE         its key
   --port-offset K        added to every standard port (0)
   --log-level LEVEL      debug, info, warn or error (warn)`
@@ -60,6 +60,8 @@ export function parseServerConfig(args: readonly string[]): ServerConfig {
       ws: shifted(standardPorts.ws),
       mqtts: shifted(standardPorts.mqtts),
       wss: shifted(standardPorts.wss),
+      sqs: shifted(standardPorts.sqs),
+      sqss: shifted(standardPorts.sqss),
       http: shifted(standardPorts.http),
       brokerGrpc: shifted(standardPorts.brokerGrpc),
       placement: shifted(standardPorts.placement),
@@ -85,7 +87,9 @@ export function serverPorts(config: ServerConfig): readonly PortUse[] {
       : [
           { node: 'the broker', protocol: 'mqtts', host, port: ports.mqtts },
           { node: 'the broker', protocol: 'wss', host, port: ports.wss },
+          { node: 'the broker', protocol: 'sqss', host, port: ports.sqss },
         ]),
+    { node: 'the broker', protocol: 'sqs', host, port: ports.sqs },
     { node: 'the broker', protocol: 'http', host, port: ports.http },
     { node: 'the broker', protocol: 'grpc', host, port: ports.brokerGrpc },
     { node: 'the Placement Center', protocol: 'grpc', host, port: ports.placement },
@@ -121,6 +125,8 @@ export function brokerConfig(config: ServerConfig): BrokerConfig {
     webSocketPort: ports.ws,
     mqttTlsPort: config.tls && ports.mqtts,
     webSocketTlsPort: config.tls && ports.wss,
+    sqsPort: ports.sqs,
+    sqsTlsPort: config.tls && ports.sqss,
     tls: config.tls && {
       ...config.tls,
       clientAuthorities: undefined,

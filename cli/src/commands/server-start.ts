@@ -183,6 +183,7 @@ function banner(
   const lines = [
     ['ready', `one process with all roles, in ${known.seconds.toFixed(1)} s (pid ${process.pid})`],
     ['mqtt', at(ports.mqtt)],
+    ['sqs', `http://${at(ports.sqs)}`],
     [
       'http',
       `http://${at(ports.http)}/api/v1/cluster  (also /readyz, /metrics, /api/v1/openapi.json)`,
@@ -196,6 +197,7 @@ function banner(
     ['stop', 'Ctrl-C, or SIGTERM; it drains first'],
     ['try', `mosquitto_sub${to} -p ${ports.mqtt} -V 5 -q 1 -t 'sensors/#'`],
     ['', `mosquitto_pub${to} -p ${ports.mqtt} -V 5 -q 1 -t sensors/a -m hi`],
+    ['', `curl 'http://${at(ports.sqs)}/?Action=CreateQueue&QueueName=orders'   (any SQS client)`],
     ['', `${known.command} broker start ${join}   (one more broker)`],
   ]
   return `${lines.map(([title = '', text]) => `${title.padEnd(8)} ${text}`).join('\n')}\n`

@@ -82,6 +82,11 @@ export async function userDelete(
     ...{ kind: 'permission', name: rule.name, value: undefined },
     expectedVersion: rule.version,
   }))
+  const keys = await listResources(addresses, 'access-key')
+  for (const key of keys.filter(({ value }) => value['user'] === name)) {
+    const { version: expectedVersion } = key
+    gone.push({ kind: 'access-key', name: key.name, value: undefined, expectedVersion })
+  }
   const user: ResourceChange = { kind: 'user', name, value: undefined, expectedVersion: version }
   await changeResources(addresses, [user, ...gone], who())
   return told(context, { user: name, deleted: true }, `user ${name} is deleted`)
@@ -155,7 +160,11 @@ async function change(
   await changeResources(addresses, [change], who())
 }
 
-async function existing(addresses: readonly string[], name: string): Promise<StoredResource> {
+/** Throws NO_SUCH_USER. */
+export async function existing(
+  addresses: readonly string[],
+  name: string,
+): Promise<StoredResource> {
   const users = await listResources(addresses, 'user')
   const user = users.find((one) => one.name === name)
   if (user !== undefined) return user

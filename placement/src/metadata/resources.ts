@@ -20,6 +20,8 @@ export const RESOURCE_KINDS = [
   'topic-rewrite',
   'ban',
   'deleted-queue',
+  'bridge',
+  'access-key',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]

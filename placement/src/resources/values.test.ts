@@ -15,8 +15,13 @@ const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
   setting: ['rebalance.reports', 3],
   'deleted-topic': ['17', { name: 'telemetry' }],
   'deleted-queue': ['18', { name: 'orders' }],
+  'access-key': ['AK1', { user: 'ann', secret: 's', account: '123456789012' }],
   'auto-subscription': ['a', { topic: 'inbox/%c', qos: 1, retainHandling: 2 }],
   'topic-rewrite': ['r', { action: 'all', filter: 'a/+', target: 'b/$1' }],
+  bridge: [
+    'b',
+    { url: 'mqtts://h:8883', protocol: 5, in: [{ filter: 'a/#', qos: 1, prefix: 'x/' }], out: [] },
+  ],
   ban: ['b', { kind: 'client', who: 'c1', until: 1_800_000_000_000, reason: 'loud' }],
 }
 
@@ -39,6 +44,10 @@ describe('refusalOfValue', () => {
     ['queue', { config: { 'dead-letter-queue': 'a\nb' } }, 'is the name of a queue'],
     ['queue', { dialects: { sqs: { x: 1 } } }, 'texts by dialect'],
     ['exchange', {}, 'needs the field type'],
+    ['bridge', { url: 'mqtt://user:secret@h' }, 'url of a bridge is mqtt://HOST'],
+    ['bridge', { url: 'http://h' }, 'url of a bridge is mqtt://HOST'],
+    ['bridge', { url: 'mqtt://h', in: [{ filter: 'a', qos: 3, prefix: '' }] }, 'in of a bridge'],
+    ['bridge', { url: 'mqtt://h', out: [{ filter: 'a', qos: 1, prefix: '#' }] }, 'out of a bridge'],
     ['auto-subscription', { topic: 'a', qos: 3 }, 'is one of 0, 1, 2'],
     ['topic-rewrite', { action: 'x', filter: 'a', target: 'b' }, 'is one of publish'],
     ['ban', { kind: 'client' }, 'needs the field who'],

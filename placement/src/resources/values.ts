@@ -19,6 +19,10 @@ const texts: Field = {
   is: 'a list of texts',
   check: (value) => Array.isArray(value) && value.every((item) => typeof item === 'string'),
 }
+const bridgeRules: Field = {
+  is: 'a list of {filter, qos, prefix}',
+  check: (value) => Array.isArray(value) && value.every(isBridgeRule),
+}
 const object: Field = { is: 'an object', check: isObject }
 
 function oneOf(...values: readonly (string | number)[]): Field {
@@ -52,6 +56,8 @@ const FIELDS: Readonly<
     arguments: object,
   },
   user: { tags: texts, credentials: object, disabled: flag },
+  // Named by its id; the secret itself, since a signature cannot be checked by a hash of it.
+  'access-key': { user: required(text), secret: required(text), account: text },
   'auto-subscription': {
     topic: required(text),
     qos: oneOf(0, 1, 2),
@@ -70,6 +76,22 @@ const FIELDS: Readonly<
     who: required(text),
     until: { is: 'a time in ms', check: (value) => Number.isInteger(value) },
     reason: text,
+  },
+  bridge: {
+    url: required({ is: 'mqtt://HOST[:PORT] or mqtts://HOST[:PORT]', check: isBridgeUrl }),
+    protocol: oneOf(4, 5),
+    clientId: text,
+    username: text,
+    password: text,
+    // PEM certificates that the other side's is checked by.
+    authorities: text,
+    insecure: flag,
+    keepAliveSeconds: {
+      is: 'a whole number from 1 to 65535',
+      check: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 65_535,
+    },
+    in: bridgeRules,
+    out: bridgeRules,
   },
   permission: {
     user: required(text),
@@ -103,6 +125,23 @@ export function refusalOfValue(
     if (field.required && !Object.hasOwn(value, key)) return `a ${kind} needs the field ${key}`
   }
   return undefined
+}
+
+function isBridgeUrl(value: unknown): boolean {
+  return typeof value === 'string' && /^mqtts?:\/\/[^/@?#\s]+$/.test(value) && URL.canParse(value)
+}
+
+function isBridgeRule(value: unknown): boolean {
+  if (!isObject(value)) return false
+  const { filter, qos, prefix, ...more } = value
+  return (
+    typeof filter === 'string' &&
+    filter !== '' &&
+    [0, 1, 2].includes(qos as number) &&
+    typeof prefix === 'string' &&
+    !/[+#]|^\$/.test(prefix) &&
+    Object.keys(more).length === 0
+  )
 }
 
 function isQosList(value: unknown): boolean {

@@ -117,6 +117,32 @@ export interface RetainedMessage {
   payload: Uint8Array;
 }
 
+export interface ListBridgesReply {
+  nodeId: string;
+  /** by name */
+  bridges: BridgeState[];
+}
+
+export interface BridgeState {
+  name: string;
+  /** connecting, connected, waiting (for the next try), stopped */
+  state: string;
+  /** URL, without credentials */
+  remote: string;
+  /** of the state */
+  sinceMs: number;
+  /** empty: there was none since this broker has the bridge */
+  lastError: string;
+  /** These since this broker has the bridge: */
+  reconnects: number;
+  received: number;
+  sent: number;
+  /** that had been where they would have gone */
+  looped: number;
+  /** by the other side */
+  refused: number;
+}
+
 export interface DescribeTopicRequest {
   tenant: string;
   name: string;
@@ -1406,6 +1432,247 @@ export const RetainedMessage: MessageFns<RetainedMessage> = {
     message.publishedAtMs = object.publishedAtMs ?? 0;
     message.expiresAtMs = object.expiresAtMs ?? 0;
     message.payload = object.payload ?? new Uint8Array(0);
+    return message;
+  },
+};
+
+function createBaseListBridgesReply(): ListBridgesReply {
+  return { nodeId: "", bridges: [] };
+}
+
+export const ListBridgesReply: MessageFns<ListBridgesReply> = {
+  encode(message: ListBridgesReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.bridges) {
+      BridgeState.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListBridgesReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListBridgesReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.bridges.push(BridgeState.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListBridgesReply>): ListBridgesReply {
+    return ListBridgesReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListBridgesReply>): ListBridgesReply {
+    const message = createBaseListBridgesReply();
+    message.nodeId = object.nodeId ?? "";
+    message.bridges = object.bridges?.map((e) => BridgeState.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseBridgeState(): BridgeState {
+  return {
+    name: "",
+    state: "",
+    remote: "",
+    sinceMs: 0,
+    lastError: "",
+    reconnects: 0,
+    received: 0,
+    sent: 0,
+    looped: 0,
+    refused: 0,
+  };
+}
+
+export const BridgeState: MessageFns<BridgeState> = {
+  encode(message: BridgeState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.state !== "") {
+      writer.uint32(18).string(message.state);
+    }
+    if (message.remote !== "") {
+      writer.uint32(26).string(message.remote);
+    }
+    if (message.sinceMs !== 0) {
+      writer.uint32(32).uint64(message.sinceMs);
+    }
+    if (message.lastError !== "") {
+      writer.uint32(42).string(message.lastError);
+    }
+    if (message.reconnects !== 0) {
+      writer.uint32(48).uint64(message.reconnects);
+    }
+    if (message.received !== 0) {
+      writer.uint32(56).uint64(message.received);
+    }
+    if (message.sent !== 0) {
+      writer.uint32(64).uint64(message.sent);
+    }
+    if (message.looped !== 0) {
+      writer.uint32(72).uint64(message.looped);
+    }
+    if (message.refused !== 0) {
+      writer.uint32(80).uint64(message.refused);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): BridgeState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBridgeState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.remote = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.sinceMs = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lastError = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.reconnects = longToNumber(reader.uint64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.received = longToNumber(reader.uint64());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.sent = longToNumber(reader.uint64());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.looped = longToNumber(reader.uint64());
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.refused = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<BridgeState>): BridgeState {
+    return BridgeState.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<BridgeState>): BridgeState {
+    const message = createBaseBridgeState();
+    message.name = object.name ?? "";
+    message.state = object.state ?? "";
+    message.remote = object.remote ?? "";
+    message.sinceMs = object.sinceMs ?? 0;
+    message.lastError = object.lastError ?? "";
+    message.reconnects = object.reconnects ?? 0;
+    message.received = object.received ?? 0;
+    message.sent = object.sent ?? 0;
+    message.looped = object.looped ?? 0;
+    message.refused = object.refused ?? 0;
     return message;
   },
 };
@@ -4033,6 +4300,16 @@ export const BrokerAdminService = {
     responseSerialize: (value: ListRetainedReply): Buffer => Buffer.from(ListRetainedReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListRetainedReply => ListRetainedReply.decode(value),
   },
+  /** Bridges that this broker runs. */
+  listBridges: {
+    path: "/robust.admin.v1.BrokerAdmin/ListBridges" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
+    responseSerialize: (value: ListBridgesReply): Buffer => Buffer.from(ListBridgesReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListBridgesReply => ListBridgesReply.decode(value),
+  },
   /** Of the whole cluster. */
   getRetained: {
     path: "/robust.admin.v1.BrokerAdmin/GetRetained" as const,
@@ -4192,6 +4469,8 @@ export interface BrokerAdminServer extends UntypedServiceImplementation {
   listSubscriptions: handleUnaryCall<ListRequest, ListSubscriptionsReply>;
   /** Retained messages of the shards that this broker owns; `filter` is an MQTT filter. */
   listRetained: handleUnaryCall<ListRequest, ListRetainedReply>;
+  /** Bridges that this broker runs. */
+  listBridges: handleUnaryCall<ListRequest, ListBridgesReply>;
   /** Of the whole cluster. */
   getRetained: handleUnaryCall<NamedAddress, RetainedMessage>;
   deleteRetained: handleUnaryCall<NamedAddress, ExistedReply>;
@@ -4341,6 +4620,22 @@ export interface BrokerAdminClient extends Client1 {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ListRetainedReply) => void,
+  ): ClientUnaryCall;
+  /** Bridges that this broker runs. */
+  listBridges(
+    request: ListRequest,
+    callback: (error: ServiceError | null, response: ListBridgesReply) => void,
+  ): ClientUnaryCall;
+  listBridges(
+    request: ListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListBridgesReply) => void,
+  ): ClientUnaryCall;
+  listBridges(
+    request: ListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListBridgesReply) => void,
   ): ClientUnaryCall;
   /** Of the whole cluster. */
   getRetained(

@@ -204,6 +204,8 @@ export interface PublishReply {
   refused: number[];
   /** positions of queues that are full: the message is not in them */
   full: number[];
+  /** it was to be retained, and there are too many already */
+  unkept: boolean;
 }
 
 export interface ShardRequest {
@@ -1725,7 +1727,7 @@ export const Place: MessageFns<Place> = {
 };
 
 function createBasePublishReply(): PublishReply {
-  return { refused: [], full: [] };
+  return { refused: [], full: [], unkept: false };
 }
 
 export const PublishReply: MessageFns<PublishReply> = {
@@ -1743,6 +1745,9 @@ export const PublishReply: MessageFns<PublishReply> = {
         writer.uint32(v);
       }
       writer.join();
+    }
+    if (message.unkept !== false) {
+      writer.uint32(24).bool(message.unkept);
     }
     return writer;
   },
@@ -1796,6 +1801,14 @@ export const PublishReply: MessageFns<PublishReply> = {
 
             break;
           }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.unkept = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1815,6 +1828,7 @@ export const PublishReply: MessageFns<PublishReply> = {
     const message = createBasePublishReply();
     message.refused = object.refused?.map((e) => e) || [];
     message.full = object.full?.map((e) => e) || [];
+    message.unkept = object.unkept ?? false;
     return message;
   },
 };

@@ -254,11 +254,27 @@ function recordBytes(record: NewRecord, index: number, timestampDelta: number): 
   size += record.key === null ? 1 : varintBytes(record.key.length) + record.key.length
   size += record.value === null ? 1 : varintBytes(record.value.length) + record.value.length
   size += varintBytes(record.headers.length)
-  for (const [name, value] of record.headers) {
-    const nameBytes = Buffer.byteLength(name)
+  const { headers } = record
+  for (let at = 0; at < headers.length; at += 1) {
+    const [name, value] = headers[at] as RecordHeader
+    const nameBytes = nameBytesOf(name).length
     size += varintBytes(nameBytes) + nameBytes + varintBytes(value.length) + value.length
   }
   return size
+}
+
+const knownNamesMax = 1024
+const knownNames = new Map<string, Uint8Array>()
+
+/** Names of headers are few and come with every record. */
+function nameBytesOf(name: string): Uint8Array {
+  let bytes = knownNames.get(name)
+  if (bytes === undefined) {
+    bytes = Buffer.from(name)
+    if (knownNames.size >= knownNamesMax) knownNames.clear()
+    knownNames.set(name, bytes)
+  }
+  return bytes
 }
 
 interface PlacedRecord {
@@ -275,10 +291,11 @@ function writeRecord(batch: Buffer, start: number, placed: PlacedRecord): number
   position = writeBytesOrNull(batch, position, record.key)
   position = writeBytesOrNull(batch, position, record.value)
   position = writeVarint(batch, position, record.headers.length)
-  for (const [name, value] of record.headers) {
-    position = writeVarint(batch, position, Buffer.byteLength(name))
-    position += batch.write(name, position)
-    position = writeBytesOrNull(batch, position, value)
+  const { headers } = record
+  for (let at = 0; at < headers.length; at += 1) {
+    const [name, value] = headers[at] as RecordHeader
+    position = writeBytes(batch, position, nameBytesOf(name))
+    position = writeBytes(batch, position, value)
   }
   return position
 }
@@ -305,9 +322,18 @@ function writeHeader(
 
 function writeBytesOrNull(batch: Buffer, start: number, bytes: Uint8Array | null): number {
   if (bytes === null) return writeVarint(batch, start, -1)
-  const position = writeVarint(batch, start, bytes.length)
-  batch.set(bytes, position)
-  return position + bytes.length
+  return writeBytes(batch, start, bytes)
+}
+
+/** Above it the copy of the runtime is faster than ours. */
+const shortBytesMax = 48
+
+function writeBytes(batch: Buffer, start: number, bytes: Uint8Array): number {
+  const { length } = bytes
+  const position = writeVarint(batch, start, length)
+  if (length > shortBytesMax) batch.set(bytes, position)
+  else for (let at = 0; at < length; at += 1) batch[position + at] = bytes[at] as number
+  return position + length
 }
 
 function varintBytes(value: number): number {

@@ -30,6 +30,8 @@ export interface PublishReply {
   readonly refused: readonly number[]
   /** Queues that take no more: the message is not in them. */
   readonly full: readonly number[]
+  /** It was to be retained, and a limit is reached. */
+  readonly unkept: boolean
 }
 
 export interface Peers {

@@ -26,7 +26,7 @@ export type QueueListener = (key: string, isRoute: boolean) => void
 
 export class QueueTable {
   readonly #byKey = new Map<string, Known>()
-  readonly #index = new FilterIndex<string>()
+  readonly #index = new FilterIndex<string>((key) => key)
   /** Keys of queues that were deleted, for certain, by id. */
   readonly #deleted = new Map<number, string>()
   /** By key: asked for all queues whenever a shard is opened. */
@@ -52,7 +52,7 @@ export class QueueTable {
     const before = this.#byKey.get(key)
     this.#byKey.set(key, { queue, definition: definitionOf(queue) })
     this.#unbind(key, before)
-    for (const filter of queue.bindings) this.#index.add(filter, key, key)
+    for (const filter of queue.bindings) this.#index.add(filter, key)
     const isRoute = queue.bindings.length > 0 || (before?.queue.bindings.length ?? 0) > 0
     this.#tell(key, isRoute)
   }
@@ -112,6 +112,7 @@ export class QueueTable {
 
   /** Every queue that is bound to the address, each once. */
   match(address: string, shardCount: number): readonly BoundQueue[] {
+    if (this.#index.size === 0) return NONE
     const found = new Set<string>()
     this.#index.match(address, (key) => found.add(key))
     if (found.size === 0) return NONE

@@ -20,6 +20,7 @@ import {
   TOKENS_REMEMBERED_MAX,
 } from '../limits.ts'
 import { type Message, ownCopy } from '../message.ts'
+import { OffsetRing } from '../offset-ring.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { Delivery } from '../ports/connections.ts'
 import { fromRecord, type InboxEntry, toRecord } from '../record.ts'
@@ -49,6 +50,8 @@ interface StoredCursor {
 }
 
 const PUSH_MESSAGES_MAX = 256
+/** Sent messages that the cache still holds. */
+const CACHE_SENT_MAX = 128
 const READ_RETRY_MS = 500
 /** Expired messages that are told of at once. */
 const TOLD_AT_ONCE_MAX = 256
@@ -72,15 +75,18 @@ export class Inbox {
   #trimmed = 0
   #inFlight = 0
   /** Bytes of messages that are in flight, by offset. */
-  readonly #sizes = new Map<number, number>()
+  readonly #sizes = new OffsetRing()
   #bytesInFlight = 0
   #window = 0
   #ready = false
   /** Grows with each attach and detach: what was begun for an earlier connection is dropped. */
   #generation = 0
   #reading = false
+  #isPumpDue = false
   #stopped = false
   #cache: InboxEntry[] = []
+  /** Of it, how many were sent. */
+  #cacheFrom = 0
   #flush: Timer | undefined
   readonly #tokens = new Set<string>()
 
@@ -146,14 +152,14 @@ export class Inbox {
     if (message.token !== '') this.#remember(message.token)
     this.#staged++
     const offset = writer.append(this.#log, toRecord(message, identifiers))
-    if (this.#ready && this.#cache.length < INBOX_CACHED_MAX && this.#joins(offset)) {
+    if (this.#ready && this.#cached < INBOX_CACHED_MAX && this.#joins(offset)) {
       this.#cache.push({ offset, message: ownCopy(message), identifiers })
     }
     writer.onCommit((outcome) => {
       this.#staged--
       if (outcome === 'lost') return
       if (offset >= this.#committed) this.#committed = offset + 1
-      this.#pump()
+      this.#pumpSoon()
     })
     return undefined
   }
@@ -197,7 +203,7 @@ export class Inbox {
     this.#inFlight = this.#released.size
     this.#sizes.clear()
     this.#bytesInFlight = 0
-    this.#cache = []
+    this.#setCache([])
   }
 
   /** The connection has been told about the session and takes messages from now on. */
@@ -211,7 +217,7 @@ export class Inbox {
   detach(): void {
     this.#generation++
     this.#ready = false
-    this.#cache = []
+    this.#setCache([])
   }
 
   /** The client is done with these offsets. Unknown and repeated ones are ignored. */
@@ -221,14 +227,16 @@ export class Inbox {
       if (offset < this.#acknowledged || offset >= this.#committed || this.#done.has(offset))
         continue
       const counted = offset < this.#next || this.#released.has(offset)
-      this.#done.add(offset)
-      this.#released.delete(offset)
+      // In order, as nearly always: it need not be noted.
+      if (offset === this.#acknowledged) this.#acknowledged++
+      else this.#done.add(offset)
+      if (this.#released.size > 0) this.#released.delete(offset)
       if (counted) this.#inFlight--
       this.#landed(offset)
       changed = true
     }
     if (!changed) return
-    while (this.#done.delete(this.#acknowledged)) this.#acknowledged++
+    this.#passDone()
     this.#scheduleFlush()
     this.#pump()
   }
@@ -266,8 +274,28 @@ export class Inbox {
     this.#writeCursor()
   }
 
+  get #cached(): number {
+    return this.#cache.length - this.#cacheFrom
+  }
+
+  get #cacheFirst(): InboxEntry | undefined {
+    return this.#cache[this.#cacheFrom]
+  }
+
+  #dropCacheFirst(): void {
+    this.#cacheFrom++
+    // What was sent is let go of: all at once, or in pieces while more comes.
+    if (this.#cacheFrom === this.#cache.length) this.#setCache([])
+    else if (this.#cacheFrom >= CACHE_SENT_MAX) this.#setCache(this.#cache.slice(this.#cacheFrom))
+  }
+
+  #setCache(entries: InboxEntry[]): void {
+    this.#cache = entries
+    this.#cacheFrom = 0
+  }
+
   #joins(offset: number): boolean {
-    const last = this.#cache[this.#cache.length - 1]
+    const last = this.#cached > 0 ? this.#cache[this.#cache.length - 1] : undefined
     return last === undefined ? offset === this.#next : last.offset === offset - 1
   }
 
@@ -283,6 +311,16 @@ export class Inbox {
     return true
   }
 
+  /** Once for everything that is committed together. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return
+    this.#isPumpDue = true
+    this.#options.clock.defer(() => {
+      this.#isPumpDue = false
+      this.#pump()
+    })
+  }
+
   #pump(): void {
     if (!this.#ready || this.#reading) return
     const deliveries: Delivery[] = []
@@ -291,16 +329,16 @@ export class Inbox {
       const offset = this.#next
       if (this.#done.has(offset) || this.#released.has(offset)) {
         this.#next++
-        if (this.#cache[0]?.offset === offset) this.#cache.shift()
+        if (this.#cacheFirst?.offset === offset) this.#dropCacheFirst()
         continue
       }
-      const entry = this.#cache[0]
+      const entry = this.#cacheFirst
       if (entry === undefined || entry.offset !== offset) {
-        this.#cache = []
+        this.#setCache([])
         void this.#read(offset)
         break
       }
-      this.#cache.shift()
+      this.#dropCacheFirst()
       this.#next++
       const redelivered = offset < this.#sent && !this.#expired.has(offset)
       if (!redelivered) this.#sent = Math.max(this.#sent, this.#next)
@@ -314,17 +352,21 @@ export class Inbox {
       this.#sizes.set(offset, size)
       this.#bytesInFlight += size
       bytes += size
-      deliveries.push({ ...entry, redelivered, released: false })
+      const { message, identifiers } = entry
+      deliveries.push({ offset, message, identifiers, redelivered, released: false })
     }
-    while (this.#done.delete(this.#acknowledged)) this.#acknowledged++
+    this.#passDone()
     if (deliveries.length === 0) return
     this.#options.push(deliveries)
-    if (this.#mayPush(0)) this.#options.clock.defer(() => this.#pump())
+    if (this.#mayPush(0)) this.#pumpSoon()
+  }
+
+  #passDone(): void {
+    while (this.#done.size > 0 && this.#done.delete(this.#acknowledged)) this.#acknowledged++
   }
 
   #landed(offset: number): void {
-    this.#bytesInFlight -= this.#sizes.get(offset) ?? 0
-    this.#sizes.delete(offset)
+    this.#bytesInFlight -= this.#sizes.delete(offset) ?? 0
   }
 
   #mayPush(count: number): boolean {
@@ -349,7 +391,7 @@ export class Inbox {
       this.#tellingOf.delete(offset)
       if (offset < this.#acknowledged) return
       this.#done.add(offset)
-      while (this.#done.delete(this.#acknowledged)) this.#acknowledged++
+      this.#passDone()
       this.#scheduleFlush()
     }
     if (owed === undefined) {
@@ -378,7 +420,7 @@ export class Inbox {
       if (generation === this.#generation) {
         const first = entries[0]?.offset ?? this.#next
         if (first > this.#next) this.#next = first
-        this.#cache = entries.filter((entry) => entry.offset >= this.#next)
+        this.#setCache(entries.filter((entry) => entry.offset >= this.#next))
       }
     } catch (error) {
       onError(error instanceof Error ? error : new Error(String(error)))
@@ -388,7 +430,7 @@ export class Inbox {
       return
     }
     this.#reading = false
-    if (this.#cache.length > 0 || generation !== this.#generation) this.#pump()
+    if (this.#cacheFirst !== undefined || generation !== this.#generation) this.#pump()
   }
 
   async #entries(fromOffset: number): Promise<InboxEntry[]> {

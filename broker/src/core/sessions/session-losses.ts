@@ -16,4 +16,6 @@ export interface SessionLosses {
    * told of again by the shard's next owner.
    */
   lost(message: Message, loss: Loss): Promise<void> | undefined
+  /** A session has ended since its client was away for too long. */
+  sessionExpired(): void
 }

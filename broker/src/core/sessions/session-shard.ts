@@ -449,8 +449,12 @@ export class SessionShard {
       if (session.will !== undefined && (ended || elapsed >= session.will.delaySeconds * 1000)) {
         await this.#publishWill(session)
       }
-      if (ended) await this.#delete(session)
-      else this.#schedule(session)
+      if (!ended) {
+        this.#schedule(session)
+        return
+      }
+      await this.#delete(session)
+      this.#options.losses.sessionExpired()
     })
   }
 

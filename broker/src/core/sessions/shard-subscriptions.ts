@@ -5,7 +5,9 @@ import type { Subscription } from '../message.ts'
 import type { Session } from './session.ts'
 
 export class ShardSubscriptions {
-  readonly #index = new FilterIndex<{ session: Session; subscription: Subscription }>()
+  readonly #index = new FilterIndex<{ session: Session; subscription: Subscription }>(
+    ({ session }) => session.name,
+  )
   readonly #counts = new Map<string, number>()
 
   filters(): string[] {
@@ -18,7 +20,7 @@ export class ShardSubscriptions {
     session.subscriptions.set(filter, subscription)
     // Shared ones are matched where their group is.
     if (isShared(filter)) return false
-    const result = this.#index.add(filter, session.name, { session, subscription })
+    const result = this.#index.add(filter, { session, subscription })
     if (result === 'replaced') return false
     const count = this.#counts.get(filter) ?? 0
     this.#counts.set(filter, count + 1)

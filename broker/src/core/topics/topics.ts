@@ -6,7 +6,7 @@ import { type Topic, topicIdOf } from './topic.ts'
 export class Topics {
   readonly #byName = new Map<string, Topic>()
   readonly #byId = new Map<string, Topic>()
-  readonly #index = new FilterIndex<Topic>()
+  readonly #index = new FilterIndex<Topic>(({ id }) => id)
   /** Topics that were deleted: their logs go. */
   readonly #deleted = new Set<string>()
   readonly #onChange: () => void
@@ -29,7 +29,7 @@ export class Topics {
     this.#forget(topic.tenant, topic.name)
     this.#byName.set(nameKey(topic.tenant, topic.name), topic)
     this.#byId.set(topic.id, topic)
-    for (const filter of filtersOf(topic)) this.#index.add(filter, topic.id, topic)
+    for (const filter of filtersOf(topic)) this.#index.add(filter, topic)
     this.#onChange()
   }
 
@@ -45,6 +45,7 @@ export class Topics {
 
   /** Every topic that keeps what is published to the address, each once. */
   match(address: string): Topic[] {
+    if (this.#index.size === 0) return []
     const found = new Set<Topic>()
     this.#index.match(address, (topic) => found.add(topic))
     return [...found]

@@ -53,6 +53,12 @@ export function writeMessage(outbox: Outbox, message: Message, options: Delivery
     else copyFrame(outbox, message, { header, packetId: options.packetId })
     return true
   }
+  // The first time: most messages of inboxes go to one client.
+  if (guarantee > 0 && !layout5 && fanned !== message) {
+    fanned = message
+    fannedFrames.fill(undefined)
+    return writeAtOnce(outbox, message, { ...options, header })
+  }
   const frame = encoded(message, options)
   const { bytes, packetIdOffset: packetIdAt } = frame
   if (bytes.length > options.packetBytesMax) return false
@@ -62,6 +68,43 @@ export function writeMessage(outbox: Outbox, message: Message, options: Delivery
     copyFrame(outbox, frame, { header, packetId: options.packetId })
   }
   return true
+}
+
+/** Above QoS 0 and before MQTT 5: into the outbox, without a frame of its own. */
+function writeAtOnce(
+  outbox: Outbox,
+  message: Message,
+  {
+    header,
+    packetId,
+    packetBytesMax,
+  }: Pick<DeliveryOptions, 'packetId' | 'packetBytesMax'> & Pick<Fields, 'header'>,
+): boolean {
+  const { address, payload } = message
+  const topicBytes = utf8Bytes(address)
+  const remaining = 2 + topicBytes + 2 + payload.byteLength
+  const bytes = 1 + varintBytes(remaining) + remaining
+  if (bytes > packetBytesMax) return false
+  const { buffer, at } = outbox.reserve(bytes)
+  buffer[at] = header
+  let next = writeVarint(buffer, at + 1, remaining)
+  buffer[next++] = topicBytes >> 8
+  buffer[next++] = topicBytes & 0xff
+  if (topicBytes === address.length) {
+    for (let i = 0; i < topicBytes; i++) buffer[next + i] = address.charCodeAt(i)
+  } else buffer.write(address, next)
+  next += topicBytes
+  buffer[next++] = packetId >> 8
+  buffer[next++] = packetId & 0xff
+  buffer.set(payload, next)
+  return true
+}
+
+/** Of a text that is ASCII, as nearly every address is, without asking the runtime. */
+function utf8Bytes(text: string): number {
+  for (let i = 0; i < text.length; i++)
+    if (text.charCodeAt(i) > 0x7f) return Buffer.byteLength(text)
+  return text.length
 }
 
 /** A client that takes aliases shares no encoding. [MQTT-3.1.2-26] */

@@ -198,7 +198,7 @@ describe('limits of retained messages', () => {
     const client = await connected()
     const send = async (topic: string, payload: string) => {
       client.publish(topic, payload, { qos: 1, messageId: 1, retain: true })
-      await client.next('puback')
+      return (await client.next('puback')).reasonCode
     }
     const kept = async () => {
       const sub = await connected()
@@ -208,9 +208,18 @@ describe('limits of retained messages', () => {
     }
     for (let i = 0; i < 40; i++) await send(`many/${i}`, 'a')
     bench.cluster.retainedLimits = { messagesMax: 1, expirySeconds: undefined }
-    await send('many/40', 'a')
-    await send('many/7', 'b')
-    await send('many/8', '')
+    const live = await connected({}, {}, 1)
+    await live.subscribe('many/40')
+    expect(await send('many/40', 'a')).toBe(ReasonCode.quotaExceeded)
+    expect((await live.next('publish')).payload.toString()).toBe('a')
+    client.publish('many/41', 'a', { qos: 2, messageId: 2, retain: true })
+    expect((await client.next('pubrec')).reasonCode).toBe(ReasonCode.quotaExceeded)
+    // Before MQTT 5 there is no way to say so.
+    const old = await connected({}, { protocolVersion: 4 })
+    old.publish('many/42', 'a', { qos: 1, messageId: 1, retain: true })
+    await old.next('puback')
+    expect(await send('many/7', 'b')).toBe(0)
+    expect(await send('many/8', '')).toBe(0)
     const found = await kept()
     expect(found).toHaveLength(39)
     expect(found).toContain('many/7=b')
@@ -218,7 +227,7 @@ describe('limits of retained messages', () => {
       [...bench.cluster.nodes.values()]
         .flatMap(({ hosted }) => [...hosted.all()])
         .reduce((sum, { retained }) => sum + retained.refused, 0),
-    ).toBe(1)
+    ).toBe(3)
     bench.cluster.retainedLimits = { messagesMax: undefined, expirySeconds: undefined }
   })
 
@@ -341,6 +350,11 @@ describe('$SYS', () => {
     const client = await connected({}, {}, 0)
     await client.subscribe('count/#')
     for (let i = 0; i < 7; i++) client.publish('count/a', 'four')
+    await client.subscribe('$share/a/other/#')
+    await client.subscribe('$share/b/other/#')
+    // It is sent, and never acknowledged.
+    await client.subscribe('owed', 1)
+    client.publish('owed', 'x', { qos: 1, messageId: 9 })
     await client.ping()
     await bench.advance(6_000)
     const near = await connected({}, {}, 0)
@@ -353,6 +367,12 @@ describe('$SYS', () => {
     expect(value('clients/connected')).toBe(1)
     expect(value('publish/messages/received')).toBeGreaterThanOrEqual(7)
     expect(value('load/publish/received/1min')).toBeGreaterThan(0)
+    expect(value('shared_subscriptions/count')).toBe(2)
+    expect(value('messages/inflight')).toBe(1)
+    expect(value('messages/stored')).toBe(3)
+    expect(value('store/messages/count')).toBe(3)
+    expect(value('clients/expired')).toBe(2)
+    expect(value('connection/site/state')).toBe(1)
     const before = value('publish/bytes/sent')
     near.inbox.length = 0
     for (let i = 0; i < 5; i++) client.publish('count/a', 'four')

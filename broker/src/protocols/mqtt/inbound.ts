@@ -28,13 +28,18 @@ export interface InboundOptions {
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
   readonly policy: () => MqttPolicy
-  readonly rewriter: Rewriter
+  /** The address that a topic stands for. */
+  readonly rewriter: Pick<Rewriter, 'topic'>
   /** Reasons are told in words too. */
   readonly explains: boolean
   /** The largest packet that the client takes. */
   readonly packetBytesMax: number
   /** Wall clock. */
   readonly nowMs: () => number
+  /** The other side knows nothing of what it has sent before: no packet id of it is under way. */
+  readonly isFresh?: boolean
+  /** More under way than the receive maximum is no offence: some brokers send it when they are connected again. */
+  readonly allowsExcess?: boolean
   /** Monotonic. */
   readonly clockMs: () => number
   readonly latencies: Latencies
@@ -109,6 +114,7 @@ export class Inbound {
 
   constructor(options: InboundOptions) {
     this.#options = options
+    if (options.isFresh === true) return
     for (const [packetId, token] of options.session.incoming) {
       this.#noteIncoming(packetId, { token, received: false, routing: false })
     }
@@ -282,7 +288,8 @@ export class Inbound {
   #owe(owed: Owed): void {
     this.#owed.push(owed)
     this.#underWay++
-    if (this.#options.version === 5 && this.#underWay > RECEIVE_MAXIMUM) {
+    const { version, allowsExcess = false } = this.#options
+    if (version === 5 && !allowsExcess && this.#underWay > RECEIVE_MAXIMUM) {
       const message = 'more messages are under way than the receive maximum allows'
       throw new MqttError(ReasonCode.receiveMaximumExceeded, '[MQTT-3.3.4-9]', message)
     }

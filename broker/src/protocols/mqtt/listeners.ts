@@ -23,7 +23,7 @@ export interface MqttListenersOptions {
   /** For `mqtts` and `wss`. */
   readonly tls: TlsOptions | undefined
   /** Listeners behind a load balancer that sends PROXY headers. */
-  readonly proxied: readonly MqttListenerName[]
+  readonly proxied: readonly string[]
   readonly messageBytesMax: number
   readonly log: ProtocolLog
   /** `onHttp` is there where the client may turn out to speak WebSocket. */

@@ -14,6 +14,7 @@ import {
   ownCopy,
   type Subscription,
 } from '../../core/message.ts'
+import { OffsetRing } from '../../core/offset-ring.ts'
 import type { Delivery } from '../../core/ports/connections.ts'
 import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { Outbox } from '../shared/outbox.ts'
@@ -58,12 +59,21 @@ interface Waiting {
   readonly identifiers: readonly number[]
 }
 
-type InboxState = 'published' | 'published-exactly-once' | 'releasing' | 'released'
+/** Of a message of the session's inbox that is under way. */
+const InboxState = { published: 0, publishedExactlyOnce: 1, releasing: 2, released: 3 } as const
+type InboxState = (typeof InboxState)[keyof typeof InboxState]
 
-/** A message of the session's inbox that is under way. */
-interface Flight {
-  state: InboxState
-  readonly offset: number
+/** Offset and state in one number. */
+function flightOf(offset: number, state: InboxState): number {
+  return offset * 4 + state
+}
+
+function stateOf(flight: number | undefined): InboxState | undefined {
+  return flight === undefined ? undefined : ((flight % 4) as InboxState)
+}
+
+function offsetOf(flight: number): number {
+  return Math.floor(flight / 4)
 }
 
 const NONE: readonly number[] = []
@@ -71,7 +81,8 @@ const PACKET_IDS = 0xffff
 
 export class Outbound {
   readonly #options: OutboundOptions
-  #flights: Map<number, Flight> | undefined
+  /** By packet id. */
+  #flights: OffsetRing | undefined
   readonly #live = new LiveFlights()
   /** By the packet ids of live messages: whom to tell that the client has it. */
   #done: Map<number, () => void> | undefined
@@ -97,6 +108,11 @@ export class Outbound {
     this.#options = options
     const { aliasesMax } = options
     if (aliasesMax > 0) this.#aliases = new OutgoingAliases(aliasesMax)
+  }
+
+  /** Messages that the client has not acknowledged. */
+  get inFlight(): number {
+    return (this.#flights?.size ?? 0) + this.#live.size
   }
 
   attach(session: AttachedSession): void {
@@ -175,20 +191,20 @@ export class Outbound {
 
   /** From the session's inbox, within the window that its owner was told. */
   push(deliveries: readonly Delivery[]): void {
-    this.#flights ??= new Map()
+    this.#flights ??= new OffsetRing()
     const flights = this.#flights
     for (const delivery of deliveries) {
       const packetId = packetIdOf(delivery.offset)
       if (delivery.released) {
-        flights.set(packetId, { state: 'released', offset: delivery.offset })
+        flights.set(packetId, flightOf(delivery.offset, InboxState.released))
         this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
         continue
       }
       const { message, identifiers } = delivery
       const { guarantee, retain } = message
       const how = { guarantee, retain, identifiers, packetId, duplicate: delivery.redelivered }
-      const state = guarantee === 2 ? 'published-exactly-once' : 'published'
-      flights.set(packetId, { state, offset: delivery.offset })
+      const state = guarantee === 2 ? InboxState.publishedExactlyOnce : InboxState.published
+      flights.set(packetId, flightOf(delivery.offset, state))
       if (!this.#write(message, how)) this.#finish(packetId)
     }
   }
@@ -208,8 +224,8 @@ export class Outbound {
       this.#received(packetId, flight, reasonCode)
       return
     }
-    const expected = type === PacketType.puback ? 'published' : 'released'
-    if (flight?.state !== expected) return
+    const expected = type === PacketType.puback ? InboxState.published : InboxState.released
+    if (stateOf(flight) !== expected) return
     this.acknowledgements++
     this.#finish(packetId)
   }
@@ -242,8 +258,9 @@ export class Outbound {
     this.#done.delete(packetId)
   }
 
-  #received(packetId: number, flight: Flight | undefined, reasonCode: number): void {
-    if (flight === undefined || flight.state === 'published') {
+  #received(packetId: number, flight: number | undefined, reasonCode: number): void {
+    const state = stateOf(flight)
+    if (flight === undefined || state === InboxState.published) {
       const reason =
         this.#options.version === 5 ? ReasonCode.packetIdentifierNotFound : ReasonCode.success
       this.#acknowledge(PacketType.pubrel, packetId, reason)
@@ -253,25 +270,28 @@ export class Outbound {
       this.#finish(packetId)
       return
     }
-    if (flight.state === 'releasing') return
-    if (flight.state === 'released' || this.#session === undefined) {
+    if (state === InboxState.releasing) return
+    if (state === InboxState.released || this.#session === undefined) {
       this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
       return
     }
     // From PUBREL on the client may forget the id: the message must never be sent again after it.
-    flight.state = 'releasing'
-    this.#session.release(flight.offset).then(() => {
-      flight.state = 'released'
+    const offset = offsetOf(flight)
+    const releasing = flightOf(offset, InboxState.releasing)
+    this.#flights?.set(packetId, releasing)
+    this.#session.release(offset).then(() => {
+      if (this.#flights?.get(packetId) === releasing) {
+        this.#flights.set(packetId, flightOf(offset, InboxState.released))
+      }
       this.#acknowledge(PacketType.pubrel, packetId, ReasonCode.success)
     }, this.#options.onFailure)
   }
 
   #finish(packetId: number): void {
-    const flight = this.#flights?.get(packetId)
+    const flight = this.#flights?.delete(packetId)
     if (flight === undefined) return
-    this.#flights?.delete(packetId)
     this.#finished++
-    this.#session?.acknowledge(flight.offset)
+    this.#session?.acknowledge(offsetOf(flight))
   }
 
   /** A large window of large messages would be more than a socket should have before it. */

@@ -1,5 +1,6 @@
 /** MQTT: its listeners, its connections, and what they share. */
 import { randomBytes, randomUUID } from 'node:crypto'
+import { isShared } from '../../core/groups/shared-filter.ts'
 import type { Message } from '../../core/message.ts'
 import type { Messaging } from '../../core/messaging.ts'
 import type { Clock, Timer } from '../../core/ports/clock.ts'
@@ -52,7 +53,14 @@ export interface MqttServerOptions {
 /** What the rest of the broker knows. */
 export type SystemGauges = Pick<
   SystemCounts,
-  'offline' | 'subscriptions' | 'retained' | 'retainedRefused' | 'heapBytes'
+  | 'offline'
+  | 'subscriptions'
+  | 'retained'
+  | 'retainedRefused'
+  | 'heapBytes'
+  | 'stored'
+  | 'expired'
+  | 'bridges'
 >
 
 type Writable<T> = { -readonly [K in keyof T]: number }
@@ -278,7 +286,17 @@ export class MqttServer implements ProtocolServer {
   #systemCounts(): SystemCounts {
     const { denied: _, acknowledged: __, redelivered: ___, ...counts } = this.#counts()
     const connected = this.#connections.size
-    return { ...counts, ...this.#options.gauges(), connected }
+    let sharedSubscriptions = 0
+    let inFlight = 0
+    for (const { session } of this.#connections) {
+      const { session: attached, outbound } = session.connected ?? {}
+      inFlight += outbound?.inFlight ?? 0
+      for (const filter of attached?.filters() ?? []) {
+        if (isShared(filter)) sharedSubscriptions++
+      }
+    }
+    const now = { connected, sharedSubscriptions, inFlight }
+    return { ...counts, ...this.#options.gauges(), ...now }
   }
 
   /** A client has come in. `onHttp` is there where it may turn out to speak WebSocket. */

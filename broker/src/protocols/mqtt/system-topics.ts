@@ -7,7 +7,7 @@ import type { Message } from '../../core/message.ts'
 import type { Clock } from '../../core/ports/clock.ts'
 import { systemMessage } from './mapping.ts'
 
-/** As it is now: `connected`, `offline`, `subscriptions`, `retained`, `heapBytes`. The others since the broker began. */
+/** Present numbers first, then those since the broker began. */
 export interface SystemCounts {
   readonly connected: number
   /** Sessions without a connection, on the shards of this broker. */
@@ -17,6 +17,15 @@ export interface SystemCounts {
   /** Retained messages that were not kept, since there are too many. */
   readonly retainedRefused: number
   readonly heapBytes: number
+  readonly sharedSubscriptions: number
+  /** Messages of QoS 1 and 2 that clients of this broker have not acknowledged. */
+  readonly inFlight: number
+  /** Messages that are kept on the shards of this broker: in inboxes, and retained. */
+  readonly stored: number
+  /** Sessions that ended since their clients were away for too long. */
+  readonly expired: number
+  /** Those that this broker runs. */
+  readonly bridges: readonly { readonly name: string; readonly isConnected: boolean }[]
   readonly packetsIn: number
   readonly packetsOut: number
   readonly messagesIn: number
@@ -51,7 +60,7 @@ const LOADS = {
   'load/bytes/sent': 'bytesOut',
   'load/sockets': 'opened',
   'load/connections': 'accepted',
-} as const satisfies Record<string, keyof SystemCounts>
+} as const satisfies Record<string, Exclude<keyof SystemCounts, 'bridges'>>
 
 const MINUTES = [1, 5, 15] as const
 
@@ -127,13 +136,18 @@ export class SystemTopics {
       'clients/disconnected': now.offline,
       'clients/inactive': now.offline,
       'clients/maximum': this.#maximum,
+      'clients/expired': now.expired,
       'subscriptions/count': now.subscriptions,
+      'shared_subscriptions/count': now.sharedSubscriptions,
       'retained messages/count': now.retained,
       'retained messages/refused': now.retainedRefused,
       'heap/current': now.heapBytes,
       'heap/maximum': this.#heapMaximum,
       'messages/received': now.packetsIn,
       'messages/sent': now.packetsOut,
+      'messages/inflight': now.inFlight,
+      'messages/stored': now.stored,
+      'store/messages/count': now.stored,
       'publish/messages/received': now.messagesIn,
       'publish/messages/sent': now.messagesOut,
       'publish/messages/dropped': now.dropped,
@@ -141,6 +155,9 @@ export class SystemTopics {
       'publish/bytes/sent': now.payloadOut,
       'bytes/received': now.bytesIn,
       'bytes/sent': now.bytesOut,
+    }
+    for (const { name, isConnected } of now.bridges) {
+      values[`connection/${name}/state`] = isConnected ? 1 : 0
     }
     const texts = new Map(Object.entries(values).map(([name, value]) => [name, String(value)]))
     for (const [name, value] of this.#loads) texts.set(name, value.toFixed(2))
