@@ -50,6 +50,7 @@ export function composeQueues(parts: QueueParts): ComposedQueues {
   const definitions = new PlacedQueues(parts)
   const client = new QueueClient({
     ...{ table, definitions, shards, directory: metadata, clock, pressure },
+    isComplete: () => metadata.knows(0),
     newId: randomUUID,
   })
   table.observe((key, isRoute) => {
@@ -80,8 +81,7 @@ function resourcesOf(
         if (name === String(id)) definitions.forget(tenant, id).catch(() => undefined)
       }
     },
-    reached: (version) =>
-      metadata.index >= version ? undefined : inTime(metadata, version, clock),
+    reached: (version) => (metadata.knows(version) ? undefined : inTime(metadata, version, clock)),
     recordOf: recordOfMessage,
     forward: async (queue, records) => {
       const reply = await client.askKey(queue, { kind: 'send', records })

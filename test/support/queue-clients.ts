@@ -1,5 +1,5 @@
 /** Queues as an operator's program uses them: the admin calls of one broker. */
-import { credentials, type ServiceError } from '@grpc/grpc-js'
+import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
 import { admin } from '@robust/proto'
 import type { TestCluster } from './cluster.ts'
 
@@ -22,10 +22,17 @@ interface ReceiveOptions {
 /** Every call rejects with the ServiceError. */
 export class QueueBroker {
   readonly #client: admin.BrokerAdminClient
+  readonly #deadlineMs: number
 
-  constructor(cluster: TestCluster, node: number) {
+  /** `deadlineMs`: of a call, above what it waits for. */
+  constructor(cluster: TestCluster, node: number, deadlineMs = 60_000) {
+    this.#deadlineMs = deadlineMs
     const address = `127.0.0.1:${9981 + 100 * (node - 1) + cluster.offset}`
     this.#client = new admin.BrokerAdminClient(address, credentials.createInsecure())
+  }
+
+  #terms(waitMs = 0): [Metadata, { deadline: number }] {
+    return [new Metadata(), { deadline: Date.now() + this.#deadlineMs + waitMs }]
   }
 
   close(): void {
@@ -37,13 +44,17 @@ export class QueueBroker {
     const texts = Object.entries(config).map(([key, value]) => [key, JSON.stringify(value)])
     const request = { tenant: '', name, config: Object.fromEntries(texts) }
     return called<admin.CreateQueueReply>((done) =>
-      this.#client.createQueue({ ...request, bindings: { filters: [...bindings] } }, done),
+      this.#client.createQueue(
+        { ...request, bindings: { filters: [...bindings] } },
+        ...this.#terms(),
+        done,
+      ),
     )
   }
 
   async delete(name: string): Promise<boolean> {
     const { existed } = await called<admin.ExistedReply>((done) =>
-      this.#client.deleteQueue({ tenant: '', name }, done),
+      this.#client.deleteQueue({ tenant: '', name }, ...this.#terms(), done),
     )
     return existed
   }
@@ -65,7 +76,7 @@ export class QueueBroker {
       })),
     }
     const { sent } = await called<admin.SendToQueueReply>((done) =>
-      this.#client.sendToQueue(request, done),
+      this.#client.sendToQueue(request, ...this.#terms(), done),
     )
     return sent.map(({ kind }) => kind)
   }
@@ -76,7 +87,7 @@ export class QueueBroker {
   ): Promise<readonly QueueMessage[]> {
     const { messages } = await called<admin.QueueMessages>((done) => {
       const request = { tenant: '', name, max, waitMs, leaseMs }
-      const call = this.#client.receiveFromQueue(request, done)
+      const call = this.#client.receiveFromQueue(request, ...this.#terms(waitMs), done)
       signal?.addEventListener('abort', () => call.cancel())
     })
     return messages.map((message) => ({
@@ -95,7 +106,11 @@ export class QueueBroker {
   async acknowledge(name: string, messages: readonly QueueMessage[]): Promise<readonly string[]> {
     const receipts = messages.map(({ receipt }) => receipt)
     const { outcomes } = await called<admin.SettleInQueueReply>((done) =>
-      this.#client.settleInQueue({ tenant: '', name, receipts, release: false }, done),
+      this.#client.settleInQueue(
+        { tenant: '', name, receipts, release: false },
+        ...this.#terms(),
+        done,
+      ),
     )
     return outcomes
   }

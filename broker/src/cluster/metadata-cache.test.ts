@@ -30,10 +30,16 @@ const change = (more: Partial<placement.Change>): placement.Change => ({
   ...more,
 })
 
-function loaded(): MetadataCache {
+function loading(): MetadataCache {
   const cache = new MetadataCache('b1')
   const nodes = [node('b1', 3), node('b2', 4)]
   cache.replace(10, { clusterId: 'c', shardCount: 2, nodes, shards: [shard(0), shard(1)] })
+  return cache
+}
+
+function loaded(): MetadataCache {
+  const cache = loading()
+  cache.page({ resources: [], last: true })
   return cache
 }
 
@@ -50,6 +56,24 @@ describe('MetadataCache', () => {
     cache.apply(10, change({ nodesRemoved: ['b2'] }))
     cache.replace(9, { clusterId: 'c', shardCount: 2, nodes: [], shards: [] })
     expect(cache.peers()).toEqual(['b2'])
+  })
+
+  test('what a load has not named yet is not known, and is waited for', async () => {
+    const cache = new MetadataCache('b1')
+    expect(cache.knows(0)).toBe(false)
+    cache.replace(10, { clusterId: 'c', shardCount: 2, nodes: [], shards: [] })
+    let isKnown = false
+    void cache.reached(10).then(() => {
+      isKnown = true
+    })
+    const resource = { kind: 'queue', tenant: 't', name: 'q', created: 4, version: 4, value: '{}' }
+    cache.page({ resources: [resource], last: false })
+    cache.apply(11, change({}))
+    await Promise.resolve()
+    expect([isKnown, cache.knows(10)]).toEqual([false, false])
+    cache.page({ resources: [], last: true })
+    await Promise.resolve()
+    expect([isKnown, cache.knows(11), cache.knows(12)]).toEqual([true, true, false])
   })
 
   test('granted names the shards of this registration only', () => {
@@ -85,7 +109,7 @@ describe('MetadataCache', () => {
   })
 
   test('resumes only when everything was loaded', () => {
-    const cache = loaded()
+    const cache = loading()
     expect(cache.resumeIndex).toBe(0)
     cache.page({ resources: [], last: true })
     expect(cache.resumeIndex).toBe(10)

@@ -46,9 +46,14 @@ export class MetadataCache implements Directory {
     this.#listeners.push(listener)
   }
 
+  /** Everything up to the log index is known, resources included: a load is not under way. */
+  knows(index: number): boolean {
+    return this.#index >= index && this.#index > 0 && !this.resources.isLoading
+  }
+
   /** Resolves when everything up to the log index is known. */
   reached(index: number): Promise<void> {
-    if (this.#index >= index) return Promise.resolve()
+    if (this.knows(index)) return Promise.resolve()
     return new Promise((resolve) => this.#waiting.push({ index, resolve }))
   }
 
@@ -69,7 +74,9 @@ export class MetadataCache implements Directory {
 
   /** Of a load that `replace` began. */
   page(page: placement.ResourcePage): void {
-    if (!this.#isOld) this.resources.page(page)
+    if (this.#isOld) return
+    this.resources.page(page)
+    this.#wake()
   }
 
   apply(index: number, change: placement.Change): void {
@@ -131,6 +138,11 @@ export class MetadataCache implements Directory {
 
   #changed(isOwnership: boolean): void {
     if (isOwnership) for (const listener of this.#listeners) listener()
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.resources.isLoading) return
     const due = this.#waiting.filter(({ index }) => index <= this.#index)
     this.#waiting = this.#waiting.filter(({ index }) => index > this.#index)
     for (const { resolve } of due) resolve()

@@ -79,8 +79,10 @@ function definitionCalls(options: QueueCallsOptions) {
     }),
     describeQueue: answering(async ({ tenant, name }: admin.NamedQueue) => {
       const queue = queues.get(name, tenantOf(tenant))
-      if (queue === undefined) throw new BrokerError('NOT_FOUND', `there is no queue ${name}`)
-      return described(options, queue)
+      if (queue !== undefined) return described(options, queue)
+      // Rejects: why it is not there is known by whom it is asked of.
+      await ask(queues, { tenant, name }, { kind: 'figures' }, 'figures')
+      throw new BrokerError('UNAVAILABLE', `queue ${name} came a moment ago`)
     }),
   }
 }

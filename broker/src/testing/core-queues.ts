@@ -29,6 +29,7 @@ let newest = 0
 
 export class CoreQueues {
   readonly client: QueueClient
+  isComplete = true
   readonly #options: CoreQueuesOptions
   readonly #shards: ShardClient
 
@@ -39,6 +40,7 @@ export class CoreQueues {
     this.client = new QueueClient({
       ...options,
       shards: this.#shards,
+      isComplete: () => this.isComplete,
       newId: () => String(++newest),
       definitions: {
         put: async (content, expectedVersion) => {

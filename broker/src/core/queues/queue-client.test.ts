@@ -112,6 +112,16 @@ describe('QueueClient', () => {
     expect(await b.queues.client.delete('q', 'other')).toBe(false)
   })
 
+  test('while the metadata is being loaded nothing is said not to be there', async () => {
+    a.queues.isComplete = false
+    const unknown = { code: 'UNAVAILABLE' }
+    await expect(send(a, 'q', 'x')).rejects.toMatchObject(unknown)
+    await expect(a.queues.client.delete('q')).rejects.toMatchObject(unknown)
+    await expect(a.queues.client.askKey('q', { kind: 'purge' })).rejects.toMatchObject(unknown)
+    await a.queues.client.create('q', {})
+    expect(await send(a, 'q', 'x')).toMatchObject({ outcomes: [{ kind: 'stored' }] })
+  })
+
   test('create tells what was there before, and change adds to what others changed', async () => {
     const { client } = a.queues
     const dialects = { sqs: { x: '1' }, amqp: { y: '2' } }

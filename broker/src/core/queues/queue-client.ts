@@ -38,6 +38,8 @@ export interface QueueClientOptions {
   readonly directory: { readonly shardCount: number }
   readonly clock: Clock
   readonly pressure: StoragePressure
+  /** All queues are known: else one that is not may be there. */
+  readonly isComplete: () => boolean
   /** Never the same twice. */
   readonly newId: () => string
 }
@@ -86,7 +88,8 @@ export class QueueClient implements Queues {
   delete(name: string, tenant = DEFAULT_TENANT): Promise<boolean> {
     return this.#insist({ tenant, name }, async () => {
       const known = this.get(name, tenant)
-      if (known === undefined) return false
+      if (known === undefined && this.#options.isComplete()) return false
+      if (known === undefined) throw this.#missing(name)
       return (await this.#options.definitions.remove(known)) === undefined ? undefined : true
     })
   }
@@ -104,7 +107,7 @@ export class QueueClient implements Queues {
   /** Of any tenant, by its key. Rejects as `ask` does. */
   async askKey(key: string, request: QueueRequest): Promise<QueueReply> {
     const known = this.#options.table.knownOf(key)
-    if (known === undefined) throw missing(key)
+    if (known === undefined) throw this.#missing(key)
     return this.#ask(known, request, {})
   }
 
@@ -203,8 +206,14 @@ export class QueueClient implements Queues {
 
   #known(name: string, tenant: string): KnownQueue {
     const known = this.get(name, tenant)
-    if (known === undefined) throw missing(name)
+    if (known === undefined) throw this.#missing(name)
     return known
+  }
+
+  #missing(name: string): BrokerError {
+    return this.#options.isComplete()
+      ? new BrokerError('NOT_FOUND', `there is no queue ${name}`)
+      : new BrokerError('UNAVAILABLE', 'the metadata is being loaded')
   }
 
   /** Until it is decided by what is there now. */
@@ -222,10 +231,6 @@ export class QueueClient implements Queues {
 }
 
 const NOTHING: QueueReply = { kind: 'received', messages: [], overLimit: false }
-
-function missing(name: string): BrokerError {
-  return new BrokerError('NOT_FOUND', `there is no queue ${name}`)
-}
 
 function changed(content: QueueContent, change: QueueChange): QueueContent {
   const { tenant, name, policy, bindings, dialects } = content

@@ -29,6 +29,8 @@ export class QueueTable {
   readonly #index = new FilterIndex<string>((key) => key)
   /** Keys of queues that were deleted, for certain, by id. */
   readonly #deleted = new Map<number, string>()
+  /** By key: asked for all queues whenever a shard is opened. */
+  readonly #shards = new Map<string, number>()
   readonly #listeners: QueueListener[] = []
 
   observe(listener: QueueListener): void {
@@ -60,6 +62,7 @@ export class QueueTable {
     const known = this.#byKey.get(key)
     if (known === undefined) return
     this.#byKey.delete(key)
+    this.#shards.delete(key)
     this.#unbind(key, known)
     this.#tell(key, known.queue.bindings.length > 0)
   }
@@ -98,7 +101,12 @@ export class QueueTable {
   /** Keys of the queues that live on the shard. */
   *keysOf(shard: number, shardCount: number): Generator<string> {
     for (const key of this.#byKey.keys()) {
-      if (shardOf('queue', key, shardCount) === shard) yield key
+      let its = this.#shards.get(key)
+      if (its === undefined) {
+        its = shardOf('queue', key, shardCount)
+        this.#shards.set(key, its)
+      }
+      if (its === shard) yield key
     }
   }
 
