@@ -16,6 +16,7 @@ export interface TestCluster {
   readonly home: string
   readonly offset: number
   mqttPort(node: number): number
+  sqsPort(node: number): number
   robust(...args: string[]): Promise<Ran>
   /** The parsed answer of `robust cluster status -o json`. */
   status(): Promise<ClusterStatus>
@@ -94,6 +95,7 @@ function testCluster(home: string, offset: number): TestCluster {
     home,
     offset,
     mqttPort: (node) => 1883 + 100 * (node - 1) + offset,
+    sqsPort: (node) => 9324 + 100 * (node - 1) + offset,
     robust,
     status: async () => JSON.parse((await robust('cluster', 'status', '-o', 'json')).stdout),
     events: async (...flags) =>

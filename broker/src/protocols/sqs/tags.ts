@@ -40,7 +40,9 @@ export function checkTags(tags: Tags): void {
       )
     }
     if (!VALUE.test(value)) {
-      throw invalidParameter('Tag values must be between 0 and 256 characters in length.')
+      throw invalidParameter(
+        `Tag values must be between 0 and 256 characters in length, and ${value} is not allowed.`,
+      )
     }
   }
 }
