@@ -3,6 +3,7 @@
  * until it is stopped. `undrain` takes it back.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { settingValue } from '@robust/proto'
 import { drainBroker, undrainBroker } from '../clients.ts'
 import { placementOf } from '../cluster/launch.ts'
 import { leaderStatus } from '../cluster/readiness.ts'
@@ -10,6 +11,7 @@ import type { ClusterState } from '../cluster/state.ts'
 import { type Context, requireCluster, throwIfInterrupted } from '../context.ts'
 import { CliError, usageError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { storedSettings } from '../settings-client.ts'
 
 const pollMs = 200
 
@@ -34,7 +36,7 @@ export async function drainNode(
   await refuseOthers(state, wanted)
   const addresses = placementOf(state)
   const clients = (await leftAt(addresses, wanted))?.clients ?? 0
-  const { deadline: deadlineMs = 0 } = options
+  const deadlineMs = options.deadline ?? (await usualDeadlineMs(addresses))
   const shards = await drainBroker(addresses, { nodeId: wanted, reason: REASON, deadlineMs })
   const timeoutMs = Math.max(options.timeout * 1000, deadlineMs + AFTER_DEADLINE_MS)
   const end = performance.now() + timeoutMs
@@ -83,6 +85,13 @@ async function refuseOthers(state: ClusterState, wanted: string): Promise<void> 
     cause: `registered are ${members.join(', ') || 'none'}`,
     exit: exitCodes.notFound,
   })
+}
+
+/** That holds for a drain which names none; it must be waited for all the same. */
+async function usualDeadlineMs(addresses: readonly string[]): Promise<number> {
+  const name = 'drain.deadline-seconds'
+  const stored = await storedSettings(addresses)
+  return settingValue(name, stored.get(name)?.value) * 1_000
 }
 
 async function leftAt(addresses: readonly string[], node: string): Promise<Left | undefined> {
