@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net'
 
 const [port = 0, connections = 64, seconds = 5, bytes = 1_024] = process.argv.slice(2).map(Number)
 const QUEUE = 'bench'
-const WARM_UP_MS = 1_000
+const WARM_UP_MS = 2_500
 const BATCH = 10
 const MessageBody = 'x'.repeat(bytes)
 
