@@ -38,6 +38,8 @@ export interface TopicRead {
 }
 
 const READ_BYTES = 1024 * 1024
+/** Of one answer, and one record more: the next page has the rest. */
+const PAGE_BYTES = 16 * 1024 * 1024
 /** Partitions asked of storage at once. */
 const TOGETHER = 32
 
@@ -75,6 +77,7 @@ export class TopicReader {
     const place = partitionOf(topic, partition, directory.shardCount)
     const records: TopicRecord[] = []
     let next = fromOffset
+    let bytes = 0
     for (;;) {
       const read = { ...place, fromOffset: next, bytesMax: READ_BYTES }
       const { batches, startOffset, endOffset } = await storage.read(read)
@@ -82,7 +85,9 @@ export class TopicReader {
         next = record.offset + 1
         if (record.offset < fromOffset) continue
         records.push({ ...record, address: fromRecord(record).message.address })
-        if (records.length === recordsMax) return { records, startOffset, endOffset }
+        bytes += (record.key?.byteLength ?? 0) + (record.value?.byteLength ?? 0)
+        const isFull = records.length === recordsMax || bytes >= PAGE_BYTES
+        if (isFull) return { records, startOffset, endOffset }
       }
       if (batches.length === 0 || next >= endOffset) return { records, startOffset, endOffset }
     }
