@@ -39,6 +39,7 @@ const OTHERS: Readonly<Record<string, (args: readonly string[]) => Promise<numbe
   },
   'placement-scale': async () => (await import('./placement-scale.ts')).placementScale(),
   sqs: async (args) => (await import('./sqs/main.ts')).benchSqs(args),
+  'two-brokers': async () => (await import('./two-brokers.ts')).twoBrokers(),
   storage: async (args) => (await import('./storage/main.ts')).benchStorage(args),
 }
 
