@@ -7,10 +7,9 @@ const SERVICE = 'robust.broker.v1'
 const PROTOCOL_VERSION = 2
 const FRAME_KIND = 16
 const LIVE_KIND = 17
-const CHANNEL = {
-  protocolVersion: PROTOCOL_VERSION,
-  frameBytesMax: 128 * 1024 * 1024,
-} as const
+/** The largest message that a client may be allowed to send, and what else is in its frame. */
+const FRAME_BYTES_MAX = 320 * 1024 * 1024
+const CHANNEL = { protocolVersion: PROTOCOL_VERSION, frameBytesMax: FRAME_BYTES_MAX } as const
 
 export interface PeerIdentity {
   readonly clusterId: string
