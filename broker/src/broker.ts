@@ -1,12 +1,12 @@
 /** The broker, composed: options in, something to start and stop out. No decisions of its own. */
 import { randomUUID } from 'node:crypto'
-import type { broker as peerApi } from '@robust/proto'
 import { openStorage, type StorageAdapter } from '@robust/storage-adapters'
 import { startAdminHttp } from './admin-http.ts'
 import { Administration } from './administration.ts'
 import { type Bridges, composeBridges } from './bridges.ts'
 import { MetadataCache } from './cluster/metadata-cache.ts'
 import { type PeerHandlers, PeerMesh } from './cluster/peer-mesh.ts'
+import { peerService } from './cluster/peer-stream.ts'
 import { PlacementClient } from './cluster/placement-client.ts'
 import { type ShardFunctions, ShardHost } from './cluster/shard-host.ts'
 import { systemClock } from './cluster/system-clock.ts'
@@ -174,7 +174,7 @@ function assemble(parts: Parts): Node {
 }
 
 function startGrpc(
-  { config, nodeId, storage }: Parts,
+  { config, nodeId, storage, log }: Parts,
   cluster: Cluster,
   administration: Administration,
 ): Promise<GrpcServer> {
@@ -182,7 +182,12 @@ function startGrpc(
   return startGrpcServer({
     host: config.host,
     port: config.grpcPort,
-    peers: { exchange: (stream) => mesh.accept(stream) } as peerApi.BrokerPeerServer,
+    peers: peerService(
+      () => mesh.identity,
+      (stream) => mesh.accept(stream),
+    ),
+    onRefused: ({ from, reason }) =>
+      log.warn({ errId: 'PEER_REFUSED', from, reason }, 'a peer was refused'),
     control: createControlService({
       placement,
       shards,

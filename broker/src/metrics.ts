@@ -1,4 +1,5 @@
 /** What is read off the broker's parts when its metrics are scraped. */
+import type { Bridges } from './bridges.ts'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { PlacementClient } from './cluster/placement-client.ts'
 import type { ShardHost } from './cluster/shard-host.ts'
@@ -29,6 +30,7 @@ export interface Measured {
   readonly security: Authenticator
   readonly storage: MeasuredStorage
   readonly losses: DeadLetters
+  readonly bridges: Pick<Bridges, 'statuses'>
   readonly rpc: NamedLatencies
   readonly process: ProcessLatencies
   readonly isReady: () => boolean
@@ -62,6 +64,9 @@ function gaugesOf(measured: Measured): MetricsSnapshot['gauges'] {
     retained_messages: alone(retained),
     addresses: ADDRESS_KINDS.map((kind) => [{ kind }, [...metadata.resources.list(kind)].length]),
     shards: statesOf(shards),
+    bridge_connected: measured.bridges
+      .statuses()
+      .map(({ name: bridge, state }) => [{ bridge }, state === 'connected' ? 1 : 0]),
     storage_pressure_ratio: alone(pressure.level),
     placement_connected: alone(placement.leaseValid ? 1 : 0),
     placement_cache_age_seconds: alone(placement.silenceMs / 1_000),

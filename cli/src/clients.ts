@@ -27,6 +27,8 @@ export const channelOptions: ClientOptions = {
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 200,
   'grpc.enable_http_proxy': 0,
+  // A page of large messages: as much as brokers send.
+  'grpc.max_receive_message_length': 128 * 1024 * 1024,
 }
 
 type Done<T> = (error: ServiceError | null, reply: T) => void

@@ -16,6 +16,8 @@ export interface PlacementConfig {
   readonly host: string
   /** 0 takes a free one, for a cluster of one. */
   readonly port: number
+  /** Probes and metrics, on the same host; undefined: not offered, 0: a free one. */
+  readonly httpPort?: number
   /** All members, this one included; empty: a cluster of one. */
   readonly members: readonly PlacementMemberAddress[]
   /** `host:port` of nodes of a cluster that this one is to join. Without effect once it has a log. */
@@ -57,6 +59,7 @@ export const PLACEMENT_USAGE = `robust placement start --data DIR [options]
   --data DIR               where the log and its snapshots are kept
   --node-id ID             default: kept in the data folder, placement-1 the first time
   --listen HOST:PORT       (127.0.0.1:1228)
+  --http-port PORT         /livez, /readyz and /metrics, on the same host (off)
   --peers LIST             ID=HOST:PORT[,ID=HOST:PORT...], all members with this one (a cluster of one)
   --join LIST              HOST:PORT[,...] of a cluster to join, instead of --peers; the node waits there
                            until "robust placement add ID=HOST:PORT" makes it a member
@@ -94,6 +97,7 @@ export function parsePlacementConfig(args: readonly string[]): PlacementConfig {
     members: parsePeers(values.peers ?? ''),
     ...(join.length > 0 && { join }),
     ...(restore !== undefined && { restore }),
+    ...(values['http-port'] !== undefined && { httpPort: parsePort(values['http-port']) }),
     ...(values.advertise !== undefined && { advertise: values.advertise }),
     dataDir: values.data,
     shardCount: parseShards(values.shards ?? '64'),
@@ -112,6 +116,7 @@ function parseFlags(args: readonly string[]) {
         data: text,
         'node-id': text,
         listen: text,
+        'http-port': text,
         peers: text,
         join: text,
         advertise: text,
@@ -131,6 +136,11 @@ function parseFlags(args: readonly string[]) {
 function name(flag: string, value: string | undefined): string | undefined {
   if (value === undefined || /^[A-Za-z0-9._-]{1,255}$/.test(value)) return value
   throw new ConfigError(`${flag} ${value} may have letters, digits, dot, dash and underscore only`)
+}
+
+function parsePort(value: string): number {
+  if (/^\d{1,5}$/.test(value) && Number(value) <= 65_535) return Number(value)
+  throw new ConfigError(`--http-port ${value} is no port`)
 }
 
 function parseAddress(flag: string, value: string): { host: string; port: number } {

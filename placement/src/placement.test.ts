@@ -335,6 +335,23 @@ describe('a cluster of one', () => {
     return read()
   }
 
+  it('tells over HTTP whether it knows a leader, and its numbers', async () => {
+    const node = single(temporaryDirectory(), { httpPort: 0 })
+    await node.start()
+    const get = async (path: string) => {
+      const reply = await fetch(`http://127.0.0.1:${node.httpPort}${path}`)
+      return { status: reply.status, text: await reply.text() }
+    }
+    expect(await get('/livez')).toEqual({ status: 200, text: 'ok\n' })
+    await expect.poll(async () => (await get('/readyz')).status, SLOW).toBe(200)
+    expect((await get('/readyz')).text).toContain('leader placement-1')
+    const metrics = (await get('/metrics')).text
+    expect(metrics).toMatch(/^placement_shards\{.*state="free".*\} \d+$/m)
+    expect(metrics).toMatch(/^raft_/m)
+    const busy = single(temporaryDirectory(), { httpPort: node.httpPort as number })
+    await expect(busy.start()).rejects.toMatchObject({ name: 'ListenError', isInUse: true })
+  })
+
   it('leads by itself on a free port and keeps its metadata over a restart', async () => {
     const directory = temporaryDirectory()
     const first = single(directory)

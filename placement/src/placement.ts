@@ -1,6 +1,7 @@
 /** A Placement Center node, composed: options in, something to start and stop out. No decisions of its own. */
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
+import { type ProbeCheck, type ProbeServer, serveProbes } from '@robust/proto'
 import {
   createRaft,
   DEFAULT_TIMINGS,
@@ -14,8 +15,10 @@ import {
 import type { PlacementConfig } from './config.ts'
 import { Leadership } from './controllers/leadership.ts'
 import { createChangeLink } from './grpc/change-link.ts'
+import { renderMetrics } from './grpc/metrics.ts'
 import { createPlacementService } from './grpc/placement-service.ts'
-import { type GrpcServer, startGrpcServer } from './grpc/server.ts'
+import { type GrpcServer, ListenError, startGrpcServer } from './grpc/server.ts'
+import { hasQuorum } from './grpc/status.ts'
 import { WatchService } from './grpc/watch-service.ts'
 import type { DataFolder } from './identity.ts'
 import type { Logger } from './logger.ts'
@@ -46,6 +49,8 @@ export interface Placement {
   stop(): Promise<void>
   /** That it listens on; the configured one before the start. */
   readonly port: number
+  /** Of the probes; undefined: they are not offered, or before the start. */
+  readonly httpPort: number | undefined
   /** Undefined before the start. */
   readonly nodeId: string | undefined
 }
@@ -83,6 +88,9 @@ export function createPlacement(options: PlacementOptions): Placement {
     get port() {
       return running?.node.port ?? config.port
     },
+    get httpPort() {
+      return running?.node.httpPort
+    },
     get nodeId() {
       return running?.folder.nodeId
     },
@@ -91,6 +99,7 @@ export function createPlacement(options: PlacementOptions): Placement {
 
 interface RunningNode {
   readonly port: number
+  readonly httpPort: number | undefined
   stop(): Promise<void>
 }
 
@@ -123,9 +132,18 @@ async function startNode(given: PlacementOptions, around: Around): Promise<Runni
     quit()
     throw error
   })
+  const probes = await startProbes(config, { raft, metrics: parts.metrics }).catch(
+    async (error: unknown) => {
+      quit()
+      await server.stop()
+      throw error
+    },
+  )
+  const httpPort = probes?.port
   const stop = async (): Promise<void> => {
     server.setServing(false)
     quit()
+    await probes?.stop()
     await raft.stop()
     await server.stop()
   }
@@ -137,14 +155,33 @@ async function startNode(given: PlacementOptions, around: Around): Promise<Runni
   const admission = admissionOf(config, { folder, members, log })
   if (admission === undefined) {
     await takePart()
-    return { port: server.port, stop }
+    return { port: server.port, httpPort, stop }
   }
   // Others may be as new and ask the same of this one, so it listens meanwhile.
   const admitted = awaitAdmission({ ...admission, signal }).then(takePart)
   const settled = admitted.catch((error: unknown) => {
     if (!signal.aborted) onFatal(error instanceof Error ? error : new Error(String(error)))
   })
-  return { port: server.port, stop: () => settled.then(stop) }
+  return { port: server.port, httpPort, stop: () => settled.then(stop) }
+}
+
+/** Ready: it knows a leader that has a majority, so that any broker can register through it. */
+async function startProbes(
+  { host, httpPort }: PlacementConfig,
+  { raft, metrics }: { readonly raft: Raft; readonly metrics: () => string },
+): Promise<ProbeServer | undefined> {
+  if (httpPort === undefined) return undefined
+  const checks = (): ProbeCheck[] => {
+    const status = raft.status()
+    const ok = hasQuorum(status, QUORUM_CONTACT_MAX_MS)
+    const detail = `${status.role}, term ${status.term}, leader ${status.leaderId ?? 'unknown'}`
+    return [{ name: 'quorum', ok, detail }]
+  }
+  try {
+    return await serveProbes({ host, port: httpPort, checks, metrics })
+  } catch (cause) {
+    throw new ListenError(`${host}:${httpPort}`, cause as NodeJS.ErrnoException)
+  }
 }
 
 async function begin(parts: {
@@ -259,7 +296,8 @@ function assemble({ config, onFatal }: PlacementOptions, { folder, members, log 
   const admit = (): void => {
     isAdmitted = true
   }
-  return { raft, transport, leadership, watches, keeper, service, changes, admit }
+  const metrics = (): string => renderMetrics({ raft, machine })
+  return { raft, transport, leadership, watches, keeper, service, changes, metrics, admit }
 }
 
 function asRaftLogger(log: Logger): RaftLogger {

@@ -27,6 +27,12 @@ export {
 export type { Link, LinkEvents } from './link/link.ts'
 export { type LinkService, listenOnSharedPort, type SharedPort } from './link/shared-port.ts'
 export {
+  type ProbeCheck,
+  type ProbeServer,
+  type ProbeServerOptions,
+  serveProbes,
+} from './probe-server.ts'
+export {
   isQueueSetting,
   QUEUE_SETTINGS,
   type QueueConfig,

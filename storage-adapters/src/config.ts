@@ -4,6 +4,8 @@ import { parseArgs } from 'node:util'
 export interface StorageNodeConfig {
   readonly host: string
   readonly port: number
+  /** Probes and metrics, on the same host; undefined: not offered. */
+  readonly httpPort?: number
   readonly url: string
   readonly acceptDataLoss: boolean
   readonly strict: boolean
@@ -14,7 +16,7 @@ export class UsageError extends Error {
 }
 
 export const usage =
-  'storage --url leveldb:PATH|memory:|redis://HOST:PORT [--listen HOST:PORT] [--durability strict] [--accept-data-loss]'
+  'storage --url leveldb:PATH|memory:|redis://HOST:PORT [--listen HOST:PORT] [--http-port PORT] [--durability strict] [--accept-data-loss]'
 
 /** Throws UsageError, saying which flag is wrong. */
 export function parseStorageConfig(args: readonly string[]): StorageNodeConfig {
@@ -25,6 +27,7 @@ export function parseStorageConfig(args: readonly string[]): StorageNodeConfig {
   }
   return {
     ...parseListen(flags.listen),
+    ...(flags['http-port'] !== undefined && { httpPort: parsePort(flags['http-port']) }),
     url: flags.url,
     acceptDataLoss: flags['accept-data-loss'],
     strict: parseDurability(flags.durability),
@@ -37,6 +40,7 @@ function parseFlags(args: readonly string[]) {
       args: Array.from(args),
       options: {
         listen: { type: 'string', default: '127.0.0.1:1778' },
+        'http-port': { type: 'string' },
         url: { type: 'string' },
         'accept-data-loss': { type: 'boolean', default: false },
         durability: { type: 'string', default: 'as-configured' },
@@ -51,6 +55,11 @@ function parseFlags(args: readonly string[]) {
 function parseDurability(level: string): boolean {
   if (level === 'strict' || level === 'as-configured') return level === 'strict'
   throw new UsageError(`--durability: ${level} is not strict or as-configured`)
+}
+
+function parsePort(text: string): number {
+  if (/^\d{1,5}$/.test(text) && Number(text) <= 65_535) return Number(text)
+  throw new UsageError(`--http-port: ${text} is no port`)
 }
 
 function parseListen(listen: string): { host: string; port: number } {

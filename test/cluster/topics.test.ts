@@ -52,6 +52,18 @@ async function created(...args: string[]): Promise<void> {
 }
 
 describe('robust topic', () => {
+  test('what is kept is read in full, however large it is', async () => {
+    await created('large')
+    const { mqtt } = await client(1)
+    // More than a page of a broker, and than gRPC takes by itself.
+    const sent = Array.from({ length: 6 }, (_, at) => `${at}`.padEnd(4_000_000, 'x'))
+    for (const value of sent) await mqtt.publishAsync('large', value, { qos: 1 })
+    const read = await values('large')
+    expect(read.map((value) => [value.length, value[0]])).toEqual(
+      sent.map((value) => [value.length, value[0]]),
+    )
+  })
+
   test('a topic keeps what is published to its address and to what it captures, from any broker', async () => {
     await created('telemetry', '--partitions', '4', '--capture', 'sensors/#')
     const publishers = [await client(1), await client(2), await client(3)]

@@ -38,6 +38,8 @@ const OTHERS: Readonly<Record<string, (args: readonly string[]) => Promise<numbe
     return (await import('./placement-compare.ts')).placementCompare(args)
   },
   'placement-scale': async () => (await import('./placement-scale.ts')).placementScale(),
+  'two-brokers': async () => (await import('./two-brokers.ts')).twoBrokers(),
+  sqs: async (args) => (await import('./sqs/main.ts')).benchSqs(args),
   storage: async (args) => (await import('./storage/main.ts')).benchStorage(args),
 }
 

@@ -7,6 +7,7 @@ import { SCENARIOS, type Scenario } from './scenarios.ts'
 export const USAGE = `usage: npm run bench -- placement-scale
        npm run bench -- storage
        npm run bench -- log-tasks
+       npm run bench -- two-brokers
        npm run bench -- placement [--rounds N] [--seconds S] [--tries N]
                                   [--only writes,failover,brokers]
        npm run bench -- mqtt [options]

@@ -12,8 +12,8 @@ import {
 } from '@grpc/grpc-js'
 import { admin, control, type JoinedPage, joinPages, type placement } from '@robust/proto'
 import { BrokerError } from '../core/errors.ts'
+import { CHANNEL_OPTIONS } from './channel-options.ts'
 import type { MetadataCache } from './metadata-cache.ts'
-import { CHANNEL_OPTIONS } from './peer-mesh.ts'
 import type { CallObserver } from './placement-client.ts'
 
 const TIMEOUT_MS = 5_000

@@ -2,14 +2,21 @@ import { EventEmitter } from 'node:events'
 import { broker } from '@robust/proto'
 import { describe, expect, test } from 'vitest'
 import { settle } from '../testing/virtual-clock.ts'
+import { LiveReader } from './live-frames.ts'
 import { PeerLink, type PeerStream } from './peer-link.ts'
 
 class FakeStream extends EventEmitter {
   readonly frames: broker.PeerFrame[] = []
+  readonly live: Buffer[] = []
   takes = true
 
   write(frame: broker.PeerFrame): boolean {
     this.frames.push(frame)
+    return this.takes
+  }
+
+  writeLive(frame: Buffer): boolean {
+    this.live.push(frame)
     return this.takes
   }
 
@@ -24,6 +31,7 @@ function link() {
   let closed = 0
   const created = new PeerLink(stream as unknown as PeerStream, {
     item: (_link, item) => items.push(item),
+    live: () => undefined,
     closed: () => {
       closed++
     },
@@ -35,6 +43,18 @@ const publish = (bytes: number) => ({
   $case: 'publish' as const,
   value: broker.Publish.fromPartial({ message: { payload: new Uint8Array(bytes) } }),
 })
+
+const LIVE = {
+  address: '',
+  guarantee: 0,
+  retain: false,
+  dialect: 'mqtt',
+  properties: new Uint8Array(0),
+  timestampMs: 1,
+  expiresAtMs: 0,
+  publisher: 'p',
+  token: '',
+} as const
 
 describe('PeerLink', () => {
   test('items of one turn share a frame, in order', async () => {
@@ -54,6 +74,33 @@ describe('PeerLink', () => {
     for (let i = 0; i < 10; i++) peer.send(publish(3 * 1024 * 1024))
     await settle()
     expect(stream.frames.map(({ items }) => items.length)).toEqual([2, 2, 2, 2, 2])
+  })
+
+  test('live messages are encoded at once and keep their place among items', async () => {
+    const { link: peer, stream } = link()
+    const order: string[] = []
+    const written = { frames: stream.frames, live: stream.live }
+    stream.write = (frame) => {
+      order.push(`items ${frame.items.length}`)
+      return written.frames.push(frame) > 0
+    }
+    stream.writeLive = (frame) => {
+      const seen: string[] = []
+      reader.read(frame, ({ address }) => seen.push(address))
+      order.push(`live ${seen.join(' ')}`)
+      return true
+    }
+    const reader = new LiveReader()
+    const payload = Buffer.from('x')
+    const message = { ...LIVE, payload }
+    peer.sendLive({ ...message, address: 'a' })
+    peer.sendLive({ ...message, address: 'b' })
+    payload.fill(0)
+    peer.send(publish(1))
+    peer.send(publish(2))
+    peer.sendLive({ ...message, address: 'c' })
+    await settle()
+    expect(order).toEqual(['live a b', 'items 2', 'live c'])
   })
 
   test('a full stream is waited for', async () => {

@@ -1,18 +1,19 @@
 /**
- * The streams to all other brokers: one for each pair, dialled by the broker whose id sorts first, made
+ * The links to all other brokers: one for each pair, dialled by the broker whose id sorts first, made
  * again when it breaks, dropped when the peer leaves the cluster. Implements what the core asks of peers.
  */
-import { type ClientOptions, credentials } from '@grpc/grpc-js'
-import { broker } from '@robust/proto'
+import type { broker } from '@robust/proto'
 import type { GroupDelivery } from '../core/groups/hosted-groups.ts'
+import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Delivery, SessionAddress } from '../core/ports/connections.ts'
-import type { Peers, PublishItem, PublishReply } from '../core/ports/peers.ts'
+import type { Peers, Place, PublishItem, PublishReply } from '../core/ports/peers.ts'
 import type { FilterChange, Router } from '../core/router.ts'
 import type { ShardReply, ShardRequest } from '../core/shard-requests.ts'
 import { Announcements } from './announcements.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import { PeerLink, type PeerStream } from './peer-link.ts'
+import { dialPeer, type PeerIdentity } from './peer-stream.ts'
 import {
   fromWireDelivery,
   fromWirePublish,
@@ -58,23 +59,15 @@ export interface PeerMeshOptions {
 }
 
 const PROTOCOL_VERSION = 1
+const NOWHERE: readonly Place[] = []
 const REDIAL_MS = 150
-
-/** Channel settings for every client of ours: fast reconnects, large frames, dead peers noticed. */
-export const CHANNEL_OPTIONS: ClientOptions = {
-  'grpc.max_receive_message_length': 128 * 1024 * 1024,
-  'grpc.max_send_message_length': 128 * 1024 * 1024,
-  'grpc.initial_reconnect_backoff_ms': 100,
-  'grpc.max_reconnect_backoff_ms': 1_000,
-  'grpc.keepalive_time_ms': 5_000,
-  'grpc.keepalive_timeout_ms': 3_000,
-}
 
 interface Peer {
   readonly node: string
   readonly nodeEpoch: number
   link: PeerLink | undefined
-  client: broker.BrokerPeerClient | undefined
+  /** Under way. */
+  dialling: AbortController | undefined
   redial: NodeJS.Timeout | undefined
   /** It has told all its filters. */
   synced: boolean
@@ -118,7 +111,7 @@ export class PeerMesh implements Peers {
         node: nodeId,
         nodeEpoch,
         link: undefined,
-        client: undefined,
+        dialling: undefined,
         redial: undefined,
         synced: false,
       }
@@ -161,12 +154,14 @@ export class PeerMesh implements Peers {
   ): boolean {
     const link = this.#linkOf(node)
     if (link === undefined) return false
-    const value = toWirePublish(item)
     if (onReply === undefined) {
       if (link.crowded) return false
-      link.send({ $case: 'publish', value })
+      const { message, live, places } = item
+      if (live && places.length === 0 && message.guarantee === 0) link.sendLive(message)
+      else link.send({ $case: 'publish', value: toWirePublish(item) })
       return true
     }
+    const value = toWirePublish(item)
     link.request({ $case: 'publish', value }, (kind) => {
       onReply(kind?.$case === 'publishReply' ? kind.value : undefined)
     })
@@ -273,17 +268,39 @@ export class PeerMesh implements Peers {
     if (this.#stopped || this.#peers.get(peer.node) !== peer) return
     const address = this.#options.metadata.grpcAddress(peer.node)
     if (address === undefined) return
-    peer.client ??= new broker.BrokerPeerClient(
-      address,
-      credentials.createInsecure(),
-      CHANNEL_OPTIONS,
+    const dialling = new AbortController()
+    peer.dialling = dialling
+    const { signal } = dialling
+    dialPeer({ address, node: peer.node, identity: this.identity, signal }).then(
+      (stream) => {
+        peer.dialling = undefined
+        if (signal.aborted) stream.end()
+        else this.#dialled.set(this.#open(stream), peer)
+      },
+      () => {
+        peer.dialling = undefined
+        if (!signal.aborted) this.#dialLater(peer)
+      },
     )
-    this.#dialled.set(this.#open(peer.client.exchange({})), peer)
+  }
+
+  /** Of this broker, as its links are opened with. */
+  get identity(): PeerIdentity {
+    const { clusterId, incarnation, metadata } = this.#options
+    return { clusterId: clusterId(), senderId: metadata.self, incarnation }
+  }
+
+  #dialLater(peer: Peer): void {
+    clearTimeout(peer.redial)
+    peer.redial = setTimeout(() => {
+      if (peer.link === undefined && peer.dialling === undefined) this.#dial(peer)
+    }, REDIAL_MS)
   }
 
   #open(stream: PeerStream): PeerLink {
     const link = new PeerLink(stream, {
       item: (from, item) => this.#item(from, item),
+      live: (from, message) => this.#live(from, message),
       closed: (closed) => this.#closed(closed),
     })
     const { clusterId, incarnation, nodeEpoch, metadata } = this.#options
@@ -349,17 +366,21 @@ export class PeerMesh implements Peers {
     if (lost !== undefined) this.#options.handlers.changed()
     // The other side dials again what it had dialled.
     if (dialled === undefined || this.#peers.get(dialled.node) !== dialled) return
-    dialled.redial = setTimeout(() => {
-      if (dialled.link === undefined) this.#dial(dialled)
-    }, REDIAL_MS)
+    this.#dialLater(dialled)
   }
 
   #drop(peer: Peer): void {
     this.#peers.delete(peer.node)
     clearTimeout(peer.redial)
     peer.link?.close()
-    peer.client?.close()
+    peer.dialling?.abort()
     this.#options.router.forgetPeer(peer.node)
+  }
+
+  #live(link: PeerLink, message: Message): void {
+    const node = link.hello?.nodeId
+    if (node === undefined || this.#peers.get(node)?.link !== link) return
+    this.#options.handlers.publish({ message, live: true, places: NOWHERE }, () => undefined)
   }
 
   #item(link: PeerLink, item: broker.PeerItem): void {

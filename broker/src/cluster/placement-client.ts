@@ -5,8 +5,8 @@
 import { credentials, type Interceptor, Metadata, type ServiceError, status } from '@grpc/grpc-js'
 import { placement } from '@robust/proto'
 import { ACKNOWLEDGE_GRACE_MS } from '../core/limits.ts'
+import { CHANNEL_OPTIONS } from './channel-options.ts'
 import type { MetadataCache } from './metadata-cache.ts'
-import { CHANNEL_OPTIONS } from './peer-mesh.ts'
 
 /** Sees each call of ours as it begins and ends. */
 export type CallObserver = Interceptor

@@ -18,6 +18,7 @@ import { appendTo, type HostedShards } from './hosted-shard.ts'
 import {
   grantsFor,
   type Message,
+  ownCopy,
   type PublishOutcome,
   type Receipt,
   type Subscriber,
@@ -330,7 +331,8 @@ export class Messaging {
 
   /** A peer forwards a message. `reply` runs when it is with the live subscribers and durable on the shards. */
   receive(item: PublishItem, reply: (reply: PublishReply) => void): void {
-    const { message } = item
+    // What is kept must not keep the whole frame that it came in.
+    const message = item.places.length > 0 ? ownCopy(item.message) : item.message
     if (item.live) deliverLive(message, this.#router.route(message.address).targets)
     let remaining = 1
     const refused: number[] = []

@@ -3,8 +3,8 @@
  * written over: a map that takes and frees a hundred thousand offsets a second is mostly garbage.
  */
 const SLOTS_FIRST = 16
-/** What is under way to a client differs by less. What does not goes into a map. */
-const SLOTS_MAX = 131_072
+/** 64 KiB. What shares a slot even then goes into a map: one that is never acknowledged must not cost a large ring. */
+const SLOTS_MAX = 4_096
 
 export class OffsetRing {
   /** Offset and number in turn; an offset of -1 is a free slot. */

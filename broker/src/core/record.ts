@@ -114,11 +114,10 @@ function propertiesOf(dialect: string): string {
   return name
 }
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 function utf8(value: string): Uint8Array {
-  return encoder.encode(value)
+  return Buffer.from(value)
 }
 
 const KNOWN_TEXTS_MAX = 1_024

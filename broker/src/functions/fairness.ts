@@ -21,7 +21,9 @@ export class Fairness {
     else this.#inFlight.set(group, count)
   }
 
+  /** What belongs to nobody is nobody's share: such messages are never passed over. */
   isNoisy(group: string): boolean {
+    if (group === '') return false
     const count = this.#inFlight.get(group) ?? 0
     return count >= IN_FLIGHT_MIN && count > this.#total * SHARE_MAX
   }

@@ -153,6 +153,15 @@ describe('fairness', () => {
     }
     expect(new Set(valuesOf(rest)).size).toBe(202)
   })
+
+  test('messages without a group are not passed over, however many are out', async () => {
+    const bench = await benchOf({ fair: true })
+    await bench.send(numbers(100).map(String))
+    const values = valuesOf(await bench.receive({ max: 40 }))
+    expect(values).toEqual(numbers(40).map(String))
+    // Nobody has looked at the others: a deep queue would be looked through for each receiver.
+    expect((await bench.queue()).store.lanes[0]?.next).toBe(40)
+  })
 })
 
 describe('transactions', () => {

@@ -25,6 +25,10 @@ export const GAUGES = {
   retained_messages: { help: 'Retained messages on the shards of this broker', labels: [] },
   addresses: { help: 'Named addresses in the metadata', labels: ['kind'] },
   shards: { help: 'Shards of this broker', labels: ['state'] },
+  bridge_connected: {
+    help: '1: the bridge, which this broker runs, has the other side',
+    labels: ['bridge'],
+  },
   storage_pressure_ratio: { help: 'How near storage is to refusing: 1 is full', labels: [] },
   placement_connected: { help: '1: the registration holds', labels: [] },
   placement_cache_age_seconds: {

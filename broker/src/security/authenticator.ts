@@ -128,6 +128,11 @@ export class Authenticator {
     return this.#users.size === 0 && (this.#options.backends?.().length ?? 0) === 0
   }
 
+  /** There is nobody yet to be told from others, and the client may come in as nobody. */
+  isOpenTo(remoteAddress: string): boolean {
+    return this.isOpen && this.#letsAnonymous(remoteAddress)
+  }
+
   /** A user that has proved in another way who it is. */
   admit(name: string): Authenticated {
     const user = this.#users.get(name)
@@ -154,7 +159,7 @@ export class Authenticator {
       if (found !== undefined) return found
     }
     if (this.#users.size === 0 && backends.length === 0) {
-      return this.#letsAnonymous(credentials)
+      return this.#letsAnonymous(credentials.remoteAddress)
         ? { kind: 'in', user: username ?? ANONYMOUS, access: undefined, isUnproved: true }
         : { kind: 'not-authorised' }
     }
@@ -208,7 +213,7 @@ export class Authenticator {
     for (const backend of this.#options.backends?.() ?? []) backend.stop()
   }
 
-  #letsAnonymous({ remoteAddress }: Credentials): boolean {
+  #letsAnonymous(remoteAddress: string): boolean {
     const anonymous = this.#options.anonymous()
     if (anonymous === 'loopback') return isLoopback(remoteAddress)
     return anonymous === 'always'

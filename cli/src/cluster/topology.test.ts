@@ -37,9 +37,13 @@ describe('planNodes', () => {
     )
     expect(uses).toEqual([
       'storage-1 grpc 21778',
+      'storage-1 http 21779',
       'placement-1 grpc 21228',
+      'placement-1 http 21229',
       'placement-2 grpc 21328',
+      'placement-2 http 21329',
       'placement-3 grpc 21428',
+      'placement-3 http 21429',
       'broker-1 mqtt 21883',
       'broker-1 ws 28083',
       'broker-1 sqs 29324',
@@ -82,7 +86,8 @@ describe('planNodes', () => {
   test('planNodes tells each Placement Center node all its peers', () => {
     const peers = 'placement-1=127.0.0.1:1228,placement-2=127.0.0.1:1328,placement-3=127.0.0.1:1428'
     expect(argsOf('placement-2')).toEqual([
-      ...['--node-id', 'placement-2', '--listen', '127.0.0.1:1328', '--peers', peers],
+      ...['--node-id', 'placement-2', '--listen', '127.0.0.1:1328', '--http-port', '1329'],
+      ...['--peers', peers],
       ...['--data', '/d/placement-2', '--cluster-id', 'local-1', '--shards', '64'],
       ...['--preset', 'dev'],
     ])

@@ -15,7 +15,9 @@ export const standardPorts = {
   http: 8080,
   brokerGrpc: 9981,
   placement: 1228,
+  placementHttp: 1229,
   storage: 1778,
+  storageHttp: 1779,
 }
 
 export const portStep = 100
@@ -53,8 +55,18 @@ export function parseSetting(text: string): Setting {
 }
 
 const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
-  placement: ['node-id', 'listen', 'peers', 'join', 'data', 'cluster-id', 'shards', 'preset'],
-  storage: ['url', 'listen'],
+  placement: [
+    'node-id',
+    'listen',
+    'http-port',
+    'peers',
+    'join',
+    'data',
+    'cluster-id',
+    'shards',
+    'preset',
+  ],
+  storage: ['url', 'listen', 'http-port'],
   broker: ['placement', 'storage', 'node-id', 'data', 'host', ...portFlags()],
 }
 
@@ -90,6 +102,7 @@ export function placementNode(
 ): NodeRecord {
   const name = `placement-${number}`
   const port = portOf(plan, standardPorts.placement, number)
+  const http = portOf(plan, standardPorts.placementHttp, number)
   const peers = Array.from(
     { length: of },
     (_, at) => `placement-${at + 1}=${placementAddress(plan, at + 1)}`,
@@ -97,6 +110,7 @@ export function placementNode(
   const flags = {
     'node-id': name,
     listen: `${plan.host}:${port}`,
+    'http-port': String(http),
     ...(number > of
       ? { join: placementAddresses(plan, of).join(',') }
       : { peers: peers.join(',') }),
@@ -105,7 +119,7 @@ export function placementNode(
     shards: String(plan.shards),
     preset: plan.preset,
   }
-  return node(plan, { name, role: 'placement', ports: { grpc: port }, flags })
+  return node(plan, { name, role: 'placement', ports: { grpc: port, http }, flags })
 }
 
 export function brokerNode(
@@ -202,9 +216,14 @@ export function numberOf(name: string): number {
 function storageNode(plan: ClusterPlan): NodeRecord {
   const name = 'storage-1'
   const port = portOf(plan, standardPorts.storage, 1)
-  const flags = { listen: `${plan.host}:${port}`, url: plan.storageUrl }
+  const http = portOf(plan, standardPorts.storageHttp, 1)
+  const flags = {
+    listen: `${plan.host}:${port}`,
+    'http-port': String(http),
+    url: plan.storageUrl,
+  }
   const [, path] = /^leveldb:(.+)$/.exec(plan.storageUrl) ?? []
-  const parts = { name, role: 'storage', ports: { grpc: port }, flags } as const
+  const parts = { name, role: 'storage', ports: { grpc: port, http }, flags } as const
   return node(plan, path === undefined ? parts : { ...parts, dataDir: path })
 }
 

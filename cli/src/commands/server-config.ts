@@ -13,7 +13,10 @@ export interface ServerConfig {
   readonly strict: boolean
   readonly host: string
   readonly advertiseHost: string
-  readonly ports: Readonly<Record<keyof typeof standardPorts, number>>
+  /** The broker's HTTP speaks for the process: its other parts have none. */
+  readonly ports: Readonly<
+    Record<Exclude<keyof typeof standardPorts, 'placementHttp' | 'storageHttp'>, number>
+  >
   /** PEM files for MQTT and SQS over TLS and secure WebSocket; undefined: not offered. */
   readonly tls: { readonly certificate: string; readonly key: string } | undefined
   readonly logLevel: string

@@ -152,7 +152,7 @@ export async function topicRead(
   const { output, format } = context
   const { partition = 0, from: fromOffset = 0, max: recordsMax = 0 } = options
   for (const { address } of await brokersOf(addressesOf(context, options))) {
-    const reply = await readTopic(address, { name, partition, fromOffset, recordsMax })
+    const reply = await readPages(address, { name, partition, fromOffset, recordsMax })
     if (reply === undefined) continue
     const records = reply.records.map(({ offset, timestampMs, key, value, address: to }) => ({
       offset,
@@ -170,6 +170,26 @@ export async function topicRead(
     return exitCodes.ok
   }
   throw noBroker()
+}
+
+/** A broker ends a page that has become large: there is more until as many came as were asked for. */
+async function readPages(
+  address: string,
+  wanted: { name: string; partition: number; fromOffset: number; recordsMax: number },
+): Promise<Awaited<ReturnType<typeof readTopic>>> {
+  const first = await readTopic(address, wanted)
+  if (first === undefined || wanted.recordsMax === 0) return first
+  const records = [...first.records]
+  for (let page = first; page.records.length > 0 && records.length < wanted.recordsMax; ) {
+    const fromOffset = (page.records.at(-1)?.offset ?? 0) + 1
+    if (fromOffset >= page.endOffset) break
+    const recordsMax = wanted.recordsMax - records.length
+    const next = await readTopic(address, { ...wanted, fromOffset, recordsMax })
+    if (next === undefined) break
+    records.push(...next.records)
+    page = next
+  }
+  return { ...first, records }
 }
 
 /** Each partition as its owner tells it, else as anyone does. */

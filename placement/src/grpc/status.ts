@@ -60,7 +60,8 @@ export function describeStatus(options: StatusOptions): wire.StatusReply {
 }
 
 /** A follower forgets its leader when it has not heard of it for an election time-out. */
-function hasQuorum(status: RaftStatus, quorumContactMaxMs: number): boolean {
+/** Contact with a majority now, or a leader that had it lately. */
+export function hasQuorum(status: RaftStatus, quorumContactMaxMs: number): boolean {
   if (status.role !== 'leader') return status.leaderId !== undefined
   const { lastQuorumContactMs } = status
   return lastQuorumContactMs !== undefined && lastQuorumContactMs <= quorumContactMaxMs

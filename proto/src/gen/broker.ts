@@ -6,17 +6,6 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client as Client1,
-  type ClientDuplexStream,
-  type ClientOptions,
-  type handleBidiStreamingCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
 
 export const PlaceKind = {
   /** PLACE_KIND_SESSIONS - the inboxes of the shard's durable sessions that want it */
@@ -7751,38 +7740,6 @@ export const QueueRedrive: MessageFns<QueueRedrive> = {
     message.failure = object.failure ?? undefined;
     return message;
   },
-};
-
-export type BrokerPeerService = typeof BrokerPeerService;
-export const BrokerPeerService = {
-  exchange: {
-    path: "/robust.broker.v1.BrokerPeer/Exchange" as const,
-    requestStream: true as const,
-    responseStream: true as const,
-    requestSerialize: (value: PeerFrame): Buffer => Buffer.from(PeerFrame.encode(value).finish()),
-    requestDeserialize: (value: Buffer): PeerFrame => PeerFrame.decode(value),
-    responseSerialize: (value: PeerFrame): Buffer => Buffer.from(PeerFrame.encode(value).finish()),
-    responseDeserialize: (value: Buffer): PeerFrame => PeerFrame.decode(value),
-  },
-} as const;
-
-export interface BrokerPeerServer extends UntypedServiceImplementation {
-  exchange: handleBidiStreamingCall<PeerFrame, PeerFrame>;
-}
-
-export interface BrokerPeerClient extends Client1 {
-  exchange(): ClientDuplexStream<PeerFrame, PeerFrame>;
-  exchange(options: Partial<CallOptions>): ClientDuplexStream<PeerFrame, PeerFrame>;
-  exchange(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<PeerFrame, PeerFrame>;
-}
-
-export const BrokerPeerClient = makeGenericClientConstructor(
-  BrokerPeerService,
-  "robust.broker.v1.BrokerPeer",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): BrokerPeerClient;
-  service: typeof BrokerPeerService;
-  serviceName: string;
 };
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;

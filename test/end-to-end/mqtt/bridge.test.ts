@@ -72,6 +72,10 @@ describe('a bridge', () => {
   test('carries messages both ways, with prefixes and QoS, of either version', async () => {
     await bridge('five', '--in', 'in5/# 2 here/', '--out', 'out5/# 1 there/')
     await bridge('three', '--protocol', '3.1.1', '--in', 'in3/#', '--out', 'out3/# 2')
+    const runs = Number((await status('five'))?.node.split('-')[1])
+    const http = 8080 + 100 * (runs - 1) + cluster.offset
+    const metrics = await (await fetch(`http://127.0.0.1:${http}/metrics`)).text()
+    expect(metrics).toMatch(/^robust_bridge_connected\{bridge="five".*\} 1$/m)
     const here = await watching(cluster.mqttPort(1), '#')
     const there = await watching(mosquitto.port, '#')
     const local = await client(cluster.mqttPort(2))

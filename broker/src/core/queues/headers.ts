@@ -52,7 +52,7 @@ export function withHeaders<R extends NewRecord>(
 ): R {
   const headers = record.headers.filter(([name]) => !Object.hasOwn(changes, name))
   for (const [name, value] of Object.entries(changes)) {
-    if (value !== undefined) headers.push([name, encoder.encode(value)])
+    if (value !== undefined) headers.push([name, Buffer.from(value)])
   }
   return { ...record, headers }
 }
@@ -63,5 +63,4 @@ export function recordBytes({ key, value, headers }: NewRecord): number {
   return bytes
 }
 
-const encoder = new TextEncoder()
 const decoder = new TextDecoder()

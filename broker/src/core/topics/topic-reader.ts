@@ -44,6 +44,8 @@ export interface TopicRead {
 }
 
 const READ_BYTES = 1024 * 1024
+/** Of one answer, and one record more: the next page has the rest. */
+const PAGE_BYTES = 16 * 1024 * 1024
 /** Partitions asked of storage at once. */
 const TOGETHER = 32
 
@@ -81,6 +83,7 @@ export class TopicReader {
     const place = partitionOf(topic, partition, directory.shardCount)
     const records: TopicRecord[] = []
     let next = fromOffset
+    let bytes = 0
     for (;;) {
       const read = { ...place, fromOffset: next, bytesMax: READ_BYTES }
       const { batches, startOffset, endOffset } = await storage.read(read)
@@ -90,7 +93,9 @@ export class TopicReader {
         // What came by another dialect than those with addresses was sent to the topic itself.
         const address = fromRecord(record).message.address || topic.address
         records.push({ ...record, address })
-        if (records.length === recordsMax) return { records, startOffset, endOffset }
+        bytes += (record.key?.byteLength ?? 0) + (record.value?.byteLength ?? 0)
+        const isFull = records.length === recordsMax || bytes >= PAGE_BYTES
+        if (isFull) return { records, startOffset, endOffset }
       }
       if (batches.length === 0 || next >= endOffset) return { records, startOffset, endOffset }
     }

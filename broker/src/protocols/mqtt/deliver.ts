@@ -54,7 +54,7 @@ export function writeMessage(outbox: Outbox, message: Message, options: Delivery
     return true
   }
   // The first time: most messages of inboxes go to one client.
-  if (guarantee > 0 && !layout5 && fanned !== message) {
+  if (!layout5 && fanned !== message) {
     fanned = message
     fannedFrames.fill(undefined)
     return writeAtOnce(outbox, message, { ...options, header })
@@ -70,7 +70,7 @@ export function writeMessage(outbox: Outbox, message: Message, options: Delivery
   return true
 }
 
-/** Above QoS 0 and before MQTT 5: into the outbox, without a frame of its own. */
+/** Before MQTT 5: into the outbox, without a frame of its own. `packetId` 0: it has none. */
 function writeAtOnce(
   outbox: Outbox,
   message: Message,
@@ -82,7 +82,7 @@ function writeAtOnce(
 ): boolean {
   const { address, payload } = message
   const topicBytes = utf8Bytes(address)
-  const remaining = 2 + topicBytes + 2 + payload.byteLength
+  const remaining = 2 + topicBytes + (packetId === 0 ? 0 : 2) + payload.byteLength
   const bytes = 1 + varintBytes(remaining) + remaining
   if (bytes > packetBytesMax) return false
   const { buffer, at } = outbox.reserve(bytes)
@@ -94,8 +94,10 @@ function writeAtOnce(
     for (let i = 0; i < topicBytes; i++) buffer[next + i] = address.charCodeAt(i)
   } else buffer.write(address, next)
   next += topicBytes
-  buffer[next++] = packetId >> 8
-  buffer[next++] = packetId & 0xff
+  if (packetId !== 0) {
+    buffer[next++] = packetId >> 8
+    buffer[next++] = packetId & 0xff
+  }
   buffer.set(payload, next)
   return true
 }

@@ -1,9 +1,9 @@
 /** The MD5 digests by which clients check what was stored, and what they were given. */
-import { createHash } from 'node:crypto'
+import { createHash, hash as digest } from 'node:crypto'
 import type { AttributeValue } from './packets.ts'
 
 export function md5(value: string | Uint8Array): string {
-  return createHash('md5').update(value).digest('hex')
+  return digest('md5', value, 'hex')
 }
 
 const TEXT = Buffer.of(1)

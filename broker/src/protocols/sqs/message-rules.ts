@@ -32,8 +32,11 @@ export function checkContent(content: MessageContent): void {
 
 const FORBIDDEN = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\u{10000}-\u{10ffff}]/u
 
+/** Without the flag it is several times faster; a pair of surrogates has to be looked at more closely. */
+const SUSPICIOUS = /[^\t\n\r\u0020-\ud7ff\ue000-\ufffd]/
+
 function checkCharacters(text: string): void {
-  if (!FORBIDDEN.test(text)) return
+  if (!SUSPICIOUS.test(text) || !FORBIDDEN.test(text)) return
   const message =
     'Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF'
   throw new SqsError('InvalidMessageContents', message)

@@ -66,6 +66,11 @@ const SERVICE = 'sqs'
 
 type Form = 'json' | 'query'
 
+interface Known {
+  readonly caller: Caller
+  readonly region: string
+}
+
 interface Asked {
   readonly action: ActionName
   readonly input: object
@@ -88,7 +93,8 @@ export class SqsSession {
     const requestId = this.#options.nextId()
     const form = formOf(request)
     try {
-      const { caller, region } = await this.#identify(request)
+      const known = this.#identify(request)
+      const { caller, region } = known instanceof Promise ? await known : known
       const { user } = caller
       const refusal = user === undefined ? undefined : request.enter(user)
       if (refusal !== undefined) throw new SqsError('RequestThrottled', refusal)
@@ -103,19 +109,23 @@ export class SqsSession {
     }
   }
 
-  /** Rejects with SqsError: the signature is missing, wrong, or of nobody. */
-  async #identify(request: WireRequest): Promise<{ caller: Caller; region: string }> {
+  /** Throws, or rejects with, SqsError: the signature is missing, wrong, or of nobody. */
+  #identify(request: WireRequest): Known | Promise<Known> {
     const { authenticator } = this.#options
     if (authenticator.isOpen) {
+      refuseOtherSites(request)
+      if (!authenticator.isOpenTo(request.remoteAddress)) throw noToken()
       const { keyId, region } = claimOf(request)
-      const caller = callerOf(await this.#anonymous(request), undefined)
       // An id of twelve digits stands for the account, as other local services have it.
       const account = keyId !== undefined && isAccount(keyId) ? keyId : DEFAULT_ACCOUNT
-      return { caller: { ...caller, user: undefined, account }, region }
+      return { caller: { user: undefined, access: undefined, account }, region }
     }
     const signature = signatureOf(request)
     if (signature === undefined) {
-      return { caller: callerOf(await this.#anonymous(request), undefined), region: DEFAULT_REGION }
+      return this.#anonymous(request).then((authenticated) => ({
+        caller: callerOf(authenticated, undefined),
+        region: DEFAULT_REGION,
+      }))
     }
     const key = this.#options.accessKeys.find(signature.keyId)
     if (key === undefined) {
@@ -130,13 +140,9 @@ export class SqsSession {
     return { caller, region: signature.region }
   }
 
-  async #anonymous(request: WireRequest): Promise<Authenticated> {
-    const { remoteAddress, certificateName, headers } = request
-    const site = headers['sec-fetch-site']
-    // A page of somebody else's, in a browser on this machine, is not this machine.
-    if (site !== undefined && site !== 'none' && site !== 'same-origin') {
-      throw new SqsError('AccessDenied', 'Pages of other sites may not call this service.')
-    }
+  #anonymous(request: WireRequest): Promise<Authenticated> {
+    const { remoteAddress, certificateName } = request
+    refuseOtherSites(request)
     return this.#options.authenticator.authenticate({
       clientId: '',
       username: undefined,
@@ -240,6 +246,17 @@ function readForm(request: WireRequest): Asked {
   return { action, input: form.read(ACTIONS[action].input) }
 }
 
+/** A page of somebody else's, in a browser on this machine, is not this machine. */
+function refuseOtherSites({ headers }: WireRequest): void {
+  const site = headers['sec-fetch-site']
+  if (site === undefined || site === 'none' || site === 'same-origin') return
+  throw new SqsError('AccessDenied', 'Pages of other sites may not call this service.')
+}
+
+function noToken(): SqsError {
+  return new SqsError('MissingAuthenticationToken', 'Request is missing Authentication Token')
+}
+
 function signatureOf(request: WireRequest): Signature | undefined {
   try {
     return parseSignature(request)
@@ -274,7 +291,7 @@ function callerOf(authenticated: Authenticated, account: string | undefined): Ca
     case 'bad-credentials':
       throw new SqsError('InvalidClientTokenId', 'The user of this key may not come in.')
     case 'not-authorised':
-      throw new SqsError('MissingAuthenticationToken', 'Request is missing Authentication Token')
+      throw noToken()
     default:
       return authenticated satisfies never
   }
