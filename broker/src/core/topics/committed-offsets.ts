@@ -59,7 +59,7 @@ export class CommittedOffsets {
         const prefix = prefixOf(group)
         const range = { from: prefix, to: prefixEnd(prefix) }
         const found: CommittedOffset[] = []
-        for await (const { value } of scanAll(storage, shard, range)) {
+        for await (const { value } of scanAll(storage, hosted.shard, range)) {
           found.push(decodeJson<CommittedOffset>(value))
         }
         return found

@@ -6,12 +6,14 @@ import {
   checkBatch,
   decodeRecordBatch,
   lastOffsetDelta,
+  nextOffset,
   producerId,
   RecordBatchError,
   recordCount,
 } from '@robust/storage-adapters'
-import type { PartitionLog } from '../logs/partition-log.ts'
+import type { AppendResult, PartitionLog } from '../logs/partition-log.ts'
 import type { Clock } from '../ports/clock.ts'
+import type { CommitOutcome } from '../shard-writer.ts'
 import type { StoragePressure } from '../storage-pressure.ts'
 import type { Topic } from './topic.ts'
 
@@ -93,31 +95,28 @@ export class ServedPartition {
     if (pressure.isFull) return Promise.resolve({ fault: 'full' })
     const batches = this.#split(bytes)
     if (!Array.isArray(batches)) return Promise.resolve(batches)
-    return new Promise((resolve) => {
-      const records = recordsIn(batches)
-      let first: number | undefined
-      for (const [at, batch] of batches.entries()) {
-        const isLast = at === batches.length - 1
-        const result = log.appendBatch(batch, (outcome) => {
-          if (!isLast) return
-          const isKept = outcome === 'committed' && first !== undefined
-          this.#done(isKept ? { baseOffset: first as number, records } : { fault: 'lost' }, resolve)
-        })
-        if (!('baseOffset' in result)) {
-          resolve({ fault: result.kind === 'fenced' ? 'fenced' : 'out-of-order' })
-          return
-        }
-        first ??= result.baseOffset
+    const durable: Promise<CommitOutcome>[] = []
+    let first: number | undefined
+    for (const batch of batches) {
+      const { result, outcome } = appendOne(log, batch)
+      if (!('baseOffset' in result)) {
+        return Promise.resolve({ fault: result.kind === 'fenced' ? 'fenced' : 'out-of-order' })
       }
-    })
+      first ??= result.baseOffset
+      durable.push(outcome)
+    }
+    const kept = { baseOffset: first ?? 0, records: recordsIn(batches) }
+    return Promise.all(durable).then((outcomes) =>
+      this.#heldUp(outcomes.includes('lost') ? { fault: 'lost' } : kept),
+    )
   }
 
   /** Where storage is nearly full, producers are held up. */
-  #done(appended: Appended, resolve: (appended: Appended) => void): void {
+  #heldUp(appended: Appended): Appended | Promise<Appended> {
     const { pressure, clock } = this.#options
     const { delayMs } = pressure
-    if (delayMs > 0) clock.after(delayMs, () => resolve(appended))
-    else resolve(appended)
+    if (delayMs === 0) return appended
+    return new Promise((resolve) => clock.after(delayMs, () => resolve(appended)))
   }
 
   /** Whole batches from the one that holds the offset on; at least one, if there is one before `endOffset`. */
@@ -126,7 +125,8 @@ export class ServedPartition {
     { bytesMax, endOffset }: { bytesMax: number; endOffset: number },
   ): Promise<PartitionRead> {
     if (fromOffset >= endOffset) return { batches: [], bytes: 0, records: 0 }
-    const { batches } = await this.#options.log.read(fromOffset, Math.max(1, bytesMax))
+    const found = await this.#options.log.read(fromOffset, Math.max(1, bytesMax))
+    const batches = found.batches.filter((batch) => nextOffset(batch) <= endOffset)
     const bytes = batches.reduce((sum, { byteLength }) => sum + byteLength, 0)
     return { batches, bytes, records: recordsIn(batches) }
   }
@@ -173,6 +173,15 @@ export class ServedPartition {
     if (bits & batchAttribute.compressionMask) return 'compressed'
     return decodeRecordBatch(batch).some(({ key }) => key === null) ? 'invalid' : undefined
   }
+}
+
+/** Of a batch that is in the log already the outcome may be told before the result is. */
+function appendOne(log: PartitionLog, batch: Uint8Array) {
+  let result: AppendResult = { kind: 'out-of-order' }
+  const outcome = new Promise<CommitOutcome>((resolve) => {
+    result = log.appendBatch(batch, resolve)
+  })
+  return { result: result as AppendResult, outcome }
 }
 
 function recordsIn(batches: readonly Uint8Array[]): number {
