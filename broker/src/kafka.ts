@@ -50,7 +50,8 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
     newMemberId: () => `member-${randomUUID()}`,
     ...{ authenticator: security, admission, clock: systemClock, log },
   })
-  metadata.observe(() => server.ownersChanged())
+  // After the shards themselves have been given up or taken.
+  metadata.observe(() => systemClock.defer(() => server.ownersChanged()))
   return server
 }
 

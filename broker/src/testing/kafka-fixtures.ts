@@ -96,6 +96,7 @@ export class KafkaBench {
   readonly logs = new LogBench()
   readonly topics = new Topics(() => undefined)
   readonly refusedBy: object[] = []
+  readonly onOwners = new Set<() => void>()
   access: Access | undefined
   /** Of the broker that owns every shard. */
   owner = 'b1'
@@ -172,6 +173,7 @@ export class KafkaBench {
       coordinator: new Coordinator({
         ...{ offsets: new CommittedOffsets(given), clock, newMemberId: () => 'm1' },
       }),
+      onOwners: this.onOwners,
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       ...{ clock, produceLatency: { record: () => undefined } as never },
       nextProducerId: () => this.#nextProducerId++,

@@ -17,6 +17,8 @@ export interface Services {
   readonly topics: TopicLogs
   readonly members: Members
   readonly coordinator: Coordinator
+  /** Told when owners of shards have changed: what waits for a partition looks again. */
+  readonly onOwners: Set<() => void>
   readonly clock: Clock
   readonly counts: Counts
   readonly produceLatency: Latencies

@@ -241,6 +241,18 @@ describe('Fetch', () => {
     expect(empty?.records).toEqual(Buffer.alloc(0))
   })
 
+  test('is told at once when the partition it waits for goes elsewhere', async () => {
+    client.send(FETCH, 11, fetching({ maxWaitMs: 60_000 }))
+    await settle()
+    bench.owner = 'b2'
+    for (const tell of bench.onOwners) tell()
+    await settle()
+    expect(client.read(FETCH, 11, 0).topics[0]?.partitions[0]).toMatchObject({
+      errorCode: ERROR.NOT_LEADER_OR_FOLLOWER,
+    })
+    expect(bench.onOwners.size).toBe(0)
+  })
+
   test('hands out a first batch, however large it is, and no more than is asked for', async () => {
     for (let at = 0; at < 3; at++) await produce(batchOf(['a=1']))
     const one = await fetch({}, { maxBytes: 1 })

@@ -60,6 +60,7 @@ export class KafkaServer implements ProtocolServer {
       ...{ topics, clock, nextProducerId },
       members: new Members(options.members),
       coordinator: this.#coordinator,
+      onOwners: new Set(),
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       produceLatency: this.latencies.publish,
     }
@@ -112,6 +113,7 @@ export class KafkaServer implements ProtocolServer {
   /** Owners of shards or members of the cluster have changed. */
   ownersChanged(): void {
     this.#coordinator.ownersChanged()
+    for (const tell of [...this.#services.onOwners]) tell()
   }
 
   /** Where a client belongs is decided by what it reads and writes: it cannot be sent elsewhere. */

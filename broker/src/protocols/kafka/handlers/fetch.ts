@@ -175,9 +175,11 @@ function growthOf({ services, gone }: Call, served: readonly ServedPartition[]) 
     tell = resolve
   })
   const forget = served.map((one) => one.onGrowth(tell))
+  services.onOwners.add(tell)
   gone.addEventListener('abort', tell)
   const stop = (): void => {
     for (const each of forget) each()
+    services.onOwners.delete(tell)
     gone.removeEventListener('abort', tell)
   }
   return {
