@@ -108,6 +108,18 @@ describe('a connection', () => {
     expect(bench.logs.writer.commits - commits).toBeLessThanOrEqual(2)
   })
 
+  test('makes no more answers for a client that does not read them', async () => {
+    const large = batchOf([`a=${'x'.repeat(50_000)}`])
+    await produce(large)
+    client.stream.cork()
+    for (let at = 0; at < 3; at++) client.send(FETCH, 11, fetching())
+    await settle()
+    expect(client.stream.writableLength).toBeLessThan(2 * large.length)
+    client.stream.uncork()
+    await settle()
+    expect(client.answers).toHaveLength(4)
+  })
+
   test('does not answer where no answer is wanted, and ends when that was refused', async () => {
     client.send(PRODUCE, 7, producing(batchOf(['a=1']), { acks: 0 }))
     client.send(API_VERSIONS, 2, versions)

@@ -154,9 +154,19 @@ export class KafkaConnection {
       })
   }
 
-  #send(frame: Buffer | undefined): void {
+  /** Resolves when the client takes more: whoever does not read its answers is not given others. */
+  #send(frame: Buffer | undefined): Promise<void> | undefined {
     const { stream } = this.#options.peer
-    if (frame !== undefined && !stream.destroyed) stream.write(frame)
+    if (frame === undefined || stream.destroyed || stream.write(frame)) return undefined
+    return new Promise((resolve) => {
+      const goOn = (): void => {
+        stream.off('drain', goOn)
+        stream.off('close', goOn)
+        resolve()
+      }
+      stream.once('drain', goOn)
+      stream.once('close', goOn)
+    })
   }
 
   /** Where the client cannot be told, or would not know what is meant, the connection ends. */
@@ -174,27 +184,18 @@ export class KafkaConnection {
       peer.stream.pause()
       clock.after(SLOW_MS, () => this.#isPaused || peer.stream.resume())
     }
-    const isMuch =
-      this.#waiting >= REQUESTS_AT_ONCE ||
-      this.#waitingBytes >= REQUEST_BYTES_AT_ONCE ||
-      peer.stream.writableNeedDrain
+    const isMuch = this.#waiting >= REQUESTS_AT_ONCE || this.#waitingBytes >= REQUEST_BYTES_AT_ONCE
     if (!isMuch || this.#isPaused) return
     this.#isPaused = true
     peer.stream.pause()
-    if (peer.stream.writableNeedDrain) peer.stream.once('drain', () => this.#goOn())
   }
 
   #goOn(): void {
     if (!this.#isPaused) return
-    const { stream } = this.#options.peer
-    if (stream.writableNeedDrain) {
-      stream.once('drain', () => this.#goOn())
-      return
-    }
     if (this.#waiting > REQUESTS_AT_ONCE * RESUME_SHARE) return
     if (this.#waitingBytes > REQUEST_BYTES_AT_ONCE * RESUME_SHARE) return
     this.#isPaused = false
-    stream.resume()
+    this.#options.peer.stream.resume()
   }
 }
 
