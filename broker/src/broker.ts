@@ -111,7 +111,7 @@ function assemble(parts: Parts): Node {
   const cluster = assembleCluster(parts)
   const { metadata, placement, mesh, shards, messaging, queues, runtime, settings } = cluster
   const { protocols, mover } = cluster
-  protocols.push(...composeDialects({ ...cluster, config, nodeId }))
+  protocols.push(...composeDialects({ ...cluster, config, nodeId, storage }))
   settings.follow('log.level', (level) => {
     log.level = level ?? config.logLevel
   })

@@ -1,10 +1,11 @@
 /** The broker's settings: flags, defaults, validation. Everything below receives plain values. */
 import { parseArgs } from 'node:util'
+import type { KafkaListenerName } from './protocols/kafka/server.ts'
 import type { MqttListenerName } from './protocols/mqtt/listeners.ts'
 import type { SqsListenerName } from './protocols/sqs/server.ts'
 import type { TlsOptions } from './security/tls-certificates.ts'
 
-export type ListenerName = MqttListenerName | SqsListenerName
+export type ListenerName = MqttListenerName | SqsListenerName | KafkaListenerName
 
 export interface BrokerConfig {
   /** Stable across restarts; undefined: kept in, or made up into, the data folder. */
@@ -24,6 +25,8 @@ export interface BrokerConfig {
   /** SQS over HTTP, and over HTTPS; undefined: not offered. */
   readonly sqsPort: number | undefined
   readonly sqsTlsPort: number | undefined
+  /** Undefined: not offered. */
+  readonly kafkaPort: number | undefined
   /** A Unix socket that takes MQTT too. */
   readonly mqttSocket: string | undefined
   readonly tls: TlsOptions | undefined
@@ -60,12 +63,13 @@ export const BROKER_USAGE = `robust broker start --placement HOST:PORT[,HOST:POR
   --mqtt-socket PATH       MQTT on a Unix socket (off)
   --sqs-port PORT          Amazon SQS over HTTP (off)
   --sqs-tls-port PORT      over HTTPS; needs --tls-cert and --tls-key (off)
+  --kafka-port PORT        Apache Kafka's protocol (off)
   --tls-cert FILE          PEM certificate, with those of intermediates; read again when it changes
   --tls-key FILE           its key
   --tls-names DIR          NAME.crt and NAME.key for clients that ask for another host name (SNI)
   --tls-client-ca FILE     authorities of client certificates, which are then verified
   --tls-client-required    turn clients without a certificate away
-  --proxy-protocol LIST    of mqtt, mqtts, ws, wss, sqs, sqss: a load balancer sends PROXY headers (v1 or v2) there
+  --proxy-protocol LIST    of mqtt, mqtts, ws, wss, sqs, sqss, kafka: a load balancer sends PROXY headers (v1 or v2) there
   --grpc-port PORT         (9981)
   --http-port PORT         probes, metrics and administration (off)
   --packet-bytes-max N     largest MQTT packet (8388608)
@@ -96,6 +100,7 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     webSocketTlsPort: port(values['wss-port'], '--wss-port'),
     sqsPort: port(values['sqs-port'], '--sqs-port'),
     sqsTlsPort: port(values['sqs-tls-port'], '--sqs-tls-port'),
+    kafkaPort: port(values['kafka-port'], '--kafka-port'),
     mqttSocket: values['mqtt-socket'],
     tls: tlsOf(values),
     proxied: proxiedOf(values['proxy-protocol'] ?? ''),
@@ -135,6 +140,7 @@ function parseFlags(args: readonly string[]) {
         'sqs-port': text,
         'sqs-tls-port': text,
         'mqtt-socket': text,
+        'kafka-port': text,
         'tls-cert': text,
         'tls-key': text,
         'tls-names': text,
@@ -175,7 +181,7 @@ function tlsOf(values: Flags): TlsOptions | undefined {
   return { certificate, key, clientAuthorities, requireClientCertificate, namesDirectory }
 }
 
-const LISTENERS: readonly ListenerName[] = ['mqtt', 'mqtts', 'ws', 'wss', 'sqs', 'sqss']
+const LISTENERS: readonly ListenerName[] = ['mqtt', 'mqtts', 'ws', 'wss', 'sqs', 'sqss', 'kafka']
 
 function proxiedOf(list: string): readonly ListenerName[] {
   return list

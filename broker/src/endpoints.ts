@@ -1,6 +1,7 @@
 /** Where this broker is reached: ports that are chosen before they are open, and what others are told. */
 import { createServer } from 'node:net'
 import type { BrokerConfig } from './config.ts'
+import { kafkaPorts } from './kafka.ts'
 import { mqttPorts, VERSION } from './mqtt.ts'
 import { sqsPorts } from './sqs.ts'
 
@@ -13,13 +14,17 @@ export function registrationOf(config: BrokerConfig, nodeId: string, incarnation
     version: VERSION,
     grpcAddress: `${host}:${config.grpcPort}`,
     endpoints: [
-      ...Object.entries({ ...mqttPorts(config), ...sqsPorts(config) }).flatMap(
-        ([protocol, port]) => (port === undefined ? [] : [{ protocol, host, port }]),
+      ...Object.entries(clientPorts(config)).flatMap(([protocol, port]) =>
+        port === undefined ? [] : [{ protocol, host, port }],
       ),
       { protocol: 'grpc', host, port: config.grpcPort },
       ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
     ],
   }
+}
+
+function clientPorts(config: BrokerConfig) {
+  return { ...mqttPorts(config), ...sqsPorts(config), ...kafkaPorts(config) }
 }
 
 /** Others are told the ports before they are open, so a free one is chosen first. */
@@ -34,6 +39,7 @@ export async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
     webSocketTlsPort: await chosen(config.webSocketTlsPort),
     sqsPort: await chosen(config.sqsPort),
     sqsTlsPort: await chosen(config.sqsTlsPort),
+    kafkaPort: await chosen(config.kafkaPort),
     grpcPort: await chosen(config.grpcPort),
     httpPort: await chosen(config.httpPort),
   }

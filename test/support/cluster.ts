@@ -17,6 +17,7 @@ export interface TestCluster {
   readonly offset: number
   mqttPort(node: number): number
   sqsPort(node: number): number
+  kafkaPort(node: number): number
   robust(...args: string[]): Promise<Ran>
   /** The parsed answer of `robust cluster status -o json`. */
   status(): Promise<ClusterStatus>
@@ -96,6 +97,7 @@ function testCluster(home: string, offset: number): TestCluster {
     offset,
     mqttPort: (node) => 1883 + 100 * (node - 1) + offset,
     sqsPort: (node) => 9324 + 100 * (node - 1) + offset,
+    kafkaPort: (node) => 9092 + 100 * (node - 1) + offset,
     robust,
     status: async () => JSON.parse((await robust('cluster', 'status', '-o', 'json')).stdout),
     events: async (...flags) =>

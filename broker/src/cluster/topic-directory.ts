@@ -5,9 +5,9 @@ import type { KnownResource, Resources } from '../core/ports/resources.ts'
 import type { Topic } from '../core/topics/topic.ts'
 import type { Topics } from '../core/topics/topics.ts'
 
-const TOPIC = 'topic'
+export const TOPIC = 'topic'
 /** Named by the id of a topic that was deleted. */
-const DELETED = 'deleted-topic'
+export const DELETED = 'deleted-topic'
 
 /** Now, and with each change. */
 export function followTopics(resources: Resources, topics: Topics): void {

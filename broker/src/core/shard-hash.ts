@@ -9,6 +9,7 @@ export type ShardKind =
   | 'schedule'
   | 'queue'
   | 'bridge'
+  | 'consumer-offsets'
 
 /** Never change this: stored data is found by it. */
 export function shardOf(kind: ShardKind, name: string, shardCount: number): number {

@@ -11,6 +11,7 @@ export const standardPorts = {
   wss: 8084,
   sqs: 9324,
   sqss: 9325,
+  kafka: 9092,
   http: 8080,
   brokerGrpc: 9981,
   placement: 1228,
@@ -70,7 +71,7 @@ const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
 }
 
 function portFlags(): string[] {
-  const plain = ['mqtt-port', 'ws-port', 'sqs-port', 'http-port', 'grpc-port']
+  const plain = ['mqtt-port', 'ws-port', 'sqs-port', 'kafka-port', 'http-port', 'grpc-port']
   return [...plain, 'mqtt-tls-port', 'wss-port', 'sqs-tls-port']
 }
 
@@ -138,6 +139,7 @@ export function brokerNode(
       sqss: portOf(plan, standardPorts.sqss, number),
     }),
     sqs: portOf(plan, standardPorts.sqs, number),
+    kafka: portOf(plan, standardPorts.kafka, number),
     http: portOf(plan, standardPorts.http, number),
     grpc: portOf(plan, standardPorts.brokerGrpc, number),
   }
@@ -150,6 +152,7 @@ export function brokerNode(
     'mqtt-port': String(ports.mqtt),
     'ws-port': String(ports.ws),
     'sqs-port': String(ports.sqs),
+    'kafka-port': String(ports.kafka),
     ...(secure && {
       'mqtt-tls-port': String(ports.mqtts),
       'wss-port': String(ports.wss),

@@ -42,6 +42,7 @@ function facts(
   const ports = nodesOf(state, 'broker').flatMap(({ ports: { mqtt } }) => mqtt ?? [])
   const [first, last] = [ports[0], ports.at(-1)]
   const [sqs] = nodesOf(state, 'broker').flatMap(({ ports: { sqs: port } }) => port ?? [])
+  const [kafka] = nodesOf(state, 'broker').flatMap(({ ports: { kafka: port } }) => port ?? [])
   const [http] = nodesOf(state, 'broker').flatMap(({ ports: { http: port } }) => port ?? [])
   const victim = nodesOf(state, 'broker')[1]?.name ?? 'broker-1'
   return [
@@ -52,6 +53,10 @@ function facts(
     ['try', `mosquitto_sub -p ${first} -V 5 -q 1 -t 'sensors/#'`],
     ['', `mosquitto_pub -p ${last} -V 5 -q 1 -t sensors/a -m hi`],
     ['', `curl 'http://${host}:${sqs}/?Action=CreateQueue&QueueName=orders'   (any SQS client)`],
+    [
+      '',
+      `echo hi | kcat -b ${host}:${kafka} -P -t orders; kcat -b ${host}:${kafka} -C -t orders -e`,
+    ],
     ['', `${command} cluster status`],
     ['', `${command} cluster kill ${victim}`],
     ['', `${command} cluster events`],

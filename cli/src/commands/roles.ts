@@ -56,7 +56,15 @@ async function portFlags(
   { store, stderr }: RoleContext,
 ): Promise<readonly string[]> {
   const names = new Set(args.map((arg) => arg.replace(/=.*/, '')))
-  const given = ['--mqtt-port', '--ws-port', '--sqs-port', '--http-port', '--grpc-port', '--help']
+  const given = [
+    '--mqtt-port',
+    '--ws-port',
+    '--sqs-port',
+    '--kafka-port',
+    '--http-port',
+    '--grpc-port',
+    '--help',
+  ]
   if (given.some((flag) => names.has(flag))) return []
   const host = flagValue(args, '--host') ?? HOST
   const slot = await freeSlot(host, takenPorts(store))
@@ -66,21 +74,21 @@ async function portFlags(
   return found.flatMap(([name, port]) => [`--${name}-port`, String(port)])
 }
 
+type Slot = Readonly<Record<'mqtt' | 'ws' | 'sqs' | 'kafka' | 'http' | 'grpc', number>>
+
 /** Throws PORT_IN_USE when every place is taken. */
-export async function freeSlot(
-  host: string,
-  taken: ReadonlySet<number>,
-): Promise<{ mqtt: number; ws: number; sqs: number; http: number; grpc: number }> {
+export async function freeSlot(host: string, taken: ReadonlySet<number>): Promise<Slot> {
   for (let slot = 0; slot < SLOTS; slot++) {
     const mqtt = standardPorts.mqtt + portStep * slot
     const ws = standardPorts.ws + portStep * slot
     const grpc = standardPorts.brokerGrpc + portStep * slot
     const http = standardPorts.http + portStep * slot
     const sqs = standardPorts.sqs + portStep * slot
-    const ports = [mqtt, ws, sqs, http, grpc]
+    const kafka = standardPorts.kafka + portStep * slot
+    const ports = [mqtt, ws, sqs, kafka, http, grpc]
     if (ports.some((port) => taken.has(port))) continue
     const free = await Promise.all(ports.map((port) => isPortFree(host, port)))
-    if (free.every((each) => each)) return { mqtt, ws, sqs, http, grpc }
+    if (free.every((each) => each)) return { mqtt, ws, sqs, kafka, http, grpc }
   }
   throw new CliError('PORT_IN_USE', {
     message: `none of the ${SLOTS} places for the ports of a broker is free`,

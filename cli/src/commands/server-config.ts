@@ -65,6 +65,7 @@ export function parseServerConfig(args: readonly string[]): ServerConfig {
       wss: shifted(standardPorts.wss),
       sqs: shifted(standardPorts.sqs),
       sqss: shifted(standardPorts.sqss),
+      kafka: shifted(standardPorts.kafka),
       http: shifted(standardPorts.http),
       brokerGrpc: shifted(standardPorts.brokerGrpc),
       placement: shifted(standardPorts.placement),
@@ -93,6 +94,7 @@ export function serverPorts(config: ServerConfig): readonly PortUse[] {
           { node: 'the broker', protocol: 'sqss', host, port: ports.sqss },
         ]),
     { node: 'the broker', protocol: 'sqs', host, port: ports.sqs },
+    { node: 'the broker', protocol: 'kafka', host, port: ports.kafka },
     { node: 'the broker', protocol: 'http', host, port: ports.http },
     { node: 'the broker', protocol: 'grpc', host, port: ports.brokerGrpc },
     { node: 'the Placement Center', protocol: 'grpc', host, port: ports.placement },
@@ -130,6 +132,7 @@ export function brokerConfig(config: ServerConfig): BrokerConfig {
     webSocketTlsPort: config.tls && ports.wss,
     sqsPort: ports.sqs,
     sqsTlsPort: config.tls && ports.sqss,
+    kafkaPort: ports.kafka,
     tls: config.tls && {
       ...config.tls,
       clientAuthorities: undefined,

@@ -184,6 +184,7 @@ function banner(
     ['ready', `one process with all roles, in ${known.seconds.toFixed(1)} s (pid ${process.pid})`],
     ['mqtt', at(ports.mqtt)],
     ['sqs', `http://${at(ports.sqs)}`],
+    ['kafka', at(ports.kafka)],
     [
       'http',
       `http://${at(ports.http)}/api/v1/cluster  (also /readyz, /metrics, /api/v1/openapi.json)`,
@@ -198,6 +199,10 @@ function banner(
     ['try', `mosquitto_sub${to} -p ${ports.mqtt} -V 5 -q 1 -t 'sensors/#'`],
     ['', `mosquitto_pub${to} -p ${ports.mqtt} -V 5 -q 1 -t sensors/a -m hi`],
     ['', `curl 'http://${at(ports.sqs)}/?Action=CreateQueue&QueueName=orders'   (any SQS client)`],
+    [
+      '',
+      `echo hi | kcat -b ${at(ports.kafka)} -P -t orders; kcat -b ${at(ports.kafka)} -C -t orders -e`,
+    ],
     ['', `${known.command} broker start ${join}   (one more broker)`],
   ]
   return `${lines.map(([title = '', text]) => `${title.padEnd(8)} ${text}`).join('\n')}\n`

@@ -87,6 +87,7 @@ export class PartitionLog {
   #producersStored = false
   #pending: NewRecord[] = []
   #pendingDone: ((outcome: CommitOutcome) => void)[] = []
+  readonly #onGrowth = new Set<() => void>()
   /** Since the last measurement. */
   #recordsIn = 0
   #bytesIn = 0
@@ -209,6 +210,12 @@ export class PartitionLog {
     return { baseOffset: this.#stage(batch, [done]) }
   }
 
+  /** `tell` runs when there is more to read, or the shard is lost, until the returned function is called. */
+  onGrowth(tell: () => void): () => void {
+    this.#onGrowth.add(tell)
+    return () => this.#onGrowth.delete(tell)
+  }
+
   #flushPending(): void {
     const records = this.#pending
     if (records.length === 0) return
@@ -235,6 +242,7 @@ export class PartitionLog {
         tail.add(batch)
       }
       for (const run of done) run(outcome)
+      for (const tell of [...this.#onGrowth]) tell()
     })
     return base
   }

@@ -1,5 +1,11 @@
 /** Topics as any broker can tell of them: what is committed, whoever owns it; rates where they are known. */
-import { decodeRecordBatch, type StorageAdapter, type StoredRecord } from '@robust/storage-adapters'
+import {
+  baseOffset,
+  decodeRecordBatch,
+  RecordBatchError,
+  type StorageAdapter,
+  type StoredRecord,
+} from '@robust/storage-adapters'
 import { BrokerError } from '../errors.ts'
 import type { HostedShards } from '../hosted-shard.ts'
 import type { LogReport } from '../logs/partition-log.ts'
@@ -81,10 +87,12 @@ export class TopicReader {
     for (;;) {
       const read = { ...place, fromOffset: next, bytesMax: READ_BYTES }
       const { batches, startOffset, endOffset } = await storage.read(read)
-      for (const record of batches.flatMap((batch) => decodeRecordBatch(batch))) {
+      for (const record of batches.flatMap(recordsOf)) {
         next = record.offset + 1
         if (record.offset < fromOffset) continue
-        records.push({ ...record, address: fromRecord(record).message.address })
+        // What came by another dialect than those with addresses was sent to the topic itself.
+        const address = fromRecord(record).message.address || topic.address
+        records.push({ ...record, address })
         bytes += (record.key?.byteLength ?? 0) + (record.value?.byteLength ?? 0)
         const isFull = records.length === recordsMax || bytes >= PAGE_BYTES
         if (isFull) return { records, startOffset, endOffset }
@@ -107,5 +115,16 @@ export class TopicReader {
     const topic = this.#options.topics.get(tenant, name)
     if (topic === undefined) throw new BrokerError('NOT_FOUND', `there is no topic ${name}`)
     return topic
+  }
+}
+
+/** Throws REFUSED: what a producer has compressed is opened by consumers only. */
+function recordsOf(batch: Uint8Array): StoredRecord[] {
+  try {
+    return decodeRecordBatch(batch)
+  } catch (error) {
+    if (!(error instanceof RecordBatchError) || error.fault !== 'COMPRESSED') throw error
+    const message = `the records from offset ${baseOffset(batch)} on are compressed`
+    throw new BrokerError('REFUSED', message, { cause: error })
   }
 }

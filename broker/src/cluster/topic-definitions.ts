@@ -1,0 +1,38 @@
+/** Topics that clients make and delete, as they are kept in the metadata. */
+import { refusalOfTopic } from '@robust/proto'
+import { BrokerError } from '../core/errors.ts'
+import type { NewTopic, TopicDefinitions } from '../core/topics/topic-logs.ts'
+import { changeResources, type ResourceChanges } from './change-resources.ts'
+import { DELETED, TOPIC } from './topic-directory.ts'
+
+export class PlacedTopics implements TopicDefinitions {
+  readonly #options: ResourceChanges
+
+  constructor(options: ResourceChanges) {
+    this.#options = options
+  }
+
+  refusal({ name, partitions, config }: NewTopic): string | undefined {
+    return refusalOfTopic(name, { partitions, config })
+  }
+
+  async create(topic: NewTopic, tenant: string): Promise<boolean> {
+    const refusal = this.refusal(topic)
+    if (refusal !== undefined) throw new BrokerError('REFUSED', refusal)
+    const { name, partitions, config } = topic
+    const key = { kind: TOPIC, tenant, name }
+    const value = JSON.stringify({ partitions, config })
+    const changes = [{ key, value, expectedVersion: 0 }]
+    return (await changeResources(this.#options, changes)) !== undefined
+  }
+
+  async remove(name: string, tenant: string): Promise<boolean> {
+    const known = this.#options.metadata.resources.get(TOPIC, tenant, name)
+    if (known === undefined) return false
+    const { version: expectedVersion, created } = known
+    const gone = { key: { kind: TOPIC, tenant, name }, value: undefined, expectedVersion }
+    const key = { kind: DELETED, tenant, name: String(created) }
+    const mark = { key, value: JSON.stringify({ name }), expectedVersion: undefined }
+    return (await changeResources(this.#options, [gone, mark])) !== undefined
+  }
+}

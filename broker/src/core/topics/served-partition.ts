@@ -1,0 +1,189 @@
+/** A partition of a topic that is owned here, as its owner serves it to dialects that bring whole batches. */
+import {
+  attributes,
+  batchAttribute,
+  batchBytes,
+  checkBatch,
+  decodeRecordBatch,
+  lastOffsetDelta,
+  nextOffset,
+  producerId,
+  RecordBatchError,
+  recordCount,
+} from '@robust/storage-adapters'
+import type { AppendResult, PartitionLog } from '../logs/partition-log.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { CommitOutcome } from '../shard-writer.ts'
+import type { StoragePressure } from '../storage-pressure.ts'
+import type { Topic } from './topic.ts'
+
+export interface ServedPartitionOptions {
+  readonly topic: Topic
+  readonly log: PartitionLog
+  readonly epoch: number
+  readonly isServed: () => boolean
+  readonly pressure: StoragePressure
+  readonly clock: Clock
+}
+
+/** Why nothing was appended. */
+export type AppendFault =
+  /** Bytes that are no batch, or another checksum. */
+  | 'corrupt'
+  | 'old-format'
+  | 'too-large'
+  /** Counts that do not fit together, no records, or no key where keys are needed. */
+  | 'invalid'
+  | 'transactional'
+  /** Where the newest record of each key is kept, records must be readable. */
+  | 'compressed'
+  | 'out-of-order'
+  | 'fenced'
+  | 'full'
+  /** The partition is owned by somebody else: the outcome is unknown to the producer. */
+  | 'lost'
+
+export type Appended =
+  | { readonly baseOffset: number; readonly records: number }
+  | { readonly fault: AppendFault }
+
+export interface PartitionRead {
+  readonly batches: readonly Uint8Array[]
+  readonly bytes: number
+  readonly records: number
+}
+
+/** Of one batch: Kafka's usual limit. */
+const BATCH_BYTES_MAX = 1_048_588
+
+export class ServedPartition {
+  readonly #options: ServedPartitionOptions
+
+  constructor(options: ServedPartitionOptions) {
+    this.#options = options
+  }
+
+  /** Grows with each owner. */
+  get epoch(): number {
+    return this.#options.epoch & 0x7fff_ffff
+  }
+
+  get isServed(): boolean {
+    return this.#options.isServed()
+  }
+
+  get startOffset(): number {
+    return this.#options.log.startOffset
+  }
+
+  /** Of the record after the last committed one. */
+  get endOffset(): number {
+    return this.#options.log.endOffset
+  }
+
+  /** Readers of committed transactions see nothing from here on. */
+  get stableOffset(): number {
+    return this.#options.log.stableOffset
+  }
+
+  /**
+   * Appends the batches in their order, all or none; their offsets are set in place, so that the bytes belong to
+   * the log from now on. They are staged before this returns; it resolves when they are durable.
+   */
+  append(bytes: Uint8Array): Promise<Appended> {
+    const { log, pressure } = this.#options
+    if (pressure.isFull) return Promise.resolve({ fault: 'full' })
+    const batches = this.#split(bytes)
+    if (!Array.isArray(batches)) return Promise.resolve(batches)
+    const durable: Promise<CommitOutcome>[] = []
+    let first: number | undefined
+    for (const batch of batches) {
+      const { result, outcome } = appendOne(log, batch)
+      if (!('baseOffset' in result)) {
+        return Promise.resolve({ fault: result.kind === 'fenced' ? 'fenced' : 'out-of-order' })
+      }
+      first ??= result.baseOffset
+      durable.push(outcome)
+    }
+    const kept = { baseOffset: first ?? 0, records: recordsIn(batches) }
+    return Promise.all(durable).then((outcomes) =>
+      this.#heldUp(outcomes.includes('lost') ? { fault: 'lost' } : kept),
+    )
+  }
+
+  /** Where storage is nearly full, producers are held up. */
+  #heldUp(appended: Appended): Appended | Promise<Appended> {
+    const { pressure, clock } = this.#options
+    const { delayMs } = pressure
+    if (delayMs === 0) return appended
+    return new Promise((resolve) => clock.after(delayMs, () => resolve(appended)))
+  }
+
+  /** Whole batches from the one that holds the offset on; at least one, if there is one before `endOffset`. */
+  async read(
+    fromOffset: number,
+    { bytesMax, endOffset }: { bytesMax: number; endOffset: number },
+  ): Promise<PartitionRead> {
+    if (fromOffset >= endOffset) return { batches: [], bytes: 0, records: 0 }
+    const found = await this.#options.log.read(fromOffset, Math.max(1, bytesMax))
+    const batches = found.batches.filter((batch) => nextOffset(batch) <= endOffset)
+    const bytes = batches.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    return { batches, bytes, records: recordsIn(batches) }
+  }
+
+  /** The first record whose time is this or later; undefined: there is none. */
+  offsetForTime(timestamp: number): ReturnType<PartitionLog['offsetForTime']> {
+    return this.#options.log.offsetForTime(timestamp)
+  }
+
+  /** `tell` runs when there is more to read, or the shard is lost, until the returned function is called. */
+  onGrowth(tell: () => void): () => void {
+    return this.#options.log.onGrowth(tell)
+  }
+
+  #split(bytes: Uint8Array): Uint8Array[] | { readonly fault: AppendFault } {
+    const batches: Uint8Array[] = []
+    try {
+      for (let at = 0; at < bytes.byteLength; ) {
+        const length = batchBytes(bytes, at)
+        if (length > BATCH_BYTES_MAX) return { fault: 'too-large' }
+        if (length < 1 || at + length > bytes.byteLength) return { fault: 'corrupt' }
+        const batch = bytes.subarray(at, at + length)
+        checkBatch(batch)
+        const fault = this.#faultOf(batch)
+        if (fault !== undefined) return { fault }
+        batches.push(batch)
+        at += length
+      }
+    } catch (error) {
+      if (!(error instanceof RecordBatchError)) throw error
+      return { fault: error.fault === 'BAD_MAGIC' ? 'old-format' : 'corrupt' }
+    }
+    // Of several batches of an idempotent producer some could be refused when others are in the log already.
+    const isOne = batches.length === 1 || batches.every((batch) => producerId(batch) < 0)
+    return batches.length > 0 && isOne ? batches : { fault: 'invalid' }
+  }
+
+  #faultOf(batch: Uint8Array): AppendFault | undefined {
+    const bits = attributes(batch)
+    if (bits & (batchAttribute.transactional | batchAttribute.control)) return 'transactional'
+    const count = recordCount(batch)
+    if (count < 1 || lastOffsetDelta(batch) !== count - 1) return 'invalid'
+    if (!this.#options.topic.policy.compact) return undefined
+    if (bits & batchAttribute.compressionMask) return 'compressed'
+    return decodeRecordBatch(batch).some(({ key }) => key === null) ? 'invalid' : undefined
+  }
+}
+
+/** Of a batch that is in the log already the outcome may be told before the result is. */
+function appendOne(log: PartitionLog, batch: Uint8Array) {
+  let result: AppendResult = { kind: 'out-of-order' }
+  const outcome = new Promise<CommitOutcome>((resolve) => {
+    result = log.appendBatch(batch, resolve)
+  })
+  return { result: result as AppendResult, outcome }
+}
+
+function recordsIn(batches: readonly Uint8Array[]): number {
+  return batches.reduce((sum, batch) => sum + recordCount(batch), 0)
+}

@@ -1,0 +1,101 @@
+/**
+ * Topics for dialects that write and read partitions by themselves, at the broker that owns each: what there is,
+ * who owns what, and the partitions that are served here. Batches are opaque but for their headers.
+ */
+import type { HostedShard, HostedShards } from '../hosted-shard.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Directory, ShardOwner } from '../ports/directory.ts'
+import type { StoragePressure } from '../storage-pressure.ts'
+import { ServedPartition } from './served-partition.ts'
+import { partitionOf, type Topic } from './topic.ts'
+import type { Topics } from './topics.ts'
+
+export type { AppendFault, ServedPartition } from './served-partition.ts'
+export type { Topic } from './topic.ts'
+
+export interface NewTopic {
+  readonly name: string
+  readonly partitions: number
+  /** By the names of topic settings; what is not given is as usual. */
+  readonly config: Readonly<Record<string, number | string | null>>
+}
+
+/** Where topics are kept. Rejects with BrokerError: REFUSED, UNAVAILABLE (the outcome is unknown then). */
+export interface TopicDefinitions {
+  /** What is wrong with it; undefined: nothing. */
+  refusal(topic: NewTopic): string | undefined
+  /** Resolves when it is known everywhere. False: there is one of that name. */
+  create(topic: NewTopic, tenant: string): Promise<boolean>
+  /** False: there is none, or it changes just now. */
+  remove(name: string, tenant: string): Promise<boolean>
+}
+
+export interface TopicLogsOptions {
+  readonly topics: Topics
+  readonly directory: Directory
+  readonly hosted: HostedShards
+  readonly definitions: TopicDefinitions
+  readonly pressure: StoragePressure
+  readonly clock: Clock
+  /** This broker is certainly a member: what it owns nobody else does. */
+  readonly isMember: () => boolean
+}
+
+const TENANT = 'default'
+
+export class TopicLogs {
+  readonly #options: TopicLogsOptions
+
+  constructor(options: TopicLogsOptions) {
+    this.#options = options
+  }
+
+  all(): readonly Topic[] {
+    return [...this.#options.topics.all].filter(({ tenant }) => tenant === TENANT)
+  }
+
+  get(name: string): Topic | undefined {
+    return this.#options.topics.get(TENANT, name)
+  }
+
+  byId(id: string): Topic | undefined {
+    return this.all().find((topic) => topic.id === id)
+  }
+
+  refusal(topic: NewTopic): string | undefined {
+    return this.#options.definitions.refusal(topic)
+  }
+
+  /** False: there is one of that name. Rejects with BrokerError: REFUSED, UNAVAILABLE. */
+  create(topic: NewTopic): Promise<boolean> {
+    return this.#options.definitions.create(topic, TENANT)
+  }
+
+  /** False: there is none, or it changes just now. Rejects with BrokerError UNAVAILABLE. */
+  remove(name: string): Promise<boolean> {
+    return this.#options.definitions.remove(name, TENANT)
+  }
+
+  owner(topic: Topic, partition: number): ShardOwner | undefined {
+    const { directory } = this.#options
+    return directory.owner(partitionOf(topic, partition, directory.shardCount).shard)
+  }
+
+  /** Undefined: it is not served here (now). Rejects with a StorageError. */
+  async serve(topic: Topic, partition: number): Promise<ServedPartition | undefined> {
+    const { directory, pressure, clock } = this.#options
+    const { shard, log } = partitionOf(topic, partition, directory.shardCount)
+    const hosted = this.#hosted(shard)
+    if (hosted === undefined) return undefined
+    const opened = await hosted.logs.open(log)
+    const isServed = () => this.#hosted(shard) === hosted
+    if (!isServed()) return undefined
+    const { epoch } = hosted
+    return new ServedPartition({ ...{ topic, log: opened, epoch, isServed, pressure, clock } })
+  }
+
+  #hosted(shard: number): HostedShard | undefined {
+    const hosted = this.#options.hosted.get(shard)
+    return hosted?.writer.lost === false && this.#options.isMember() ? hosted : undefined
+  }
+}

@@ -1,0 +1,81 @@
+/** Kafka, composed: what its server is given, from the flags and the broker's parts. */
+import { randomUUID } from 'node:crypto'
+import type { StorageAdapter } from '@robust/storage-adapters'
+import type { MetadataCache } from './cluster/metadata-cache.ts'
+import type { PeerMesh } from './cluster/peer-mesh.ts'
+import type { PlacementClient } from './cluster/placement-client.ts'
+import { systemClock } from './cluster/system-clock.ts'
+import { PlacedTopics } from './cluster/topic-definitions.ts'
+import type { BrokerConfig } from './config.ts'
+import type { HostedShards } from './core/hosted-shard.ts'
+import { hashOf } from './core/shard-hash.ts'
+import type { StoragePressure } from './core/storage-pressure.ts'
+import { CommittedOffsets } from './core/topics/committed-offsets.ts'
+import { TopicLogs } from './core/topics/topic-logs.ts'
+import type { Topics } from './core/topics/topics.ts'
+import { type KafkaListenerName, KafkaServer } from './protocols/kafka/server.ts'
+import type { AdmissionPort } from './protocols/shared/admission.ts'
+import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
+import type { Authenticator } from './security/authenticator.ts'
+
+export interface KafkaParts {
+  readonly config: BrokerConfig
+  readonly metadata: MetadataCache
+  readonly placement: PlacementClient
+  readonly mesh: PeerMesh
+  readonly hosted: HostedShards
+  readonly storage: StorageAdapter
+  readonly topics: Topics
+  readonly pressure: StoragePressure
+  readonly admission: AdmissionPort
+  readonly security: Authenticator
+  readonly log: ProtocolLog
+}
+
+export function composeKafka(parts: KafkaParts): KafkaServer {
+  const { config, metadata, placement, admission, security, log } = parts
+  const isMember = (): boolean => placement.leaseValid
+  const given = { ...parts, directory: metadata, clock: systemClock, isMember }
+  const server = new KafkaServer({
+    ...{ host: config.host, port: config.kafkaPort, proxied: config.proxied.includes('kafka') },
+    topics: new TopicLogs({ ...given, definitions: new PlacedTopics(given) }),
+    offsets: new CommittedOffsets(given),
+    members: {
+      self: metadata.self,
+      clusterId: () => metadata.clusterId,
+      nodes: () => kafkaNodes(metadata),
+      hashOf,
+    },
+    nextProducerId: producerIds(placement),
+    newMemberId: () => `member-${randomUUID()}`,
+    ...{ authenticator: security, admission, clock: systemClock, log },
+  })
+  // After the shards themselves have been given up or taken.
+  metadata.observe(() => systemClock.defer(() => server.ownersChanged()))
+  return server
+}
+
+function kafkaNodes(metadata: MetadataCache) {
+  return metadata
+    .nodes()
+    .flatMap(({ nodeId: node, endpoints }) =>
+      endpoints
+        .filter(({ protocol }) => protocol === 'kafka')
+        .map(({ host, port }) => ({ node, host, port })),
+    )
+}
+
+/** Ids that one registration of a broker has for producers; 2^53 of these begin in 2^31 registrations and more. */
+const IDS_OF_REGISTRATION = 2 ** 22
+
+/** A registration's epoch is never given twice in a cluster, and so neither is an id that begins with it. */
+function producerIds(placement: PlacementClient): () => number {
+  let next = 0
+  return () => placement.nodeEpoch * IDS_OF_REGISTRATION + (next++ % IDS_OF_REGISTRATION)
+}
+
+export function kafkaPorts({
+  kafkaPort,
+}: BrokerConfig): Readonly<Record<KafkaListenerName, number | undefined>> {
+  return { kafka: kafkaPort }
+}

@@ -1,0 +1,204 @@
+/**
+ * The only file that touches sockets: requests as they come, answers in the same order. Requests to produce begin
+ * at once when nothing else is before them, so that what a producer sends in a row is one commit.
+ */
+import type { Clock } from '../../core/ports/clock.ts'
+import type { Access } from '../../security/access.ts'
+import type { Authenticated, Credentials } from '../../security/authenticator.ts'
+import type { AdmissionPort } from '../shared/admission.ts'
+import type { Peer } from '../shared/listener.ts'
+import type { ConnectedClient, ProtocolLog } from '../shared/protocol-server.ts'
+import type { Services } from './call.ts'
+import { Frames } from './frames.ts'
+import { REQUEST_BYTES_AT_ONCE, REQUESTS_AT_ONCE } from './limits.ts'
+import { type Asked, ask, isOfClient } from './session.ts'
+
+export interface KafkaConnectionOptions {
+  readonly peer: Peer
+  readonly entrance: string
+  readonly services: Services
+  readonly authenticate: (credentials: Credentials) => Promise<Authenticated>
+  readonly admission: AdmissionPort
+  readonly clock: Clock
+  readonly log: ProtocolLog
+  readonly onClose: () => void
+}
+
+/** While the broker is short of memory sockets are read this often, ms. */
+const SLOW_MS = 100
+const RESUME_SHARE = 0.5
+
+export class KafkaConnection {
+  readonly id: string
+  user = ''
+  readonly #options: KafkaConnectionOptions
+  readonly #frames = new Frames()
+  readonly #gone = new AbortController()
+  readonly #connectedAtMs: number
+  #access: Access | undefined
+  /** The name that the client gives itself. */
+  #clientId = ''
+  /** Resolves when the last of the requests so far is answered. */
+  #last: Promise<void> = Promise.resolve()
+  #waiting = 0
+  #waitingBytes = 0
+  /** Of these, those that must be answered before another begins. */
+  #blocking = 0
+  #isPaused = false
+  #isEnding = false
+  #requests = 0
+
+  constructor(options: KafkaConnectionOptions) {
+    this.#options = options
+    const { peer, clock } = options
+    this.id = `kafka-${peer.address}:${peer.port}`
+    this.#connectedAtMs = clock.wallMs()
+    peer.stream.once('close', () => {
+      this.#gone.abort()
+      if (this.user !== '') options.admission.leave(this.user)
+      options.onClose()
+    })
+    peer.stream.on('error', () => peer.stream.destroy())
+  }
+
+  get bytesIn(): number {
+    return bytesOf(this.#options.peer.stream).bytesRead ?? 0
+  }
+
+  get bytesOut(): number {
+    return bytesOf(this.#options.peer.stream).bytesWritten ?? 0
+  }
+
+  get client(): ConnectedClient {
+    const { peer, entrance } = this.#options
+    return {
+      clientId: this.id,
+      user: this.user,
+      protocol: this.#clientId === '' ? 'Kafka' : `Kafka (${this.#clientId})`,
+      remote: `${peer.address}:${peer.port}`,
+      entrance,
+      connectedAtMs: this.#connectedAtMs,
+      ...{ keepAliveSeconds: 0, expirySeconds: 0, subscriptions: [] },
+      ...{ messagesIn: this.#requests, messagesOut: this.#requests - this.#waiting, dropped: 0 },
+    }
+  }
+
+  /** Begins to read, unless the client is not let in: it is closed then, as there is no word for it. */
+  async start(): Promise<void> {
+    const { peer, authenticate, admission, entrance, log } = this.#options
+    const refusal = admission.admit(entrance)
+    const found = await authenticate({
+      ...{ clientId: this.id, username: undefined, password: undefined },
+      ...{ certificateName: peer.certificateName, remoteAddress: peer.address },
+    })
+    if (peer.stream.destroyed) return
+    if (refusal !== undefined || found.kind !== 'in' || admission.enter(found.user) !== undefined) {
+      log.debug({ remote: peer.address, refusal, kind: found.kind }, 'a client is not let in')
+      this.destroy()
+      return
+    }
+    this.user = found.user
+    this.#access = found.access
+    peer.stream.on('data', (chunk: Buffer) => this.#take(chunk))
+  }
+
+  /** No more requests; the connection ends with its last answer. */
+  end(): void {
+    this.#isEnding = true
+    this.#gone.abort()
+    if (this.#waiting === 0) this.destroy()
+  }
+
+  destroy(): void {
+    this.#options.peer.stream.destroy()
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#isEnding) return
+    try {
+      for (const frame of this.#frames.take(chunk)) {
+        this.#requests++
+        const asked = ask(this.#options.services, frame)
+        this.#clientId = asked.clientId
+        this.#begin(asked, frame.length)
+      }
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    this.#holdBack()
+  }
+
+  #begin(asked: Asked, bytes: number): void {
+    this.#waiting++
+    this.#waitingBytes += bytes
+    const isBlocking = !asked.isPipelined || this.#blocking > 0
+    if (isBlocking) this.#blocking++
+    const answer = (): Promise<Buffer | undefined> => asked.answer(this.#access, this.#gone.signal)
+    const before = this.#last
+    const answered = isBlocking ? before.then(answer) : answer()
+    // Whoever awaits it comes later than it may fail.
+    answered.catch(() => undefined)
+    this.#last = before
+      .then(() => answered)
+      .then(
+        (frame) => this.#send(frame),
+        (error: unknown) => this.#fail(error),
+      )
+      .then(() => {
+        this.#waiting--
+        this.#waitingBytes -= bytes
+        if (isBlocking) this.#blocking--
+        if (this.#isEnding && this.#waiting === 0) this.destroy()
+        this.#goOn()
+      })
+  }
+
+  /** Resolves when the client takes more: whoever does not read its answers is not given others. */
+  #send(frame: Buffer | undefined): Promise<void> | undefined {
+    const { stream } = this.#options.peer
+    if (frame === undefined || stream.destroyed || stream.write(frame)) return undefined
+    return new Promise((resolve) => {
+      const goOn = (): void => {
+        stream.off('drain', goOn)
+        stream.off('close', goOn)
+        resolve()
+      }
+      stream.once('drain', goOn)
+      stream.once('close', goOn)
+    })
+  }
+
+  /** Where the client cannot be told, or would not know what is meant, the connection ends. */
+  #fail(error: unknown): void {
+    const { peer, log } = this.#options
+    const of = { remote: peer.address, client: this.#clientId }
+    if (isOfClient(error)) log.debug({ ...of, reason: error.message }, 'a connection is closed')
+    else log.error({ errId: 'KAFKA_REQUEST_FAILED', ...of, err: error }, 'a request failed')
+    this.destroy()
+  }
+
+  #holdBack(): void {
+    const { peer, admission, clock } = this.#options
+    if (admission.isOutOfMemory) {
+      peer.stream.pause()
+      clock.after(SLOW_MS, () => this.#isPaused || peer.stream.resume())
+    }
+    const isMuch = this.#waiting >= REQUESTS_AT_ONCE || this.#waitingBytes >= REQUEST_BYTES_AT_ONCE
+    if (!isMuch || this.#isPaused) return
+    this.#isPaused = true
+    peer.stream.pause()
+  }
+
+  #goOn(): void {
+    if (!this.#isPaused) return
+    if (this.#waiting > REQUESTS_AT_ONCE * RESUME_SHARE) return
+    if (this.#waitingBytes > REQUEST_BYTES_AT_ONCE * RESUME_SHARE) return
+    this.#isPaused = false
+    this.#options.peer.stream.resume()
+  }
+}
+
+function bytesOf(stream: object): { readonly bytesRead?: number; readonly bytesWritten?: number } {
+  return stream
+}

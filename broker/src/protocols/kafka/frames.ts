@@ -1,0 +1,46 @@
+/** Cuts what comes into frames: a length in four bytes, and as many bytes. Nothing is set aside before it comes. */
+import { REQUEST_BYTES_MAX } from './limits.ts'
+
+/** The connection cannot go on: where the next frame begins is not known. */
+export class FrameError extends Error {
+  override readonly name = 'FrameError'
+}
+
+const LENGTH_BYTES = 4
+
+export class Frames {
+  #chunks: Buffer[] = []
+  #bytes = 0
+
+  /** Whole frames without their lengths, each with memory of its own. Throws FrameError. */
+  take(chunk: Buffer): Buffer[] {
+    this.#chunks.push(chunk)
+    this.#bytes += chunk.length
+    const frames: Buffer[] = []
+    for (let length = this.#nextLength(); length !== undefined; length = this.#nextLength()) {
+      if (this.#bytes < LENGTH_BYTES + length) break
+      const all = this.#joined()
+      frames.push(Buffer.from(all.subarray(LENGTH_BYTES, LENGTH_BYTES + length)))
+      this.#chunks = [all.subarray(LENGTH_BYTES + length)]
+      this.#bytes -= LENGTH_BYTES + length
+    }
+    return frames
+  }
+
+  #nextLength(): number | undefined {
+    if (this.#bytes < LENGTH_BYTES) return undefined
+    const [first] = this.#chunks
+    const head = first !== undefined && first.length >= LENGTH_BYTES ? first : this.#joined()
+    const length = head.readInt32BE(0)
+    if (length < 0 || length > REQUEST_BYTES_MAX) throw new FrameError(`a frame of ${length} bytes`)
+    return length
+  }
+
+  #joined(): Buffer {
+    const [first] = this.#chunks
+    if (first !== undefined && this.#chunks.length === 1) return first
+    const all = Buffer.concat(this.#chunks, this.#bytes)
+    this.#chunks = [all]
+    return all
+  }
+}

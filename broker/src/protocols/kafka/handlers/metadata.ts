@@ -1,0 +1,120 @@
+/** Metadata, ApiVersions and InitProducerId: what a client asks before it does anything. */
+import { BrokerError } from '../../../core/errors.ts'
+import type { Topic } from '../../../core/topics/topic-logs.ts'
+import { type Call, mayManage, maySee } from '../call.ts'
+import type { RequestOf, ResponseOf } from '../codec/api.ts'
+import type { API_VERSIONS, INIT_PRODUCER_ID, METADATA } from '../codec/log-apis.ts'
+import { ERROR } from '../errors.ts'
+import { DEFAULT_PARTITIONS } from '../limits.ts'
+import { topicIdOf, uuidOf } from '../mapping.ts'
+import { APIS } from '../packets.ts'
+import { leaderOf } from './leaders.ts'
+import { isTopicName } from './topics.ts'
+
+type Request = RequestOf<typeof METADATA>
+type Response = ResponseOf<typeof METADATA>
+type TopicMetadata = Response['topics'][number]
+type Asked = NonNullable<Request['topics']>[number]
+
+/** Nothing is known of rights on operations: the least number says so. */
+const UNKNOWN_OPERATIONS = -0x8000_0000
+const NO_ID = '0'.repeat(32)
+
+export async function metadata(call: Call, request: Request): Promise<Response> {
+  const { topics, members } = call.services
+  const isAll =
+    request.topics === null || (call.header.version === 0 && request.topics.length === 0)
+  const found = isAll
+    ? topics
+        .all()
+        .filter(({ name }) => maySee(call, name))
+        .map((topic) => describe(call, topic))
+    : await Promise.all(
+        (request.topics ?? []).map((asked) => find(call, asked, request.allowAutoTopicCreation)),
+      )
+  return {
+    throttleTimeMs: 0,
+    brokers: members.all().map((node) => ({ ...node, rack: null })),
+    clusterId: members.clusterId,
+    // Whoever is asked can do what a controller does.
+    controllerId: members.self,
+    topics: found,
+    clusterAuthorizedOperations: UNKNOWN_OPERATIONS,
+  }
+}
+
+async function find(call: Call, asked: Asked, mayMake: boolean): Promise<TopicMetadata> {
+  const { topics } = call.services
+  const { name } = asked
+  if (name === null) {
+    const topic = topics.byId(topicIdOf(asked.topicId))
+    const isKnown = topic !== undefined && maySee(call, topic.name)
+    return isKnown ? describe(call, topic) : failed(asked, ERROR.UNKNOWN_TOPIC_ID)
+  }
+  if (!maySee(call, name)) return failed(asked, ERROR.TOPIC_AUTHORIZATION_FAILED)
+  const topic = topics.get(name)
+  if (topic !== undefined) return describe(call, topic)
+  if (!mayMake || !mayManage(call, name)) return failed(asked, ERROR.UNKNOWN_TOPIC_OR_PARTITION)
+  if (!isTopicName(name)) return failed(asked, ERROR.INVALID_TOPIC_EXCEPTION)
+  try {
+    await topics.create({ name, partitions: DEFAULT_PARTITIONS, config: {} })
+  } catch (error) {
+    if (!(error instanceof BrokerError)) throw error
+    const isRefused = error.code === 'REFUSED'
+    return failed(asked, isRefused ? ERROR.INVALID_TOPIC_EXCEPTION : ERROR.LEADER_NOT_AVAILABLE)
+  }
+  const made = topics.get(name)
+  return made === undefined ? failed(asked, ERROR.LEADER_NOT_AVAILABLE) : describe(call, made)
+}
+
+function describe({ services }: Call, topic: Topic): TopicMetadata {
+  const partitions = Array.from({ length: topic.partitions }, (_, index) => {
+    const leader = leaderOf(services, topic, index)
+    // Storage keeps the copies: to clients the owner is the one replica.
+    const replicas = leader === undefined ? [] : [leader.leaderId]
+    return {
+      errorCode: leader === undefined ? ERROR.LEADER_NOT_AVAILABLE : ERROR.NONE,
+      index,
+      leaderId: leader?.leaderId ?? -1,
+      leaderEpoch: leader?.leaderEpoch ?? -1,
+      ...{ replicaNodes: replicas, isrNodes: replicas, offlineReplicas: [] },
+    }
+  })
+  return {
+    ...{ errorCode: ERROR.NONE, name: topic.name, topicId: uuidOf(topic), isInternal: false },
+    ...{ partitions, authorizedOperations: UNKNOWN_OPERATIONS },
+  }
+}
+
+function failed({ name, topicId }: Asked, errorCode: number): TopicMetadata {
+  return {
+    ...{ errorCode, name, topicId: name === null ? topicId : NO_ID, isInternal: false },
+    ...{ partitions: [], authorizedOperations: UNKNOWN_OPERATIONS },
+  }
+}
+
+export function apiVersions(): ResponseOf<typeof API_VERSIONS> {
+  return { errorCode: ERROR.NONE, apiKeys: SPOKEN, throttleTimeMs: 0 }
+}
+
+/** To a client that asked in a version that is not known here; in version 0 (KIP-511). */
+export function unknownVersion(): ResponseOf<typeof API_VERSIONS> {
+  return { ...apiVersions(), errorCode: ERROR.UNSUPPORTED_VERSION }
+}
+
+const SPOKEN = APIS.map(({ key, versions: [minVersion, maxVersion] }) => ({
+  ...{ apiKey: key, minVersion, maxVersion },
+}))
+
+/** Of idempotent producers; transactions are not spoken here. */
+export function initProducerId(
+  { services }: Call,
+  { transactionalId }: RequestOf<typeof INIT_PRODUCER_ID>,
+): ResponseOf<typeof INIT_PRODUCER_ID> {
+  if (transactionalId !== null) {
+    const errorCode = ERROR.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    return { throttleTimeMs: 0, errorCode, producerId: -1, producerEpoch: -1 }
+  }
+  const producerId = services.nextProducerId()
+  return { throttleTimeMs: 0, errorCode: ERROR.NONE, producerId, producerEpoch: 0 }
+}

@@ -1,0 +1,89 @@
+/** Produce: batches as they come, each partition at its owner. */
+import { type Call, mayWrite } from '../call.ts'
+import type { RequestOf, ResponseOf } from '../codec/api.ts'
+import type { PRODUCE } from '../codec/log-apis.ts'
+import { APPEND_FAULT, ERROR } from '../errors.ts'
+import { leaderOf } from './leaders.ts'
+
+type Request = RequestOf<typeof PRODUCE>
+type Response = ResponseOf<typeof PRODUCE>
+type Partition = Response['topics'][number]['partitions'][number]
+type Batches = Request['topics'][number]['partitions'][number]
+
+/** A producer that wants no answers learns of a refusal by the end of its connection. */
+export class UnansweredError extends Error {
+  override readonly name = 'UnansweredError'
+}
+
+/** Undefined: the client wants no answer. Rejects with UnansweredError. */
+export async function produce(call: Call, request: Request): Promise<Response | undefined> {
+  const { services, header } = call
+  const startedAtMs = services.clock.nowMs()
+  const topics = await Promise.all(
+    request.topics.map(async ({ name, partitions }) => ({
+      name,
+      partitions: await Promise.all(partitions.map((one) => append(call, { request, name, one }))),
+    })),
+  )
+  services.produceLatency.record(services.clock.nowMs() - startedAtMs)
+  const wrong = topics
+    .flatMap(({ partitions }) => partitions)
+    .filter(({ errorCode }) => errorCode !== 0)
+  if (request.acks !== 0 || header.version < 3) return responseOf(call, topics)
+  if (wrong.length > 0) throw new UnansweredError('what wants no answer was refused')
+  return undefined
+}
+
+function responseOf({ services }: Call, topics: Response['topics']): Response {
+  const leaders = new Set(
+    topics.flatMap(({ partitions }) =>
+      partitions.flatMap(({ currentLeader }) => currentLeader?.leaderId ?? []),
+    ),
+  )
+  const known = services.members.all().filter(({ nodeId }) => leaders.has(nodeId))
+  const nodeEndpoints =
+    known.length === 0 ? undefined : known.map((node) => ({ ...node, rack: null }))
+  return { topics, throttleTimeMs: 0, nodeEndpoints }
+}
+
+async function append(
+  call: Call,
+  { request, name, one }: { request: Request; name: string; one: Batches },
+): Promise<Partition> {
+  const { services, header } = call
+  if (header.version < 3) return refused(one, ERROR.UNSUPPORTED_VERSION)
+  if (request.acks < -1 || request.acks > 1) return refused(one, ERROR.INVALID_REQUIRED_ACKS)
+  if (request.transactionalId !== null) return refused(one, ERROR.INVALID_TXN_STATE)
+  if (!mayWrite(call, name)) return refused(one, ERROR.TOPIC_AUTHORIZATION_FAILED)
+  const topic = services.topics.get(name)
+  if (topic === undefined || one.index < 0 || one.index >= topic.partitions) {
+    return refused(one, ERROR.UNKNOWN_TOPIC_OR_PARTITION)
+  }
+  if (one.records === null) return refused(one, ERROR.INVALID_RECORD)
+  const served = await services.topics.serve(topic, one.index)
+  const elsewhere = (): Partition => {
+    const currentLeader = leaderOf(services, topic, one.index)
+    return { ...refused(one, ERROR.NOT_LEADER_OR_FOLLOWER), currentLeader }
+  }
+  if (served === undefined) return elsewhere()
+  const appended = await served.append(one.records)
+  if ('baseOffset' in appended) {
+    services.counts.messagesIn += appended.records
+    const { baseOffset } = appended
+    return { ...refused(one, ERROR.NONE), baseOffset, logStartOffset: served.startOffset }
+  }
+  return appended.fault === 'lost' ? elsewhere() : refused(one, APPEND_FAULT[appended.fault])
+}
+
+function refused({ index }: Batches, errorCode: number): Partition {
+  return {
+    index,
+    errorCode,
+    baseOffset: -1,
+    logAppendTimeMs: -1,
+    logStartOffset: -1,
+    recordErrors: [],
+    errorMessage: null,
+    currentLeader: undefined,
+  }
+}

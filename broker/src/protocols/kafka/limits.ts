@@ -1,0 +1,25 @@
+/** Bounds of the dialect that are not for operators, each with its reason. */
+
+/** Of one request: clients bound theirs at 1 MB for each partition's batch. */
+export const REQUEST_BYTES_MAX = 16 * 1024 * 1024
+
+/** Requests of a connection that are not answered yet; behind them the socket is not read. */
+export const REQUESTS_AT_ONCE = 64
+export const REQUEST_BYTES_AT_ONCE = 32 * 1024 * 1024
+
+/** In one answer to Fetch, whatever the client asks for. */
+export const FETCH_BYTES_MAX = 32 * 1024 * 1024
+export const FETCH_WAIT_MS_MAX = 60_000
+
+/** What clients' own examples assume of a topic that nobody made. */
+export const DEFAULT_PARTITIONS = 4
+
+export const SESSION_MS_MIN = 1_000
+export const SESSION_MS_MAX = 1_800_000
+/** A new group waits so long for more members, so that starting them together is one rebalance. */
+export const FIRST_REBALANCE_MS = 300
+export const MEMBERS_MAX = 1_000
+/** Groups that a broker has in memory; those without members go first. */
+export const GROUPS_MAX = 10_000
+export const GROUP_NAME_BYTES_MAX = 1_024
+export const OFFSET_METADATA_BYTES_MAX = 4_096

@@ -1,0 +1,114 @@
+/** Requests and responses as bytes: the headers, and the bodies by their schemas. No socket, no service. */
+import { ByteReader } from '../shared/byte-reader.ts'
+import { type Api, isFlexible } from './codec/api.ts'
+import {
+  FIND_COORDINATOR,
+  HEARTBEAT,
+  JOIN_GROUP,
+  LEAVE_GROUP,
+  OFFSET_COMMIT,
+  OFFSET_FETCH,
+  SYNC_GROUP,
+} from './codec/group-apis.ts'
+import {
+  API_VERSIONS,
+  CREATE_TOPICS,
+  DELETE_TOPICS,
+  FETCH,
+  INIT_PRODUCER_ID,
+  LIST_OFFSETS,
+  METADATA,
+  PRODUCE,
+} from './codec/log-apis.ts'
+import {
+  decode,
+  encode,
+  int16,
+  int32,
+  nullableString,
+  readTags,
+  struct,
+  type WireType,
+} from './codec/wire-types.ts'
+
+/** What is spoken here, by key. */
+export const APIS: readonly Api[] = [
+  PRODUCE,
+  FETCH,
+  LIST_OFFSETS,
+  METADATA,
+  OFFSET_COMMIT,
+  OFFSET_FETCH,
+  FIND_COORDINATOR,
+  JOIN_GROUP,
+  HEARTBEAT,
+  LEAVE_GROUP,
+  SYNC_GROUP,
+  API_VERSIONS,
+  CREATE_TOPICS,
+  DELETE_TOPICS,
+  INIT_PRODUCER_ID,
+] as readonly unknown[] as readonly Api[]
+
+const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))
+
+export interface RequestHeader {
+  readonly apiKey: number
+  readonly version: number
+  readonly correlationId: number
+  readonly clientId: string
+}
+
+export interface RequestFrame {
+  readonly header: RequestHeader
+  /** Undefined: it is not spoken here, or not in this version. */
+  readonly api: Api | undefined
+  /** At the body. */
+  readonly body: ByteReader
+}
+
+const requestHead = struct({ apiKey: int16, version: int16, correlationId: int32 })
+const clientName: WireType<string | null> = nullableString()
+const PLAIN = { version: 0, flexible: false }
+
+/** A frame without its length. Throws MalformedError, ShortInputError or LongVarintError. */
+export function decodeRequest(frame: Buffer): RequestFrame {
+  const body = new ByteReader(frame)
+  const { apiKey, version, correlationId } = decode(requestHead, body, PLAIN)
+  // The client's name is classic in every header, also of flexible versions (KIP-482).
+  const clientId = decode(clientName, body, PLAIN) ?? ''
+  const known = BY_KEY.get(apiKey)
+  const isSpoken =
+    known !== undefined && version >= known.versions[0] && version <= known.versions[1]
+  if (isSpoken && isFlexible(known, version)) {
+    readTags({ reader: body, version, flexible: true, elementsLeft: 0 }, () => undefined)
+  }
+  const header = { apiKey, version, correlationId, clientId }
+  return { header, api: isSpoken ? known : undefined, body }
+}
+
+export function decodeBody<Request>(
+  api: Pick<Api<Request>, 'request' | 'flexible'>,
+  version: number,
+  body: ByteReader,
+): Request {
+  return decode(api.request, body, { version, flexible: isFlexible(api, version) })
+}
+
+export interface ResponseTo {
+  readonly api: Api
+  readonly version: number
+  readonly correlationId: number
+}
+
+/** A whole frame, its length included. */
+export function encodeResponse({ api, version, correlationId }: ResponseTo, body: unknown): Buffer {
+  const flexible = isFlexible(api, version)
+  const encoded = encode(api.response, body, { version, flexible })
+  // The header of ApiVersions never has tags: a client must read it before it knows what is spoken (KIP-511).
+  const tags = flexible && api.key !== API_VERSIONS.key ? 1 : 0
+  const head = Buffer.alloc(8 + tags)
+  head.writeInt32BE(4 + tags + encoded.length, 0)
+  head.writeInt32BE(correlationId, 4)
+  return Buffer.concat([head, encoded])
+}

@@ -1,0 +1,182 @@
+/** Kafka's connections over real logs in virtual time: a test is the client, and knows every byte. */
+import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
+import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
+import { StoragePressure } from '../core/storage-pressure.ts'
+import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
+import { TopicLogs } from '../core/topics/topic-logs.ts'
+import { Topics } from '../core/topics/topics.ts'
+import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
+import {
+  decode,
+  encode,
+  int16,
+  int32,
+  nullableString,
+  struct,
+  type WireType,
+} from '../protocols/kafka/codec/wire-types.ts'
+import { KafkaConnection } from '../protocols/kafka/connection.ts'
+import { Frames } from '../protocols/kafka/frames.ts'
+import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
+import { Members } from '../protocols/kafka/mapping.ts'
+import { ByteReader } from '../protocols/shared/byte-reader.ts'
+import type { Access } from '../security/access.ts'
+import { LogBench } from './log-fixtures.ts'
+import { MemoryStream } from './memory-stream.ts'
+import { settle } from './virtual-clock.ts'
+
+const requestHead = struct({
+  ...{ apiKey: int16, version: int16, correlationId: int32, clientId: nullableString() },
+})
+
+type Spoken = Pick<Api, 'key' | 'flexible'>
+type Asks<Request> = Spoken & { readonly request: WireType<Request> }
+type Answers<Response> = Spoken & { readonly response: WireType<Response> }
+
+/** A connection, and the frames that came by it. */
+export class KafkaClient {
+  readonly stream: MemoryStream
+  readonly answers: Buffer[] = []
+  readonly #frames = new Frames()
+  #correlationId = 0
+
+  constructor() {
+    this.stream = new MemoryStream((bytes) => this.answers.push(...this.#frames.take(bytes)))
+  }
+
+  get isClosed(): boolean {
+    return this.stream.destroyed
+  }
+
+  /** Sends it, and waits for nothing. */
+  send<Request>(api: Asks<Request>, version: number, body: Request): void {
+    const flexible = isFlexible(api, version)
+    const head = {
+      apiKey: api.key,
+      version,
+      correlationId: ++this.#correlationId,
+      clientId: 'test',
+    }
+    this.raw(
+      encode(requestHead, head, { version: 0, flexible: false }),
+      Buffer.alloc(flexible ? 1 : 0),
+      encode(api.request, body, { version, flexible }),
+    )
+  }
+
+  raw(...parts: readonly Buffer[]): void {
+    const content = Buffer.concat(parts)
+    const length = Buffer.alloc(4)
+    length.writeInt32BE(content.length)
+    this.stream.receive(Buffer.concat([length, content]))
+  }
+
+  /** The answer, which must have come when all that is ready has run. */
+  async ask<Request, Response>(
+    api: Asks<Request> & Answers<Response>,
+    version: number,
+    body: Request,
+  ): Promise<Response> {
+    const before = this.answers.length
+    this.send(api, version, body)
+    await settle()
+    return this.read(api, version, before)
+  }
+
+  read<Response>(api: Answers<Response>, version: number, at: number): Response {
+    const frame = this.answers[at]
+    if (frame === undefined) throw new Error(`there is no answer ${at}`)
+    const flexible = isFlexible(api, version)
+    const reader = new ByteReader(frame.subarray(flexible ? 5 : 4))
+    return decode(api.response, reader, { version, flexible })
+  }
+}
+
+export class KafkaBench {
+  readonly logs = new LogBench()
+  readonly topics = new Topics(() => undefined)
+  readonly refusedBy: object[] = []
+  readonly onOwners = new Set<() => void>()
+  access: Access | undefined
+  /** Of the broker that owns every shard. */
+  owner = 'b1'
+  level = 0
+  #nextProducerId = 1_000
+  #hosted: HostedShard | undefined
+
+  async start(): Promise<this> {
+    const logs = await this.logs.own()
+    const { writer } = this.logs
+    this.#hosted = { ...{ shard: writer.shard, epoch: writer.epoch }, writer, logs } as HostedShard
+    return this
+  }
+
+  topic(name: string, partitions = 1, policy: Partial<LogPolicy> = {}): void {
+    this.topics.set({
+      ...{ tenant: 'default', name, id: String(this.#nextProducerId++), address: name },
+      ...{ partitions, capture: [], policy: { ...DEFAULT_LOG_POLICY, ...policy } },
+    })
+  }
+
+  async connect(): Promise<KafkaClient> {
+    const client = new KafkaClient()
+    const { clock } = this.logs
+    const log = (fields: object): void => void this.refusedBy.push(fields)
+    const connection = new KafkaConnection({
+      peer: {
+        ...{ stream: client.stream, address: '127.0.0.1', port: 1, secure: false },
+        certificateName: undefined,
+      },
+      ...{ entrance: 'kafka', clock, services: this.#services() },
+      authenticate: () => Promise.resolve({ kind: 'in', user: 'u', access: this.access }),
+      admission: {
+        ...{ admit: () => undefined, enter: () => undefined, leave: () => undefined },
+        ...{ isOutOfMemory: false, isOverrun: false },
+      },
+      log: { debug: () => undefined, info: log, warn: log, error: log },
+      onClose: () => undefined,
+    })
+    await connection.start()
+    return client
+  }
+
+  #services() {
+    const { clock, storage } = this.logs
+    const directory = {
+      ...{ self: 'b1', shardCount: 1, peers: () => ['b2'], isMember: () => true },
+      owner: () => ({ node: this.owner, epoch: this.logs.writer.epoch }),
+    }
+    const get = () => (this.owner === 'b1' ? this.#hosted : undefined)
+    const hosted = { get } as unknown as HostedShards
+    const given = { directory, hosted, clock, storage, isMember: () => true }
+    const definitions = {
+      refusal: () => undefined,
+      create: ({ name, partitions }: { name: string; partitions: number }) => {
+        this.topic(name, partitions)
+        return Promise.resolve(true)
+      },
+      remove: (name: string) => {
+        this.topics.remove('default', name)
+        return Promise.resolve(true)
+      },
+    }
+    const pressure = new StoragePressure({ clock, level: () => this.level })
+    return {
+      topics: new TopicLogs({ ...given, topics: this.topics, definitions, pressure }),
+      members: new Members({
+        ...{ self: 'b1', clusterId: () => 'c', hashOf: (name: string) => Number(name.slice(1)) },
+        nodes: () => [
+          { node: 'b1', host: 'one', port: 9_092 },
+          { node: 'b2', host: 'two', port: 9_192 },
+        ],
+      }),
+      coordinator: new Coordinator({
+        ...{ offsets: new CommittedOffsets(given), clock, newMemberId: () => 'm1' },
+      }),
+      onOwners: this.onOwners,
+      counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
+      ...{ clock, produceLatency: { record: () => undefined } as never },
+      nextProducerId: () => this.#nextProducerId++,
+    }
+  }
+}
