@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs, promisify } from 'node:util'
 import { pinTo } from '../brokers.ts'
+import { UsageError } from '../options.ts'
 import { median } from '../report.ts'
 import { ourCommand, ROOT, startServer } from '../sqs/server.ts'
 
@@ -34,6 +35,7 @@ const SETTLE_MS = 3_000
 const TAKEN = 20_000
 /** More than is taken, so that nobody finds the queue empty. */
 const SHALLOW = TAKEN + 2_000
+const MESSAGES_MIN = 2 * TAKEN
 
 const run = promisify(execFile)
 
@@ -89,6 +91,9 @@ export async function benchQueues(args: readonly string[]): Promise<number> {
   }
   const { only, messages = '100000', bytes = '256', connections = '64', rate = '5000' } = values
   const { seconds = '15', rounds = '5', storage = 'leveldb', profile } = values
+  if (!(Number(messages) >= MESSAGES_MIN)) {
+    throw new UsageError(`--messages takes ${MESSAGES_MIN} or more`)
+  }
   const given = { messages, bytes, connections, rate, seconds, rounds, storage, profile }
   const lines: Line[] = []
   if (only !== 'deep') lines.push(...(await withBroker(given, delayed)))
