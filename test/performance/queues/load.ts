@@ -12,6 +12,15 @@ const MessageBody = 'x'.repeat(bytes)
 /** From the last send of a schedule until the first message is due, at least. */
 const LEAD_SECONDS = 3
 const WAIT_SECONDS = 20
+/** Of a schedule, not counted: JavaScript is slow at first, here and there. */
+const WARM_UP_SECONDS = 3
+
+interface Schedule {
+  /** A second. */
+  readonly rate: number
+  readonly messages: number
+  readonly delaySeconds: number
+}
 
 interface Message {
   readonly ReceiptHandle: string
@@ -57,8 +66,8 @@ async function fill(messages: number, delaySeconds: number): Promise<object> {
 
 /** Messages that fall due at the rate for the seconds, all sent before the first of them is. */
 async function schedule(rate: number, seconds: number): Promise<object> {
-  const messages = rate * seconds
-  const delaySeconds = seconds + LEAD_SECONDS
+  const messages = rate * (seconds + WARM_UP_SECONDS)
+  const delaySeconds = seconds + WARM_UP_SECONDS + LEAD_SECONDS
   const send = sendOf(delaySeconds)
   const begun = performance.now()
   let sent = 0
@@ -72,16 +81,17 @@ async function schedule(rate: number, seconds: number): Promise<object> {
     return true
   })
   if (performance.now() - begun > delaySeconds * 1_000) fail('sending fell behind the schedule')
-  return punctuality(messages, delaySeconds)
+  return punctuality({ rate, messages, delaySeconds })
 }
 
 /** How late messages are received, ms: the wall clock of this process is that of the broker. */
-function punctuality(messages: number, delaySeconds: number): Promise<object> {
+function punctuality({ rate, messages, delaySeconds }: Schedule): Promise<object> {
   const receive = request('ReceiveMessage', {
     ...{ QueueUrl, MaxNumberOfMessages: BATCH, WaitTimeSeconds: WAIT_SECONDS },
     AttributeNames: ['SentTimestamp'],
   })
   const lateness: number[] = []
+  const warm = rate * WARM_UP_SECONDS
   // Who still waits when all are there would get nothing any more.
   return new Promise((resolve) => {
     void all(async (requester) => {
@@ -89,7 +99,11 @@ function punctuality(messages: number, delaySeconds: number): Promise<object> {
         const dueAtMs = Number(message.Attributes.SentTimestamp) + delaySeconds * 1_000
         lateness.push(Date.now() - dueAtMs)
       })
-      if (lateness.length >= messages) resolve({ messages, ...distribution([...lateness]) })
+      if (lateness.length >= messages)
+        resolve({
+          messages: messages - warm,
+          ...distribution(lateness.slice(warm)),
+        })
       return received > 0 || fail('a message that was due was not received')
     })
   })
