@@ -6,6 +6,8 @@ import { SCENARIOS, type Scenario } from './scenarios.ts'
 
 export const USAGE = `usage: npm run bench -- placement-scale
        npm run bench -- storage
+       npm run bench -- sqs [options]
+       npm run bench -- queues [options]
        npm run bench -- log-tasks
        npm run bench -- two-brokers
        npm run bench -- placement [--rounds N] [--seconds S] [--tries N]
@@ -39,7 +41,7 @@ export function parseOptions(args: string[]): Options {
   const { values, positionals } = parse(args)
   if (positionals.length !== 1 || positionals[0] !== 'mqtt') {
     throw new UsageError(
-      'name what to measure: mqtt, storage, log-tasks, placement or placement-scale',
+      'name what to measure: mqtt, sqs, queues, storage, log-tasks, placement or placement-scale',
     )
   }
   const output = values.output ?? 'table'

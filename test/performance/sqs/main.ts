@@ -2,15 +2,14 @@
  * `npm run bench -- sqs`: ours over synced LevelDB beside fauxqs, which keeps everything in memory, with the same raw
  * client: interleaved rounds, medians and ratios. The server has core 0, the load core 1, where there are two.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { pinTo } from '../brokers.ts'
 import { median } from '../report.ts'
+import { ourCommand, ROOT, startServer } from './server.ts'
 
 const USAGE = `usage: npm run bench -- sqs [options]
 
@@ -22,9 +21,6 @@ const USAGE = `usage: npm run bench -- sqs [options]
   --only NAME      ours or fauxqs
   -o json          figures as JSON`
 
-const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
-const SQS_PORT = 9324
-const START_MS = 20_000
 const run = promisify(execFile)
 
 type Part = 'sends' | 'batched' | 'taken'
@@ -45,11 +41,7 @@ interface Options {
 
 const servers: Readonly<Record<string, (port: number, data: string, storage: string) => string[]>> =
   {
-    ours: (port, data, storage) => [
-      ...['cli/bin/robust.js', 'server', 'start', '--data', data, '--log-level', 'error'],
-      ...['--port-offset', String(port - SQS_PORT)],
-      ...(storage === 'leveldb' ? [] : ['--storage', storage]),
-    ],
+    ours: ourCommand,
     fauxqs: (port) => ['test/performance/sqs/fauxqs-server.mjs', String(port)],
   }
 
@@ -87,30 +79,16 @@ async function measure(name: string, options: Options): Promise<Figures> {
   const data = mkdtempSync(join(tmpdir(), 'robust-bench-sqs-'))
   const port = 20_000 + Math.floor(Math.random() * 10_000)
   const command = [process.execPath, ...(servers[name]?.(port, data, options.storage) ?? [])]
-  const [file = '', ...args] = [...pinTo(0), ...command]
-  const child = spawn(file, args, { cwd: ROOT, stdio: ['ignore', 'ignore', 'inherit'] })
+  const server = await startServer(command, port)
   try {
-    await answers(child, port)
     const load = ['--import', 'tsx', join(ROOT, 'test/performance/sqs/load.ts')]
     const { connections, seconds, bytes } = options
     const [program = '', ...rest] = [...pinTo(1), process.execPath, ...load]
     const { stdout } = await run(program, [...rest, String(port), connections, seconds, bytes])
     return JSON.parse(stdout)
   } finally {
-    const ended = new Promise((resolve) => child.once('exit', resolve))
-    child.kill('SIGTERM')
-    await ended
+    await server.stop()
     rmSync(data, { recursive: true, force: true })
-  }
-}
-
-async function answers(child: ChildProcess, port: number): Promise<void> {
-  const until = performance.now() + START_MS
-  for (;;) {
-    const answer = await fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined)
-    if (answer?.ok === true) return
-    if (child.exitCode !== null || performance.now() > until) throw new Error('it did not start')
-    await sleep(50)
   }
 }
 
