@@ -24,8 +24,23 @@ export function createClient(target: RedisTarget, onError: (error: Error) => voi
   const client = target.mode === 'cluster' ? createCluster(target) : createRedis(target)
   client.on('error', onError)
   if (client instanceof Cluster) client.on('node error', onError)
+  client.on('end', () => {
+    setTimeout(() => {
+      if (!closed.has(client) && client.status === 'end') client.connect().catch(onError)
+    }, againMs).unref()
+  })
   return client
 }
+
+/** Ends it for good. */
+export function closeClient(client: Client): void {
+  closed.add(client)
+  client.disconnect()
+}
+
+/** A fail-over that is noticed while ioredis connects ends the client as if somebody had asked for it. */
+const closed = new WeakSet<Client>()
+const againMs = 200
 
 /** Resolves when commands can be sent. Rejects with UNAVAILABLE, or INVALID when Redis refuses the login. */
 export async function connected(

@@ -1,6 +1,6 @@
 /** Removes everything under a prefix, fences too: the end of a cluster's data. For a person to ask for. */
 
-import { connected, createClient, primariesOf } from './client.ts'
+import { closeClient, connected, createClient, primariesOf } from './client.ts'
 import { Link } from './link.ts'
 import type { RedisStorageOptions } from './redis-adapter.ts'
 import type { RedisTarget } from './redis-url.ts'
@@ -38,6 +38,6 @@ export async function purgeRedis(
   } catch (error) {
     throw asStorageError(error)
   } finally {
-    client.disconnect()
+    closeClient(client)
   }
 }

@@ -32,7 +32,7 @@ import {
   commitBytes,
 } from '../validation.ts'
 import { checkStoredShard } from './check.ts'
-import { type Client, connected, createClient, primariesOf } from './client.ts'
+import { type Client, closeClient, connected, createClient, primariesOf } from './client.ts'
 import { Database } from './database.ts'
 import { shardKeys } from './keys.ts'
 import { Link } from './link.ts'
@@ -74,7 +74,7 @@ export async function openRedisStorage(
     sayPromise(monitor, settings, logger)
     return new RedisAdapter({ client, link, database, monitor, target })
   } catch (error) {
-    client.disconnect()
+    closeClient(client)
     throw asStorageError(error)
   }
 }
@@ -216,7 +216,7 @@ class RedisAdapter implements StorageAdapter {
     const { client, monitor } = this.#parts
     monitor.stop()
     await Promise.all(Array.from(this.#shards.values(), (shard) => shard.idle()))
-    client.disconnect()
+    closeClient(client)
   }
 
   get #prefix(): string {
