@@ -109,7 +109,9 @@ describe('kafkajs', () => {
     await admin.disconnect()
   })
 
-  test('offsets by time, and the ends of a partition', { timeout: 60_000 }, async () => {
+  test('offsets by time, the ends of a partition, and of a group that an operator sets', {
+    timeout: 60_000,
+  }, async () => {
     const kafka = kafkaOf('clock')
     const admin = kafka.admin()
     const producer = kafka.producer({ idempotent: true })
@@ -123,6 +125,13 @@ describe('kafkajs', () => {
     expect(await at(2500)).toMatchObject({ partition: 0, offset: '2' })
     const [ends] = await admin.fetchTopicOffsets('times')
     expect(ends).toMatchObject({ low: '0', high: '3' })
+    await admin.setOffsets({
+      ...{ groupId: 'late', topic: 'times' },
+      partitions: [{ partition: 0, offset: '2' }],
+    })
+    expect(await admin.fetchOffsets({ groupId: 'late', topics: ['times'] })).toMatchObject([
+      { topic: 'times', partitions: [{ partition: 0, offset: '2' }] },
+    ])
     await Promise.all([admin.disconnect(), producer.disconnect()])
   })
 

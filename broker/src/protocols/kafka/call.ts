@@ -26,13 +26,18 @@ export interface Services {
   readonly nextProducerId: () => number
 }
 
-export interface Call {
-  readonly services: Services
-  readonly header: RequestHeader
+export interface Caller {
+  /** Its address. */
+  readonly remote: string
   /** Undefined: everything is allowed. */
   readonly access: Access | undefined
   /** The client has gone, or is sent away: nothing need be waited for. */
   readonly gone: AbortSignal
+}
+
+export interface Call extends Caller {
+  readonly services: Services
+  readonly header: RequestHeader
 }
 
 export function mayWrite({ access, services }: Call, topic: string): boolean {

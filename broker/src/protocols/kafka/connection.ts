@@ -134,7 +134,11 @@ export class KafkaConnection {
     this.#waitingBytes += bytes
     const isBlocking = !asked.isPipelined || this.#blocking > 0
     if (isBlocking) this.#blocking++
-    const answer = (): Promise<Buffer | undefined> => asked.answer(this.#access, this.#gone.signal)
+    const caller = {
+      ...{ access: this.#access, gone: this.#gone.signal },
+      remote: this.#options.peer.address,
+    }
+    const answer = (): Promise<Buffer | undefined> => asked.answer(caller)
     const before = this.#last
     const answered = isBlocking ? before.then(answer) : answer()
     // Whoever awaits it comes later than it may fail.

@@ -2,6 +2,7 @@
 import { ByteReader } from '../shared/byte-reader.ts'
 import { type Api, isFlexible } from './codec/api.ts'
 import {
+  DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
@@ -44,6 +45,7 @@ export const APIS: readonly Api[] = [
   HEARTBEAT,
   LEAVE_GROUP,
   SYNC_GROUP,
+  DESCRIBE_GROUPS,
   API_VERSIONS,
   CREATE_TOPICS,
   DELETE_TOPICS,

@@ -1,10 +1,10 @@
 /** Requests of a connection to answers, by API. It knows no socket. */
 
-import type { Access } from '../../security/access.ts'
 import { LongVarintError, ShortInputError } from '../shared/byte-reader.ts'
-import type { Call, Services } from './call.ts'
+import type { Call, Caller, Services } from './call.ts'
 import type { Api } from './codec/api.ts'
 import {
+  DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
@@ -26,7 +26,14 @@ import {
 import { MalformedError } from './codec/wire-types.ts'
 import { FrameError } from './frames.ts'
 import { fetch } from './handlers/fetch.ts'
-import { findCoordinator, heartbeat, joinGroup, leaveGroup, syncGroup } from './handlers/groups.ts'
+import {
+  describeGroups,
+  findCoordinator,
+  heartbeat,
+  joinGroup,
+  leaveGroup,
+  syncGroup,
+} from './handlers/groups.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, initProducerId, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
@@ -48,6 +55,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [HEARTBEAT.key, heartbeat],
   [LEAVE_GROUP.key, leaveGroup],
   [SYNC_GROUP.key, syncGroup],
+  [DESCRIBE_GROUPS.key, describeGroups],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],
@@ -72,7 +80,7 @@ export interface Asked {
   readonly isPipelined: boolean
   readonly clientId: string
   /** The frame of the answer; undefined: none is wanted. Rejects when the connection cannot go on. */
-  answer(access: Access | undefined, gone: AbortSignal): Promise<Buffer | undefined>
+  answer(caller: Caller): Promise<Buffer | undefined>
 }
 
 /** A frame without its length. Throws what `decodeRequest` throws, and NotSpokenError. */
@@ -97,8 +105,8 @@ function known(services: Services, api: Api, { header, body }: RequestFrame): As
   return {
     isPipelined: api.key === PRODUCE.key,
     clientId,
-    answer: async (access, gone) => {
-      const response = await handler?.({ services, header, access, gone }, request as never)
+    answer: async (caller) => {
+      const response = await handler?.({ services, header, ...caller }, request as never)
       return response === undefined
         ? undefined
         : encodeResponse({ api, version, correlationId }, response)

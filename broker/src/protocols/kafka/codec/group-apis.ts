@@ -152,6 +152,36 @@ export const LEAVE_GROUP = {
   response: struct({ throttleTimeMs: since(1, int32), errorCode: int16 }),
 } as const
 
+export const DESCRIBE_GROUPS = {
+  key: 15,
+  name: 'DescribeGroups',
+  versions: [0, 3],
+  flexible: 5,
+  request: struct({ groups: array(string), includeAuthorizedOperations: since(3, bool) }),
+  response: struct({
+    throttleTimeMs: since(1, int32),
+    groups: array(
+      struct({
+        errorCode: int16,
+        groupId: string,
+        state: string,
+        protocolType: string,
+        protocolName: string,
+        members: array(
+          struct({
+            memberId: string,
+            clientId: string,
+            clientHost: string,
+            metadata: bytes,
+            assignment: bytes,
+          }),
+        ),
+        authorizedOperations: since(3, int32),
+      }),
+    ),
+  }),
+} as const
+
 export const SYNC_GROUP = {
   key: 14,
   name: 'SyncGroup',

@@ -21,6 +21,7 @@ beforeEach(() => {
 function join(more: Partial<Joining> = {}): Promise<Joined> {
   return group.join({
     ...{ sessionMs: SESSION_MS, rebalanceMs: REBALANCE_MS, memberId: '', needsId: false },
+    ...{ clientId: 'test', clientHost: '127.0.0.1' },
     ...{ protocolType: 'consumer', protocols: [{ name: 'range', metadata: Buffer.from('r') }] },
     ...more,
   })
@@ -178,6 +179,20 @@ describe('a rebalance', () => {
     expect(first?.protocolName).toBe('range')
     expect(first?.members.map(({ metadata }) => String(metadata))).toEqual(['range', 'range'])
   })
+})
+
+test('operators see its state, and what each member was given', async () => {
+  expect(group.view).toMatchObject({ state: 'Empty', members: [] })
+  await stable(2)
+  expect(group.view).toMatchObject({
+    ...{ state: 'Stable', protocolType: 'consumer', protocolName: 'range' },
+    members: [
+      { memberId: 'm1', clientId: 'test', clientHost: '127.0.0.1', metadata: Buffer.from('r') },
+      { memberId: 'm2', assignment: Buffer.from('of m2') },
+    ],
+  })
+  group.leave('m2')
+  expect(group.view.state).toBe('PreparingRebalance')
 })
 
 describe('commits', () => {

@@ -20,6 +20,9 @@ export interface Joining {
   readonly protocolType: string
   /** In the order in which the member likes them. */
   readonly protocols: readonly Protocol[]
+  /** As operators see the member. */
+  readonly clientId: string
+  readonly clientHost: string
   /** A new member is told its id first, and joins with it (KIP-394). */
   readonly needsId: boolean
 }
@@ -44,8 +47,24 @@ export interface Assignment {
   readonly assignment: Buffer
 }
 
+/** As operators see it. */
+export interface GroupView {
+  readonly state: string
+  readonly protocolType: string
+  readonly protocolName: string
+  readonly members: readonly {
+    readonly memberId: string
+    readonly clientId: string
+    readonly clientHost: string
+    readonly metadata: Buffer
+    readonly assignment: Buffer
+  }[]
+}
+
 interface Member {
   readonly id: string
+  readonly clientId: string
+  readonly clientHost: string
   sessionMs: number
   rebalanceMs: number
   protocols: readonly Protocol[]
@@ -87,6 +106,16 @@ export class Group {
 
   get isIdle(): boolean {
     return this.#members.size === 0 && this.#promised.size === 0
+  }
+
+  get view(): GroupView {
+    const protocolName = this.#phase === 'stable' ? this.#protocolName : ''
+    const members = [...this.#members.values()].map((member) => ({
+      ...{ memberId: member.id, clientId: member.clientId, clientHost: member.clientHost },
+      metadata: metadataOf(member, protocolName),
+      assignment: member.assignment,
+    }))
+    return { state: STATES[this.#phase], protocolType: this.#protocolType, protocolName, members }
   }
 
   /** Resolves when the generation begins. */
@@ -198,11 +227,10 @@ export class Group {
     return failedJoin(id, ERROR.MEMBER_ID_REQUIRED)
   }
 
-  #enter(
-    id: string,
-    { sessionMs, rebalanceMs, protocols, protocolType }: Joining,
-  ): Promise<Joined> {
+  #enter(id: string, joining: Joining): Promise<Joined> {
+    const { sessionMs, rebalanceMs, protocols, protocolType, clientId, clientHost } = joining
     const member: Member = {
+      ...{ clientId, clientHost },
       ...{ id, sessionMs, rebalanceMs, protocols, assignment: NO_BYTES },
       ...{ join: undefined, sync: undefined, timer: undefined },
     }
@@ -304,7 +332,7 @@ export class Group {
     const name = this.#protocolName
     const members = [...this.#members.values()].map(({ id, protocols }) => ({
       memberId: id,
-      metadata: protocols.find((protocol) => protocol.name === name)?.metadata ?? NO_BYTES,
+      metadata: metadataOf({ protocols }, name),
     }))
     return {
       ...{ errorCode: ERROR.NONE, generationId: this.#generation, protocolName: name },
@@ -351,6 +379,18 @@ export class Group {
     member.join?.(joinedOf(member.id, ERROR.UNKNOWN_MEMBER_ID))
     member.sync?.({ errorCode: ERROR.UNKNOWN_MEMBER_ID, assignment: NO_BYTES })
   }
+}
+
+/** The words of Kafka's tools. */
+const STATES: Readonly<Record<Phase, string>> = {
+  empty: 'Empty',
+  joining: 'PreparingRebalance',
+  syncing: 'CompletingRebalance',
+  stable: 'Stable',
+}
+
+function metadataOf({ protocols }: Pick<Member, 'protocols'>, wanted: string): Buffer {
+  return protocols.find(({ name }) => name === wanted)?.metadata ?? NO_BYTES
 }
 
 function speaks({ protocols }: Member, wanted: string): boolean {

@@ -2,6 +2,7 @@
 import type { Call } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type {
+  DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
@@ -75,7 +76,8 @@ export async function joinGroup(
     name,
     metadata: Buffer.from(metadata),
   }))
-  const joining = { sessionMs, rebalanceMs, memberId, protocolType, protocols, needsId }
+  const member = { memberId, clientId: call.header.clientId, clientHost: call.remote }
+  const joining = { sessionMs, rebalanceMs, ...member, protocolType, protocols, needsId }
   return { throttleTimeMs: 0, ...(await found.group.join(joining)) }
 }
 
@@ -108,4 +110,22 @@ export function leaveGroup(
   const found = groupAt(call, groupId)
   const errorCode = typeof found === 'number' ? found : found.group.leave(memberId)
   return { throttleTimeMs: 0, errorCode }
+}
+
+/** Nothing is known of rights on operations: the least number says so. */
+const UNKNOWN_OPERATIONS = -0x8000_0000
+const NO_GROUP = { state: 'Dead', protocolType: '', protocolName: '', members: [] }
+
+export async function describeGroups(
+  call: Call,
+  { groups }: RequestOf<typeof DESCRIBE_GROUPS>,
+): Promise<ResponseOf<typeof DESCRIBE_GROUPS>> {
+  const described = groups.map(async (groupId) => {
+    const found = groupAt(call, groupId)
+    const rest = { groupId, authorizedOperations: UNKNOWN_OPERATIONS }
+    if (typeof found === 'number') return { ...NO_GROUP, ...rest, errorCode: found }
+    const isKnown = !found.group.isIdle || (await found.committed()).length > 0
+    return { ...(isKnown ? found.group.view : NO_GROUP), ...rest, errorCode: ERROR.NONE }
+  })
+  return { throttleTimeMs: 0, groups: await Promise.all(described) }
 }
