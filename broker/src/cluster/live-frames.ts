@@ -11,6 +11,8 @@
 import type { Message } from '../core/message.ts'
 
 const TEXTS_MAX = 16_384
+/** Characters of all of them: a topic may be long. */
+const TEXT_LENGTH_MAX = 1024 * 1024
 /** A message needs no more than this besides its texts and bytes. */
 const FIXED_BYTES = 1 + 2 * 8 + 5 * 5
 const FRAME_BYTES_FIRST = 16 * 1024
@@ -26,6 +28,7 @@ export class LiveFrameError extends Error {
 
 export class LiveWriter {
   readonly #texts = new Map<string, number>()
+  #textLength = 0
   #bytes: Buffer = Buffer.allocUnsafeSlow(FRAME_BYTES_FIRST)
   #end = 0
 
@@ -37,8 +40,11 @@ export class LiveWriter {
   /** At most once, and nothing of it is kept. */
   push(message: Message): void {
     const { address, publisher, dialect, payload, properties, expiresAtMs } = message
-    const isFull = this.#texts.size > TEXTS_MAX - 3
-    if (isFull) this.#texts.clear()
+    const isFull = this.#texts.size > TEXTS_MAX - 3 || this.#textLength > TEXT_LENGTH_MAX
+    if (isFull) {
+      this.#texts.clear()
+      this.#textLength = 0
+    }
     this.#reserve(
       FIXED_BYTES +
         3 * (address.length + publisher.length + dialect.length) +
@@ -79,6 +85,7 @@ export class LiveWriter {
       return
     }
     this.#texts.set(text, this.#texts.size + 1)
+    this.#textLength += text.length
     this.#varint(0)
     const length = Buffer.byteLength(text)
     this.#varint(length)

@@ -66,6 +66,19 @@ describe('FilterIndex', () => {
     )
   })
 
+  test('filters and addresses of as many levels as a topic may have are found', () => {
+    const index = new FilterIndex<string>((value) => value)
+    const deep = '/'.repeat(65_000)
+    for (const filter of [`${deep}a`, `${deep}b`, `+${deep}+`, `${deep}c/#`])
+      index.add(filter, filter)
+    expect(matches(index, `${deep}a`)).toEqual([`+${deep}+`, `${deep}a`].sort())
+    expect(index.filters().sort()).toEqual(
+      [`${deep}a`, `${deep}b`, `+${deep}+`, `${deep}c/#`].sort(),
+    )
+    expect(index.remove(`${deep}a`, `${deep}a`)).toBe('last')
+    expect(matches(index, `${deep}c`)).toEqual([`+${deep}+`, `${deep}c/#`].sort())
+  })
+
   test('add tells the first key of a filter and remove the last', () => {
     const index = new FilterIndex<[key: string, value: number]>(([key]) => key)
     expect(index.add('a/+', ['x', 1])).toBe('first')

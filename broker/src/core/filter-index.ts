@@ -107,8 +107,7 @@ export class FilterIndex<T> {
   /** Calls `visit` for each value whose filter matches; a value with several matching filters is seen for each. */
   match(address: string, visit: (value: T) => void): void {
     if (this.#size === 0) return
-    // Wildcards at the first level leave `$` addresses alone: they are the system's own. [MQTT-4.7.2-1]
-    walk(this.#root, { address, visit }, { at: 0, wildcards: !address.startsWith('$') })
+    walk(this.#root, { address, visit })
   }
 
   /** False: nothing here matches any address that begins with the level, which begins with `$`. */
@@ -118,9 +117,7 @@ export class FilterIndex<T> {
 
   /** Each filter that has a value, once. */
   filters(): string[] {
-    const found: string[] = []
-    collect(this.#root, [], found)
-    return found
+    return collect(this.#root)
   }
 
   /** `path`: gets every place on the way, the holder's own last. */
@@ -181,28 +178,43 @@ interface Query<T> {
   readonly visit: (value: T) => void
 }
 
-/** `at`: where the level begins that is looked at; behind the end when there is none left. */
-function walk<T>(
-  node: Node<T>,
-  query: Query<T>,
-  { at, wildcards }: { readonly at: number; readonly wildcards: boolean },
-): void {
-  // `a/#` matches `a` itself too, so `rest` counts at every depth including the last.
-  if (node.rest !== undefined && wildcards) visitAll(node.rest, query)
-  const level = levelAt(query.address, at)
-  if (level === undefined) {
-    if (node.values !== undefined) visitAll(node.values, query)
-    return
+/** No recursion: an address may have more levels than the stack has room for. */
+function walk<T>(root: Node<T>, query: Query<T>): void {
+  // Wildcards at the first level leave `$` addresses alone: they are the system's own. [MQTT-4.7.2-1]
+  let wildcards = !query.address.startsWith('$')
+  let node: Node<T> | undefined = root
+  /** Where the level begins that is looked at; behind the end when there is none left. */
+  let at = 0
+  /** `+` children that are looked at later. */
+  const later: { readonly node: Node<T>; readonly at: number }[] = []
+  while (node !== undefined) {
+    // `a/#` matches `a` itself too, so `rest` counts at every depth including the last.
+    if (node.rest !== undefined && wildcards) visitAll(node.rest, query)
+    const level = levelAt(query.address, at)
+    let next: Node<T> | undefined
+    if (level === undefined) {
+      if (node.values !== undefined) visitAll(node.values, query)
+    } else {
+      at += level.length + 1
+      next = entered(node.children?.get(level), query, at)
+      const any = wildcards ? entered(node.any, query, at) : undefined
+      if (any !== undefined) later.push({ node: any, at })
+    }
+    wildcards = true
+    if (next === undefined) {
+      const other = later.pop()
+      next = other?.node
+      at = other?.at ?? at
+    }
+    node = next
   }
-  const next = at + level.length + 1
-  const child = node.children?.get(level)
-  if (child !== undefined) enter(child, query, next)
-  if (node.any !== undefined && wildcards) enter(node.any, query, next)
 }
 
-function enter<T>(child: Child<T>, query: Query<T>, at: number): void {
-  if (!(child instanceof Leaf)) walk(child, query, { at, wildcards: true })
-  else if (restMatches(child, query.address, at)) visitAll(child.values, query)
+/** The node that is to be looked at; of a leaf the values are visited. */
+function entered<T>(child: Child<T> | undefined, query: Query<T>, at: number): Node<T> | undefined {
+  if (!(child instanceof Leaf)) return child
+  if (restMatches(child, query.address, at)) visitAll(child.values, query)
+  return undefined
 }
 
 function visitAll<T>(values: Values<T>, { visit }: Query<T>): void {
@@ -308,13 +320,24 @@ function prune<T>(path: Place<T>[]): void {
   }
 }
 
-function collect<T>(child: Child<T>, levels: readonly string[], found: string[]): void {
-  if (child instanceof Leaf) {
-    found.push(child.filter)
-    return
+function collect<T>(root: Node<T>): string[] {
+  const found: string[] = []
+  /** `prefix`: the levels above, each with its slash. */
+  const waiting: { readonly child: Child<T>; readonly prefix: string }[] = [
+    { child: root, prefix: '' },
+  ]
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const { child, prefix } = next
+    if (child instanceof Leaf) {
+      found.push(child.filter)
+      continue
+    }
+    if (child.values !== undefined) found.push(prefix.slice(0, -1))
+    if (child.rest !== undefined) found.push(`${prefix}#`)
+    if (child.any !== undefined) waiting.push({ child: child.any, prefix: `${prefix}+/` })
+    for (const [level, below] of child.children ?? []) {
+      waiting.push({ child: below, prefix: `${prefix}${level}/` })
+    }
   }
-  if (child.values !== undefined) found.push(levels.join('/'))
-  if (child.rest !== undefined) found.push([...levels, '#'].join('/'))
-  if (child.any !== undefined) collect(child.any, [...levels, '+'], found)
-  for (const [level, next] of child.children ?? []) collect(next, [...levels, level], found)
+  return found
 }

@@ -121,10 +121,12 @@ function utf8(value: string): Uint8Array {
 }
 
 const KNOWN_TEXTS_MAX = 1_024
+const KNOWN_TEXT_LENGTH_MAX = 256
 const knownTexts = new Map<string, Uint8Array>()
 
 /** Of what comes again and again: addresses, publishers. */
 function knownUtf8(value: string): Uint8Array {
+  if (value.length > KNOWN_TEXT_LENGTH_MAX) return utf8(value)
   let bytes = knownTexts.get(value)
   if (bytes === undefined) {
     bytes = utf8(value)

@@ -6,7 +6,7 @@ import { BrokerError } from './errors.ts'
 import { hasWildcard } from './filter-index.ts'
 import type { Message } from './message.ts'
 import type { Directory } from './ports/directory.ts'
-import type { ShardClient } from './shard-client.ts'
+import type { Answered, ShardClient } from './shard-client.ts'
 import { shardOf } from './shard-hash.ts'
 import type { RetainedPosition } from './shard-requests.ts'
 
@@ -71,16 +71,17 @@ export class RetainedSearch {
       const [first] = position.shards
       if (first === undefined) return undefined
       const request = { kind: 'retained' as const, filter, ...position }
+      let reply: Answered
       try {
-        const reply = await this.#client.call(first, request, waitMs)
-        const { retained = [] } = reply
-        if (retained.length > 0 && !(await take(retained))) return undefined
-        position = reply.next
+        reply = await this.#client.call(first, request, waitMs)
       } catch (error) {
         const isMoving = error instanceof BrokerError && error.code === 'UNAVAILABLE'
         if (waitMs === 0 && isMoving) return position
         throw error
       }
+      const { retained = [] } = reply
+      if (retained.length > 0 && !(await take(retained))) return undefined
+      position = reply.next
     }
     return undefined
   }

@@ -264,10 +264,12 @@ function recordBytes(record: NewRecord, index: number, timestampDelta: number): 
 }
 
 const knownNamesMax = 1024
+const knownNameLengthMax = 128
 const knownNames = new Map<string, Uint8Array>()
 
 /** Names of headers are few and come with every record. */
 function nameBytesOf(name: string): Uint8Array {
+  if (name.length > knownNameLengthMax) return Buffer.from(name)
   let bytes = knownNames.get(name)
   if (bytes === undefined) {
     bytes = Buffer.from(name)
