@@ -7,17 +7,18 @@ import { sqsPorts } from './sqs.ts'
 
 export function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
   const host = config.advertiseHost
+  const grpcPort = config.advertiseGrpcPort ?? config.grpcPort
   return {
     clusterId: '',
     nodeId,
     incarnation,
     version: VERSION,
-    grpcAddress: `${host}:${config.grpcPort}`,
+    grpcAddress: `${host}:${grpcPort}`,
     endpoints: [
       ...Object.entries(clientPorts(config)).flatMap(([protocol, port]) =>
         port === undefined ? [] : [{ protocol, host, port }],
       ),
-      { protocol: 'grpc', host, port: config.grpcPort },
+      { protocol: 'grpc', host, port: grpcPort },
       ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
     ],
   }

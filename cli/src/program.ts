@@ -64,10 +64,12 @@ export async function run(
   }
 }
 
+const ROLES: readonly Role[] = ['placement', 'broker', 'storage', 'network']
+
 /** Role programs read their own arguments: this program does not know them. */
 function roleOf([noun, verb]: readonly string[]): Role | undefined {
   if (verb !== 'start') return undefined
-  return noun === 'placement' || noun === 'broker' || noun === 'storage' ? noun : undefined
+  return ROLES.find((role) => role === noun)
 }
 
 async function runRole(
@@ -171,6 +173,7 @@ function addRoleHelp(program: Command): void {
     ['broker', 'one broker; joins a cluster by hand'],
     ['placement', 'one Placement Center node'],
     ['storage', 'one storage node, for all brokers of a cluster'],
+    ['network', 'the links of a cluster on this machine, to be disturbed'],
   ] as const
   for (const [name, description] of roles) {
     const known = program.commands.find((command) => command.name() === name)
