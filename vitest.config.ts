@@ -45,6 +45,7 @@ export default defineConfig({
           globalSetup: ['test/support/debian-tools.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          fileParallelism: false,
         },
       },
     ],

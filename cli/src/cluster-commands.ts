@@ -279,7 +279,7 @@ export function integer(min: number, max: number): (text: string) => number {
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
 /** To milliseconds. */
-function duration(text: string): number {
+export function duration(text: string): number {
   const [, number, unit = 's'] = /^(\d{1,9})(ms|s|m|h)?$/.exec(text) ?? []
   const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
   if (ms > 0 && ms <= DAY_MS) return ms

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander'
 import { addBridgeCommands } from './bridge-commands.ts'
+import { addChaosCommands } from './chaos-commands.ts'
 import { addClientCommands } from './client-commands.ts'
 import { createStateStore, type Role } from './cluster/state.ts'
 import { type Act, addClusterCommands } from './cluster-commands.ts'
@@ -154,6 +155,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addRuleCommands(program, wiring)
   addBridgeCommands(program, wiring)
   addPlacementCommands(program, wiring)
+  addChaosCommands(program, wiring)
   addRoleHelp(program)
   addStorageCommands(program, act)
   return program

@@ -1,6 +1,6 @@
+import { seededRandom } from '@robust/chaos'
 import { describe, expect, test } from 'vitest'
 import { ANY, delayOf, NO_RULE, OUTSIDE, parseRules, ruleFor } from './link-rules.ts'
-import { seededRandom } from './seeded-random.ts'
 
 describe('the rule of a link', () => {
   test('is joined from all that mean it, in its direction only', () => {

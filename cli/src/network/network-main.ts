@@ -1,11 +1,11 @@
 /** `robust network start`: the links of a cluster on this machine, as a process. Logs are JSON lines on stdout. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { parseArgs } from 'node:util'
+import { seededRandom } from '@robust/chaos'
 import { usageError } from '../errors.ts'
 import { type Front, LinkProxy } from './link-proxy.ts'
 import { parseRules } from './link-rules.ts'
 import { nodeBehind } from './peer-names.ts'
-import { seededRandom } from './seeded-random.ts'
 
 const NETWORK_USAGE = `robust network start --http-port PORT --front NODE=PORT:INNER [--front ...] [options]
 
@@ -24,11 +24,21 @@ export async function networkMain(args: readonly string[]): Promise<void> {
   const { host, httpPort, seed, fronts } = parseFlags(args)
   const random = seededRandom(seed)
   const proxy = new LinkProxy({ host, fronts, random, nameOf: nodeBehind })
-  await proxy.start()
+  try {
+    await proxy.start()
+  } catch (error) {
+    // Else what listens already would keep the process.
+    proxy.stop()
+    throw error
+  }
   const server = createServer((request, response) => {
     answer(proxy, request, response).catch((error: unknown) => {
       reply(response, 400, { error: error instanceof Error ? error.message : String(error) })
     })
+  })
+  server.once('error', (error) => {
+    proxy.stop()
+    throw error
   })
   server.listen(httpPort, host)
   const stop = (): void => {
