@@ -12,8 +12,6 @@ export const FAULT_KINDS = [
   'in-turn',
 ] as const
 
-type FaultKind = (typeof FAULT_KINDS)[number]
-
 interface OnNodes {
   /**
    * A node, `leader`, a role (one of its nodes), a role in the plural (all of them), `all`, or
