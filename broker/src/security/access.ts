@@ -4,6 +4,7 @@
  */
 import { filterMatches } from '../core/filter-index.ts'
 import { covers, overlaps } from '../core/filter-relations.ts'
+import type { ClientPlace } from './enhanced.ts'
 
 export type Action = 'publish' | 'subscribe'
 
@@ -32,7 +33,7 @@ const DECISIONS_MAX = 256
 
 export class Access {
   readonly user: string
-  readonly #clientId: string
+  readonly #client: ClientPlace
   readonly #rulesOf: RulesOf
   #rules: readonly Rule[] | undefined
   #mine: readonly Rule[] = []
@@ -40,9 +41,9 @@ export class Access {
   #isPlain = true
   readonly #decisions = new Map<string, boolean>()
 
-  constructor(user: string, clientId: string, rulesOf: RulesOf) {
+  constructor(user: string, client: ClientPlace, rulesOf: RulesOf) {
     this.user = user
-    this.#clientId = clientId
+    this.#client = client
     this.#rulesOf = rulesOf
   }
 
@@ -78,7 +79,7 @@ export class Access {
     this.#rules = rules
     this.#decisions.clear()
     this.#mine = rules.flatMap((rule) => {
-      const pattern = filledIn(rule.pattern, { '%u': this.user, '%c': this.#clientId })
+      const pattern = filledIn(rule.pattern, { '%u': this.user, '%c': this.#client.clientId })
       return pattern === undefined ? [] : [{ ...rule, pattern }]
     })
     this.#isPlain = rules.every(({ qos, retain }) => qos === undefined && retain === undefined)

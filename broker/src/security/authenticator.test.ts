@@ -108,7 +108,7 @@ describe('Authenticator', () => {
 
 describe('Access', () => {
   const access = (rules: readonly Rule[], clientId = 'c1') =>
-    new Access('ann', clientId, () => rules)
+    new Access('ann', { clientId, address: '127.0.0.1' }, () => rules)
   const allow = (action: Rule['action'], pattern: string): Rule => ({
     action,
     pattern,
@@ -152,7 +152,8 @@ describe('Access', () => {
 })
 
 describe('Access by QoS and retain', () => {
-  const access = (...rules: Rule[]) => new Access('u', 'c', () => rules)
+  const access = (...rules: Rule[]) =>
+    new Access('u', { clientId: 'c', address: '127.0.0.1' }, () => rules)
   const all = { action: 'all', pattern: '#', allow: true } as const
 
   test('denies what a rule denies for its QoS, and nothing else', () => {

@@ -1,6 +1,7 @@
 /** Kafka's connections over real logs in virtual time: a test is the client, and knows every byte. */
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
+import { NamedCounts } from '../core/ports/telemetry.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { TopicLogs } from '../core/topics/topic-logs.ts'
@@ -18,9 +19,11 @@ import {
 import { KafkaConnection } from '../protocols/kafka/connection.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
+import type { Doors } from '../protocols/kafka/identity.ts'
 import { Members } from '../protocols/kafka/mapping.ts'
 import { ByteReader } from '../protocols/shared/byte-reader.ts'
 import type { Access } from '../security/access.ts'
+import { FailedAttempts } from '../security/failed-attempts.ts'
 import { LogBench } from './log-fixtures.ts'
 import { MemoryStream } from './memory-stream.ts'
 import { settle } from './virtual-clock.ts'
@@ -37,7 +40,7 @@ type Answers<Response> = Spoken & { readonly response: WireType<Response> }
 export class KafkaClient {
   readonly stream: MemoryStream
   readonly answers: Buffer[] = []
-  readonly #frames = new Frames()
+  readonly #frames = new Frames(() => Number.POSITIVE_INFINITY)
   #correlationId = 0
 
   constructor() {
@@ -92,12 +95,22 @@ export class KafkaClient {
   }
 }
 
+const refuse = () => Promise.resolve({ kind: 'bad-credentials' } as const)
+
 export class KafkaBench {
   readonly logs = new LogBench()
   readonly topics = new Topics(() => undefined)
   readonly refusedBy: object[] = []
   readonly onOwners = new Set<() => void>()
   access: Access | undefined
+  readonly banned = new Set<string>()
+  reauthenticationMs: number | null = null
+  /** Lets everybody in without a word, as `access` says. */
+  authenticator: Doors['authenticator'] = {
+    greet: () => Promise.resolve({ kind: 'in', user: 'u', access: this.access }),
+    ...{ authenticate: refuse, authenticateToken: refuse, takesTokens: false },
+    ...{ method: () => undefined, failures: new NamedCounts() },
+  }
   /** Of the broker that owns every shard. */
   owner = 'b1'
   level = 0
@@ -128,10 +141,15 @@ export class KafkaBench {
         certificateName: undefined,
       },
       ...{ entrance: 'kafka', clock, services: this.#services() },
-      authenticate: () => Promise.resolve({ kind: 'in', user: 'u', access: this.access }),
-      admission: {
-        ...{ admit: () => undefined, enter: () => undefined, leave: () => undefined },
-        ...{ isOutOfMemory: false, isOverrun: false },
+      doors: {
+        authenticator: this.authenticator,
+        admission: {
+          ...{ admit: () => undefined, enter: () => undefined, leave: () => undefined },
+          ...{ isOutOfMemory: false, isOverrun: false },
+        },
+        ...{ bans: { isBanned: (visitor) => this.banned.has(visitor.user ?? '') }, clock },
+        ...{ attempts: new FailedAttempts(clock), log: { warn: log } },
+        reauthenticationMs: () => this.reauthenticationMs,
       },
       log: { debug: () => undefined, info: log, warn: log, error: log },
       onClose: () => undefined,
@@ -163,13 +181,16 @@ export class KafkaBench {
     const pressure = new StoragePressure({ clock, level: () => this.level })
     return {
       topics: new TopicLogs({ ...given, topics: this.topics, definitions, pressure }),
-      members: new Members({
-        ...{ self: 'b1', clusterId: () => 'c', hashOf: (name: string) => Number(name.slice(1)) },
-        nodes: () => [
-          { node: 'b1', host: 'one', port: 9_092 },
-          { node: 'b2', host: 'two', port: 9_192 },
-        ],
-      }),
+      members: new Members(
+        {
+          ...{ self: 'b1', clusterId: () => 'c', hashOf: (name: string) => Number(name.slice(1)) },
+          nodes: () => [
+            { node: 'b1', host: 'one', port: 9_092 },
+            { node: 'b2', host: 'two', port: 9_192 },
+          ],
+        },
+        { entrance: 'kafka', dialled: '127.0.0.1' },
+      ),
       coordinator: new Coordinator({
         ...{ offsets: new CommittedOffsets(given), clock, newMemberId: () => 'm1' },
       }),

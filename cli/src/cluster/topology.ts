@@ -12,6 +12,7 @@ export const standardPorts = {
   sqs: 9324,
   sqss: 9325,
   kafka: 9092,
+  kafkas: 9093,
   http: 8080,
   brokerGrpc: 9981,
   placement: 1228,
@@ -72,7 +73,7 @@ const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
 
 function portFlags(): string[] {
   const plain = ['mqtt-port', 'ws-port', 'sqs-port', 'kafka-port', 'http-port', 'grpc-port']
-  return [...plain, 'mqtt-tls-port', 'wss-port', 'sqs-tls-port']
+  return [...plain, 'mqtt-tls-port', 'wss-port', 'sqs-tls-port', 'kafka-tls-port']
 }
 
 export interface Counts {
@@ -137,6 +138,7 @@ export function brokerNode(
       mqtts: portOf(plan, standardPorts.mqtts, number),
       wss: portOf(plan, standardPorts.wss, number),
       sqss: portOf(plan, standardPorts.sqss, number),
+      kafkas: portOf(plan, standardPorts.kafkas, number),
     }),
     sqs: portOf(plan, standardPorts.sqs, number),
     kafka: portOf(plan, standardPorts.kafka, number),
@@ -157,6 +159,7 @@ export function brokerNode(
       'mqtt-tls-port': String(ports.mqtts),
       'wss-port': String(ports.wss),
       'sqs-tls-port': String(ports.sqss),
+      'kafka-tls-port': String(ports.kafkas),
     }),
     'http-port': String(ports.http),
     'grpc-port': String(ports.grpc),

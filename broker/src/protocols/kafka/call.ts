@@ -2,8 +2,8 @@
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
-import type { Access } from '../../security/access.ts'
 import type { Coordinator } from './groups/coordinator.ts'
+import type { ClientIdentity } from './identity.ts'
 import type { Members } from './mapping.ts'
 import type { RequestHeader } from './packets.ts'
 
@@ -29,8 +29,7 @@ export interface Services {
 export interface Caller {
   /** Its address. */
   readonly remote: string
-  /** Undefined: everything is allowed. */
-  readonly access: Access | undefined
+  readonly identity: ClientIdentity
   /** The client has gone, or is sent away: nothing need be waited for. */
   readonly gone: AbortSignal
 }
@@ -40,11 +39,11 @@ export interface Call extends Caller {
   readonly header: RequestHeader
 }
 
-export function mayWrite({ access, services }: Call, topic: string): boolean {
+export function mayWrite({ identity: { access }, services }: Call, topic: string): boolean {
   return counted(services, access === undefined || access.mayPublish(topic))
 }
 
-export function mayRead({ access, services }: Call, topic: string): boolean {
+export function mayRead({ identity: { access }, services }: Call, topic: string): boolean {
   return counted(services, access === undefined || access.maySubscribe(topic))
 }
 
@@ -53,7 +52,7 @@ export function mayManage(call: Call, topic: string): boolean {
   return mayWrite(call, topic) && mayRead(call, topic)
 }
 
-export function maySee({ access }: Call, topic: string): boolean {
+export function maySee({ identity: { access } }: Call, topic: string): boolean {
   return access === undefined || access.mayPublish(topic) || access.maySubscribe(topic)
 }
 

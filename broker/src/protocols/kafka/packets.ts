@@ -21,6 +21,7 @@ import {
   METADATA,
   PRODUCE,
 } from './codec/log-apis.ts'
+import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import {
   decode,
   encode,
@@ -46,10 +47,12 @@ export const APIS: readonly Api[] = [
   LEAVE_GROUP,
   SYNC_GROUP,
   DESCRIBE_GROUPS,
+  SASL_HANDSHAKE,
   API_VERSIONS,
   CREATE_TOPICS,
   DELETE_TOPICS,
   INIT_PRODUCER_ID,
+  SASL_AUTHENTICATE,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

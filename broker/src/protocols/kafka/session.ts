@@ -23,7 +23,9 @@ import {
   METADATA,
   PRODUCE,
 } from './codec/log-apis.ts'
+import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
+import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
 import { fetch } from './handlers/fetch.ts'
 import {
@@ -38,6 +40,7 @@ import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, initProducerId, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
+import { saslAuthenticate, saslHandshake } from './handlers/sasl.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
 
@@ -56,10 +59,12 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [LEAVE_GROUP.key, leaveGroup],
   [SYNC_GROUP.key, syncGroup],
   [DESCRIBE_GROUPS.key, describeGroups],
+  [SASL_HANDSHAKE.key, saslHandshake],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],
   [INIT_PRODUCER_ID.key, initProducerId],
+  [SASL_AUTHENTICATE.key, saslAuthenticate],
 ])
 
 /** The connection cannot go on: what it asks for is not spoken here. */
@@ -67,11 +72,19 @@ export class NotSpokenError extends Error {
   override readonly name = 'NotSpokenError'
 }
 
+/** It must say first who it is, or again. */
+export class NotAuthenticatedError extends Error {
+  override readonly name = 'NotAuthenticatedError'
+}
+
+/** What whoever it is may ask. */
+const FOR_ANYBODY: readonly number[] = [API_VERSIONS.key, SASL_HANDSHAKE.key, SASL_AUTHENTICATE.key]
+
 /** What the client has sent is at fault. */
 export function isOfClient(error: unknown): error is Error {
   return [
     ...[MalformedError, ShortInputError, LongVarintError],
-    ...[FrameError, NotSpokenError, UnansweredError],
+    ...[FrameError, NotSpokenError, NotAuthenticatedError, UnansweredError],
   ].some((kind) => error instanceof kind)
 }
 
@@ -98,6 +111,20 @@ export function ask(services: Services, frame: Buffer): Asked {
   return { isPipelined: false, clientId, answer }
 }
 
+/** A message of a SASL mechanism that came by itself, and is answered by one. */
+export function askRaw(message: Buffer, clientId: string): Asked {
+  return {
+    ...{ isPipelined: false, clientId },
+    answer: async ({ identity }) => {
+      const { errorCode, errorMessage, authBytes } = await identity.authenticate(message)
+      if (errorCode !== ERROR.NONE) throw new NotAuthenticatedError(errorMessage ?? '')
+      const length = Buffer.alloc(4)
+      length.writeInt32BE(authBytes.length)
+      return Buffer.concat([length, authBytes])
+    },
+  }
+}
+
 function known(services: Services, api: Api, { header, body }: RequestFrame): Asked {
   const { clientId, version, correlationId } = header
   const request = decodeBody(api, version, body)
@@ -106,6 +133,9 @@ function known(services: Services, api: Api, { header, body }: RequestFrame): As
     isPipelined: api.key === PRODUCE.key,
     clientId,
     answer: async (caller) => {
+      if (!caller.identity.isCurrent && !FOR_ANYBODY.includes(api.key)) {
+        throw new NotAuthenticatedError(`${api.name} before authentication`)
+      }
       const response = await handler?.({ services, header, ...caller }, request as never)
       return response === undefined
         ? undefined
