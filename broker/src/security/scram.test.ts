@@ -58,6 +58,15 @@ describe('ScramMethod', () => {
     }
   })
 
+  test('takes a nonce that begins with the client’s own twice', async () => {
+    const method = await methodFor('x')
+    const client = new ScramClient('u=2C=3D', 'x')
+    const exchange = method.begin(CLIENT)
+    const challenge = Buffer.from(text(await exchange.next(client.first())))
+    const step = await exchange.next(client.final(challenge, { repeats: true }))
+    expect(step).toMatchObject({ kind: 'in', user: 'u,=' })
+  })
+
   test('asks an unknown name for its proof too, with the same salt each time', async () => {
     const method = await methodFor('x')
     const challenges: string[] = []

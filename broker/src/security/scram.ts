@@ -135,6 +135,7 @@ interface Challenge {
   readonly user: string
   readonly verifier: ScramVerifier
   readonly gs2Header: string
+  readonly clientNonce: string
   readonly nonce: string
   /** What client and server have said, as both sign it. */
   readonly said: string
@@ -180,7 +181,7 @@ class ScramExchange implements AuthenticationExchange {
     const { iterations, salt } = verifier
     const challenge = `r=${nonce},s=${salt.toString('base64')},i=${iterations}`
     const said = `${text.slice(gs2Header.length)},${challenge}`
-    this.#challenge = { user, verifier, gs2Header, nonce, said }
+    this.#challenge = { user, verifier, gs2Header, clientNonce, nonce, said }
     return { kind: 'continue', data: Buffer.from(challenge) }
   }
 
@@ -192,8 +193,10 @@ class ScramExchange implements AuthenticationExchange {
     const { name } = this.#server
     const isBound = Buffer.from(binding, 'base64').toString() === gs2Header
     const proof = Buffer.from(proofText, 'base64')
-    if (!isBound || nonce !== challenge.nonce || proof.length !== HASHES[name].keyBytes)
-      return WRONG
+    // librdkafka before 2.6 puts its own part before the whole once more.
+    const { clientNonce } = challenge
+    const isOurs = [challenge.nonce, clientNonce + challenge.nonce].includes(nonce)
+    if (!isBound || !isOurs || proof.length !== HASHES[name].keyBytes) return WRONG
     const all = `${said},${withoutProof}`
     const signature = hmac(verifier.storedKey, all, name)
     const clientKey = Buffer.from(proof.map((byte, at) => byte ^ (signature[at] as number)))

@@ -29,7 +29,8 @@ export class ScramClient {
     return Buffer.from(`n,,${this.#bare}`)
   }
 
-  final(challenge: Buffer): Buffer {
+  /** `repeats`: as librdkafka before 2.6 does. */
+  final(challenge: Buffer, { repeats = false } = {}): Buffer {
     const fields = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(challenge.toString())
     const [, nonce = '', salt = '', count = '0'] = fields ?? []
     this.#salted = pbkdf2Sync(
@@ -41,7 +42,7 @@ export class ScramClient {
     )
     const clientKey = this.#sign(this.#salted, 'Client Key')
     const storedKey = createHash(this.#digest).update(clientKey).digest()
-    const withoutProof = `c=biws,r=${nonce}`
+    const withoutProof = `c=biws,r=${repeats ? this.#nonce : ''}${nonce}`
     this.#all = `${this.#bare},${challenge},${withoutProof}`
     const signature = this.#sign(storedKey, this.#all)
     const proof = Buffer.from(clientKey.map((byte, at) => byte ^ (signature[at] ?? 0)))
