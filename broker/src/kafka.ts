@@ -14,6 +14,7 @@ import type { StoragePressure } from './core/storage-pressure.ts'
 import { CommittedOffsets } from './core/topics/committed-offsets.ts'
 import { TopicLogs } from './core/topics/topic-logs.ts'
 import type { Topics } from './core/topics/topics.ts'
+import { PlacedPermissions } from './placed-permissions.ts'
 import { type KafkaEntrances, KafkaServer } from './protocols/kafka/server.ts'
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
@@ -44,6 +45,7 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
     entrances: { host, ports: kafkaPorts(config), tls, proxied },
     topics: new TopicLogs({ ...given, definitions: new PlacedTopics(given) }),
     offsets: new CommittedOffsets(given),
+    permissions: new PlacedPermissions(given),
     members: {
       self: metadata.self,
       clusterId: () => metadata.clusterId,

@@ -318,15 +318,10 @@ export class Authenticator {
   #readRules(): void {
     const rules = new Map<string, Rule[]>()
     for (const { value } of this.#options.resources.list('permission')) {
-      const stored = parse(value)
-      const { user, action, pattern, allow = true, qos, retain } = stored
-      if (typeof user !== 'string' || typeof pattern !== 'string' || !isAction(action)) continue
+      const { user, ...rule } = parse(value)
+      if (typeof user !== 'string' || !isRule(rule)) continue
       const mine = rules.get(user) ?? []
-      mine.push({
-        ...{ action, pattern, allow: allow === true },
-        ...(Array.isArray(qos) && { qos: qos as number[] }),
-        ...(typeof retain === 'boolean' && { retain }),
-      })
+      mine.push(rule)
       rules.set(user, mine)
     }
     this.#rules = rules
@@ -352,8 +347,10 @@ function userOf({ version, value }: KnownResource): User {
   }
 }
 
-function isAction(action: unknown): action is Rule['action'] {
-  return action === 'publish' || action === 'subscribe' || action === 'all'
+/** The Placement Center has checked it; one that does not say otherwise allows. */
+function isRule(rule: Record<string, unknown>): rule is Record<string, unknown> & Rule {
+  rule['allow'] ??= true
+  return typeof rule['action'] === 'string' && typeof rule['pattern'] === 'string'
 }
 
 function parse(json: string): Record<string, unknown> {

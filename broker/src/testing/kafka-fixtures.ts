@@ -24,6 +24,7 @@ import { Members } from '../protocols/kafka/mapping.ts'
 import { ByteReader } from '../protocols/shared/byte-reader.ts'
 import type { Access } from '../security/access.ts'
 import { FailedAttempts } from '../security/failed-attempts.ts'
+import type { Permission, Permissions, StoredPermission } from '../security/permissions.ts'
 import { LogBench } from './log-fixtures.ts'
 import { MemoryStream } from './memory-stream.ts'
 import { settle } from './virtual-clock.ts'
@@ -95,6 +96,26 @@ export class KafkaClient {
   }
 }
 
+class KnownPermissions implements Permissions {
+  #all: readonly StoredPermission[] = []
+
+  all(): readonly StoredPermission[] {
+    return this.#all
+  }
+
+  add(more: readonly Permission[]): Promise<void> {
+    const stored = more.map((one) => ({ ...one, id: JSON.stringify(one) }))
+    const byId = new Map([...this.#all, ...stored].map((one) => [one.id, one]))
+    this.#all = [...byId.values()]
+    return Promise.resolve()
+  }
+
+  remove(gone: readonly StoredPermission[]): Promise<void> {
+    this.#all = this.#all.filter(({ id }) => gone.every((one) => one.id !== id))
+    return Promise.resolve()
+  }
+}
+
 const refuse = () => Promise.resolve({ kind: 'bad-credentials' } as const)
 
 export class KafkaBench {
@@ -111,6 +132,7 @@ export class KafkaBench {
     ...{ authenticate: refuse, authenticateToken: refuse, takesTokens: false },
     ...{ method: () => undefined, failures: new NamedCounts() },
   }
+  readonly permissions = new KnownPermissions()
   /** Of the broker that owns every shard. */
   owner = 'b1'
   level = 0
@@ -198,6 +220,7 @@ export class KafkaBench {
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       ...{ clock, produceLatency: { record: () => undefined } as never },
       nextProducerId: () => this.#nextProducerId++,
+      permissions: this.permissions,
     }
   }
 }

@@ -50,6 +50,8 @@ describe('refusalOfValue', () => {
     ['bridge', { url: 'mqtt://h', out: [{ filter: 'a', qos: 1, prefix: '#' }] }, 'out of a bridge'],
     ['auto-subscription', { topic: 'a', qos: 3 }, 'is one of 0, 1, 2'],
     ['topic-rewrite', { action: 'x', filter: 'a', target: 'b' }, 'is one of publish'],
+    ['permission', { user: 'u', action: 'x', pattern: '#' }, 'is one of publish'],
+    ['permission', { user: 'u', action: 'all', pattern: 'g', on: 'x' }, 'is one of address'],
     ['ban', { kind: 'client' }, 'needs the field who'],
     ['user', { toString: 1 }, 'no field toString'],
     ['setting', 0, 'whole number'],

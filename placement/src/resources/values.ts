@@ -2,7 +2,13 @@
  * What the value of each kind of resource may be. Checked before a change is proposed, never when it is
  * applied: all members must apply a command alike, whatever version of this table they have.
  */
-import { refusalOfQueue, refusalOfSetting, refusalOfTopic } from '@robust/proto'
+import {
+  PERMISSION_ACTIONS,
+  PERMISSION_SUBJECTS,
+  refusalOfQueue,
+  refusalOfSetting,
+  refusalOfTopic,
+} from '@robust/proto'
 import type { ResourceKind } from '../metadata/resources.ts'
 
 type Check = (value: unknown) => boolean
@@ -95,9 +101,12 @@ const FIELDS: Readonly<
   },
   permission: {
     user: required(text),
-    action: required(text),
+    action: required(oneOf(...PERMISSION_ACTIONS)),
     pattern: required(text),
     allow: flag,
+    on: oneOf(...PERMISSION_SUBJECTS),
+    prefix: flag,
+    host: text,
     qos: { is: 'a list of 0, 1 and 2', check: isQosList },
     retain: flag,
   },

@@ -4,7 +4,16 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Kafka, type KafkaConfig, logLevel, type SASLOptions } from 'kafkajs'
+import {
+  AclOperationTypes,
+  AclPermissionTypes,
+  AclResourceTypes,
+  Kafka,
+  type KafkaConfig,
+  logLevel,
+  ResourcePatternTypes,
+  type SASLOptions,
+} from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { TestAuthority } from '../../support/certificates.ts'
 import { startCluster, type TestCluster } from '../../support/cluster.ts'
@@ -127,6 +136,61 @@ describe('kafkajs', () => {
     await robust('config', 'unset', 'kafka.reauthentication-seconds')
   })
 })
+
+describe('rights', () => {
+  test('that an admin gives by Kafka are those of robust acl, and hold at every broker', {
+    timeout: 60_000,
+  }, async () => {
+    const admin = kafkaOf({ sasl: sasl('plain', 'root', 'toor') }).admin()
+    await admin.connect()
+    await admin.createTopics({ topics: [{ topic: 'shared', numPartitions: 4 }] })
+    const kafka = kafkaOf({ sasl: sasl('scram-sha-256', 'ann', 'secret'), retry: { retries: 0 } })
+    const producer = kafka.producer({ retry: { retries: 0 } })
+    await producer.connect()
+    const messages = Array.from({ length: 8 }, (_, at) => ({ key: String(at), value: 'x' }))
+    const send = () => producer.send({ topic: 'shared', messages })
+    await expect(send()).rejects.toThrow(/access topics/)
+    const rule = {
+      ...{ resourceType: AclResourceTypes.TOPIC, resourceName: 'sha', host: '*' },
+      ...{ resourcePatternType: ResourcePatternTypes.PREFIXED, principal: 'User:ann' },
+      ...{ operation: AclOperationTypes.WRITE, permissionType: AclPermissionTypes.ALLOW },
+    }
+    expect(await admin.createAcls({ acl: [rule] })).toBe(true)
+    await send()
+    const denied = { ...rule, operation: AclOperationTypes.READ }
+    await robust('acl', 'allow', 'ann', 'subscribe', 'shared')
+    await robust('acl', 'deny', 'ann', 'subscribe', 'sha', '--prefix')
+    const { resources } = await admin.describeAcls({
+      ...{ ...denied, permissionType: AclPermissionTypes.DENY },
+    })
+    expect(resources).toMatchObject([{ resourceName: 'sha', acls: [{ principal: 'User:ann' }] }])
+    await expect(consumeOnce(kafka)).rejects.toThrow(/group coordinator/)
+    await robust('acl', 'allow', 'ann', 'subscribe', 'g', '--on', 'group')
+    await expect(consumeOnce(kafka)).rejects.toThrow(/topic/i)
+    const deny = { ...denied, permissionType: AclPermissionTypes.DENY }
+    const { filterResponses } = await admin.deleteAcls({ filters: [deny] })
+    expect(filterResponses[0]?.matchingAcls).toHaveLength(1)
+    expect(await consumeOnce(kafka)).toBe('x')
+    await Promise.all([admin.disconnect(), producer.disconnect()])
+  })
+})
+
+/** The first value of the topic, or why the group came to nothing. */
+async function consumeOnce(kafka: Kafka): Promise<string> {
+  const consumer = kafka.consumer({ groupId: 'g', retry: { retries: 0 } })
+  try {
+    await consumer.connect()
+    await consumer.subscribe({ topic: 'shared', fromBeginning: true })
+    return await new Promise((resolve, reject) => {
+      consumer.on(consumer.events.CRASH, ({ payload }) => reject(payload.error))
+      void consumer.run({
+        eachMessage: async ({ message }) => resolve(String(message.value)),
+      })
+    })
+  } finally {
+    await consumer.disconnect()
+  }
+}
 
 describe('kcat', () => {
   test('writes with one mechanism and reads with another, over TLS and at both brokers', {

@@ -1,5 +1,6 @@
 /** Requests and responses as bytes: the headers, and the bodies by their schemas. No socket, no service. */
 import { ByteReader } from '../shared/byte-reader.ts'
+import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import { type Api, isFlexible } from './codec/api.ts'
 import {
   DESCRIBE_GROUPS,
@@ -52,6 +53,9 @@ export const APIS: readonly Api[] = [
   CREATE_TOPICS,
   DELETE_TOPICS,
   INIT_PRODUCER_ID,
+  DESCRIBE_ACLS,
+  CREATE_ACLS,
+  DELETE_ACLS,
   SASL_AUTHENTICATE,
 ] as readonly unknown[] as readonly Api[]
 

@@ -6,6 +6,7 @@ import type { TopicLogs } from '../../core/topics/topic-logs.ts'
 import { ANONYMOUS, type Authenticator } from '../../security/authenticator.ts'
 import type { Bans } from '../../security/bans.ts'
 import { FailedAttempts } from '../../security/failed-attempts.ts'
+import type { Permissions } from '../../security/permissions.ts'
 import type { TlsOptions } from '../../security/tls-certificates.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import { ListenError, type Listener, listen, type Peer } from '../shared/listener.ts'
@@ -41,6 +42,7 @@ export interface KafkaServerOptions {
   readonly entrances: KafkaEntrances
   readonly topics: TopicLogs
   readonly offsets: CommittedOffsets
+  readonly permissions: Permissions
   readonly members: MembersOptions
   readonly nextProducerId: () => number
   readonly newMemberId: () => string
@@ -68,10 +70,10 @@ export class KafkaServer implements ProtocolServer {
 
   constructor(options: KafkaServerOptions) {
     this.#options = options
-    const { topics, clock, nextProducerId, bans } = options
+    const { topics, clock, nextProducerId, bans, permissions } = options
     this.#coordinator = new Coordinator(options)
     this.#services = {
-      ...{ topics, clock, nextProducerId },
+      ...{ topics, clock, nextProducerId, permissions },
       coordinator: this.#coordinator,
       onOwners: new Set(),
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },

@@ -2,6 +2,7 @@
 
 import { LongVarintError, ShortInputError } from '../shared/byte-reader.ts'
 import type { Call, Caller, Services } from './call.ts'
+import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import type { Api } from './codec/api.ts'
 import {
   DESCRIBE_GROUPS,
@@ -27,6 +28,7 @@ import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
 import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
+import { createAcls, deleteAcls, describeAcls } from './handlers/acls.ts'
 import { fetch } from './handlers/fetch.ts'
 import {
   describeGroups,
@@ -43,6 +45,7 @@ import { produce, UnansweredError } from './handlers/produce.ts'
 import { saslAuthenticate, saslHandshake } from './handlers/sasl.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
+import { RIGHTS } from './rights.ts'
 
 type Handler = (call: Call, request: never) => unknown
 
@@ -64,6 +67,9 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],
   [INIT_PRODUCER_ID.key, initProducerId],
+  [DESCRIBE_ACLS.key, describeAcls],
+  [CREATE_ACLS.key, createAcls],
+  [DELETE_ACLS.key, deleteAcls],
   [SASL_AUTHENTICATE.key, saslAuthenticate],
 ])
 
@@ -129,6 +135,8 @@ function known(services: Services, api: Api, { header, body }: RequestFrame): As
   const { clientId, version, correlationId } = header
   const request = decodeBody(api, version, body)
   const handler = HANDLERS.get(api.key)
+  const right = RIGHTS.get(api.key)
+  if (right === undefined) throw new NotSpokenError(`${api.name} has no right that is asked for`)
   return {
     isPipelined: api.key === PRODUCE.key,
     clientId,
@@ -136,7 +144,10 @@ function known(services: Services, api: Api, { header, body }: RequestFrame): As
       if (!caller.identity.isCurrent && !FOR_ANYBODY.includes(api.key)) {
         throw new NotAuthenticatedError(`${api.name} before authentication`)
       }
-      const response = await handler?.({ services, header, ...caller }, request as never)
+      const call: Call = { services, header, ...caller }
+      const answer = (about: object) => handler?.(call, about as never)
+      const guarded = right.guard(call, api, answer)
+      const response = await guarded(request as Record<string, unknown>)
       return response === undefined
         ? undefined
         : encodeResponse({ api, version, correlationId }, response)
