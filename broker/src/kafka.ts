@@ -15,6 +15,8 @@ import { CommittedOffsets } from './core/topics/committed-offsets.ts'
 import { TopicLogs } from './core/topics/topic-logs.ts'
 import type { Topics } from './core/topics/topics.ts'
 import { PlacedPermissions } from './placed-permissions.ts'
+import { PlacedQuotas } from './placed-quotas.ts'
+import { PlacedScramUsers } from './placed-scram-users.ts'
 import { type KafkaEntrances, KafkaServer } from './protocols/kafka/server.ts'
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
@@ -46,6 +48,8 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
     topics: new TopicLogs({ ...given, definitions: new PlacedTopics(given) }),
     offsets: new CommittedOffsets(given),
     permissions: new PlacedPermissions(given),
+    scramUsers: new PlacedScramUsers(given),
+    quotas: new PlacedQuotas(given),
     members: {
       self: metadata.self,
       clusterId: () => metadata.clusterId,

@@ -21,10 +21,13 @@ import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
 import type { Doors } from '../protocols/kafka/identity.ts'
 import { Members } from '../protocols/kafka/mapping.ts'
+import { ClientQuotas, type QuotaEntry, type QuotaStore } from '../protocols/kafka/quotas.ts'
 import { ByteReader } from '../protocols/shared/byte-reader.ts'
 import type { Access } from '../security/access.ts'
 import { FailedAttempts } from '../security/failed-attempts.ts'
 import type { Permission, Permissions, StoredPermission } from '../security/permissions.ts'
+import type { ScramName } from '../security/scram.ts'
+import type { ScramUsers } from '../security/scram-users.ts'
 import { LogBench } from './log-fixtures.ts'
 import { MemoryStream } from './memory-stream.ts'
 import { settle } from './virtual-clock.ts'
@@ -116,6 +119,29 @@ class KnownPermissions implements Permissions {
   }
 }
 
+class KnownQuotas implements QuotaStore {
+  readonly #all = new Map<string, QuotaEntry>()
+  #changed: () => void = () => undefined
+
+  all(): readonly QuotaEntry[] {
+    return [...this.#all.values()]
+  }
+
+  observe(listener: () => void): void {
+    this.#changed = listener
+  }
+
+  change(...[entity, changes]: Parameters<QuotaStore['change']>): Promise<void> {
+    const key = JSON.stringify(entity)
+    const limits = { ...this.#all.get(key)?.quota, ...Object.fromEntries(changes) }
+    const quota = Object.fromEntries(Object.entries(limits).filter(([, value]) => value))
+    if (Object.keys(quota).length === 0) this.#all.delete(key)
+    else this.#all.set(key, { entity, quota })
+    this.#changed()
+    return Promise.resolve()
+  }
+}
+
 const refuse = () => Promise.resolve({ kind: 'bad-credentials' } as const)
 
 export class KafkaBench {
@@ -133,6 +159,20 @@ export class KafkaBench {
     ...{ method: () => undefined, failures: new NamedCounts() },
   }
   readonly permissions = new KnownPermissions()
+  readonly quotas = new KnownQuotas()
+  readonly credentials = new Map<string, Map<ScramName, number>>()
+  readonly scramUsers: ScramUsers = {
+    all: () => this.credentials,
+    set: (user, changes) => {
+      const known = this.credentials.get(user) ?? new Map<ScramName, number>()
+      this.credentials.set(user, known)
+      for (const [name, salted] of changes) {
+        if (salted === undefined) known.delete(name)
+        else known.set(name, salted.iterations)
+      }
+      return Promise.resolve()
+    },
+  }
   /** Of the broker that owns every shard. */
   owner = 'b1'
   level = 0
@@ -221,6 +261,8 @@ export class KafkaBench {
       ...{ clock, produceLatency: { record: () => undefined } as never },
       nextProducerId: () => this.#nextProducerId++,
       permissions: this.permissions,
+      scramUsers: this.scramUsers,
+      quotas: new ClientQuotas(clock, this.quotas),
     }
   }
 }

@@ -16,6 +16,7 @@ const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
   'deleted-topic': ['17', { name: 'telemetry' }],
   'deleted-queue': ['18', { name: 'orders' }],
   'access-key': ['AK1', { user: 'ann', secret: 's', account: '123456789012' }],
+  'client-quota': ['q', { user: 'ann', client: '', producerByteRate: 1.5 }],
   'auto-subscription': ['a', { topic: 'inbox/%c', qos: 1, retainHandling: 2 }],
   'topic-rewrite': ['r', { action: 'all', filter: 'a/+', target: 'b/$1' }],
   bridge: [
@@ -52,6 +53,7 @@ describe('refusalOfValue', () => {
     ['topic-rewrite', { action: 'x', filter: 'a', target: 'b' }, 'is one of publish'],
     ['permission', { user: 'u', action: 'x', pattern: '#' }, 'is one of publish'],
     ['permission', { user: 'u', action: 'all', pattern: 'g', on: 'x' }, 'is one of address'],
+    ['client-quota', { producerByteRate: 0 }, 'is a number above 0'],
     ['ban', { kind: 'client' }, 'needs the field who'],
     ['user', { toString: 1 }, 'no field toString'],
     ['setting', 0, 'whole number'],

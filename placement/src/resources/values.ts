@@ -29,6 +29,10 @@ const bridgeRules: Field = {
   is: 'a list of {filter, qos, prefix}',
   check: (value) => Array.isArray(value) && value.every(isBridgeRule),
 }
+const rate: Field = {
+  is: 'a number above 0',
+  check: (value) => Number.isFinite(value) && Number(value) > 0,
+}
 const object: Field = { is: 'an object', check: isObject }
 
 function oneOf(...values: readonly (string | number)[]): Field {
@@ -64,6 +68,14 @@ const FIELDS: Readonly<
   user: { tags: texts, credentials: object, disabled: flag },
   // Named by its id; the secret itself, since a signature cannot be checked by a hash of it.
   'access-key': { user: required(text), secret: required(text), account: text },
+  // Of a user, a client id or both, by what it is named; an empty name is whoever has no quota of its own.
+  'client-quota': {
+    user: text,
+    client: text,
+    producerByteRate: rate,
+    consumerByteRate: rate,
+    requestPercentage: rate,
+  },
   'auto-subscription': {
     topic: required(text),
     qos: oneOf(0, 1, 2),

@@ -4,11 +4,13 @@ import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
 import type { Operation, Subject } from '../../security/access.ts'
 import type { Permissions } from '../../security/permissions.ts'
+import type { ScramUsers } from '../../security/scram-users.ts'
 import { CLUSTER_NAME, operationBits } from './acls.ts'
 import type { Coordinator } from './groups/coordinator.ts'
 import type { ClientIdentity } from './identity.ts'
 import type { Members } from './mapping.ts'
 import type { RequestHeader } from './packets.ts'
+import type { ClientQuotas } from './quotas.ts'
 
 export interface Counts {
   messagesIn: number
@@ -28,6 +30,8 @@ export interface Services {
   /** Never given twice in the cluster. */
   readonly nextProducerId: () => number
   readonly permissions: Permissions
+  readonly scramUsers: ScramUsers
+  readonly quotas: ClientQuotas
 }
 
 export interface Caller {
@@ -36,6 +40,8 @@ export interface Caller {
   readonly identity: ClientIdentity
   /** The client has gone, or is sent away: nothing need be waited for. */
   readonly gone: AbortSignal
+  /** It is not read again before so many ms. */
+  readonly hush: (ms: number) => void
 }
 
 export interface Call extends Caller {

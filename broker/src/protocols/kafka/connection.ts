@@ -51,6 +51,7 @@ export class KafkaConnection {
   #isPaused = false
   #isEnding = false
   #requests = 0
+  #hushedUntilMs = 0
 
   constructor(options: KafkaConnectionOptions) {
     this.#options = options
@@ -153,6 +154,7 @@ export class KafkaConnection {
     const caller = {
       ...{ identity: this.identity, gone: this.#gone.signal },
       remote: this.#options.peer.address,
+      hush: (ms: number) => this.#hush(ms),
     }
     const answer = (): Promise<Buffer | undefined> => asked.answer(caller)
     const before = this.#last
@@ -207,11 +209,27 @@ export class KafkaConnection {
     this.destroy()
   }
 
+  /** The client was told to wait for so long: what it sends nevertheless is not read before (KIP-219). */
+  #hush(ms: number): void {
+    const { peer, clock } = this.#options
+    const untilMs = clock.nowMs() + ms
+    if (untilMs <= this.#hushedUntilMs) return
+    this.#hushedUntilMs = untilMs
+    peer.stream.pause()
+    const timer = clock.after(ms, () => this.#resume())
+    peer.stream.once('close', () => timer.cancel())
+  }
+
+  #resume(): void {
+    const isHushed = this.#hushedUntilMs > this.#options.clock.nowMs()
+    if (!this.#isPaused && !isHushed) this.#options.peer.stream.resume()
+  }
+
   #holdBack(): void {
     const { peer, doors, clock } = this.#options
     if (doors.admission.isOutOfMemory) {
       peer.stream.pause()
-      clock.after(SLOW_MS, () => this.#isPaused || peer.stream.resume())
+      clock.after(SLOW_MS, () => this.#resume())
     }
     const isMuch = this.#waiting >= REQUESTS_AT_ONCE || this.#waitingBytes >= REQUEST_BYTES_AT_ONCE
     if (!isMuch || this.#isPaused) return
@@ -224,7 +242,7 @@ export class KafkaConnection {
     if (this.#waiting > REQUESTS_AT_ONCE * RESUME_SHARE) return
     if (this.#waitingBytes > REQUEST_BYTES_AT_ONCE * RESUME_SHARE) return
     this.#isPaused = false
-    this.#options.peer.stream.resume()
+    this.#resume()
   }
 }
 

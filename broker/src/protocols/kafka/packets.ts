@@ -22,6 +22,12 @@ import {
   METADATA,
   PRODUCE,
 } from './codec/log-apis.ts'
+import {
+  ALTER_CLIENT_QUOTAS,
+  ALTER_USER_SCRAM_CREDENTIALS,
+  DESCRIBE_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+} from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import {
   decode,
@@ -57,6 +63,10 @@ export const APIS: readonly Api[] = [
   CREATE_ACLS,
   DELETE_ACLS,
   SASL_AUTHENTICATE,
+  DESCRIBE_CLIENT_QUOTAS,
+  ALTER_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+  ALTER_USER_SCRAM_CREDENTIALS,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

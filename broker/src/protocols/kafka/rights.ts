@@ -170,6 +170,18 @@ const initProducerId: Right = {
   },
 }
 
+const alterScram: Right = {
+  says: 'alter on the cluster',
+  guard: (call, api, answer) => (request) => {
+    if (may(call, 'alter', ['cluster', CLUSTER_NAME])) return answer(request)
+    const asked = ['deletions', 'upsertions'].flatMap((part) => request[part] as readonly Body[])
+    const errorCode = ERROR.CLUSTER_AUTHORIZATION_FAILED
+    const users = new Set(asked.map(({ name }) => name))
+    const results = Array.from(users, (user) => ({ user, errorCode, errorMessage: 'not allowed' }))
+    return { ...(api.response.absent as Body), results }
+  },
+}
+
 const NO_GROUP = {
   ...{ state: '', groupState: '', protocolType: '', protocolName: '', members: [] },
   ...{ errorMessage: null, groupEpoch: 0, assignmentEpoch: 0, assignorName: '' },
@@ -202,6 +214,10 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [36, anybody],
   [42, eachGroup('delete', { asked: 'groups', answered: 'results' })],
   [47, onGroup('delete')],
+  [48, onCluster('describe-configs')],
+  [49, onClusterEach('alter-configs', { asked: 'entries', answered: 'entries' })],
+  [50, onCluster('describe')],
+  [51, alterScram],
 ])
 
 /** It has no place for an error but each result. */
@@ -213,11 +229,9 @@ function onClusterEach(
     says: `${operation} on the cluster`,
     guard: (call, api, answer) => (request) => {
       if (may(call, operation, ['cluster', CLUSTER_NAME])) return answer(request)
-      const refused = {
-        ...{ errorCode: ERROR.CLUSTER_AUTHORIZATION_FAILED, errorMessage: 'not allowed' },
-        matchingAcls: [],
-      }
-      const results = (request[asked] as readonly unknown[]).map(() => refused)
+      const errorCode = ERROR.CLUSTER_AUTHORIZATION_FAILED
+      const refused = { errorCode, errorMessage: 'not allowed', matchingAcls: [] }
+      const results = (request[asked] as readonly Body[]).map((one) => ({ ...one, ...refused }))
       return { ...(api.response.absent as Body), [answered]: results }
     },
   }

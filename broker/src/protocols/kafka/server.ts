@@ -7,6 +7,7 @@ import { ANONYMOUS, type Authenticator } from '../../security/authenticator.ts'
 import type { Bans } from '../../security/bans.ts'
 import { FailedAttempts } from '../../security/failed-attempts.ts'
 import type { Permissions } from '../../security/permissions.ts'
+import type { ScramUsers } from '../../security/scram-users.ts'
 import type { TlsOptions } from '../../security/tls-certificates.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import { ListenError, type Listener, listen, type Peer } from '../shared/listener.ts'
@@ -25,6 +26,7 @@ import { KafkaConnection } from './connection.ts'
 import { Coordinator } from './groups/coordinator.ts'
 import type { Doors } from './identity.ts'
 import { Members, type MembersOptions } from './mapping.ts'
+import { ClientQuotas, type QuotaStore } from './quotas.ts'
 
 /** Plain, and over TLS. */
 export type KafkaListenerName = 'kafka' | 'kafkas'
@@ -43,6 +45,8 @@ export interface KafkaServerOptions {
   readonly topics: TopicLogs
   readonly offsets: CommittedOffsets
   readonly permissions: Permissions
+  readonly scramUsers: ScramUsers
+  readonly quotas: QuotaStore
   readonly members: MembersOptions
   readonly nextProducerId: () => number
   readonly newMemberId: () => string
@@ -70,10 +74,11 @@ export class KafkaServer implements ProtocolServer {
 
   constructor(options: KafkaServerOptions) {
     this.#options = options
-    const { topics, clock, nextProducerId, bans, permissions } = options
+    const { topics, clock, nextProducerId, bans, permissions, scramUsers } = options
     this.#coordinator = new Coordinator(options)
     this.#services = {
-      ...{ topics, clock, nextProducerId, permissions },
+      ...{ topics, clock, nextProducerId, permissions, scramUsers },
+      quotas: new ClientQuotas(clock, options.quotas),
       coordinator: this.#coordinator,
       onOwners: new Set(),
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },

@@ -24,6 +24,12 @@ import {
   METADATA,
   PRODUCE,
 } from './codec/log-apis.ts'
+import {
+  ALTER_CLIENT_QUOTAS,
+  ALTER_USER_SCRAM_CREDENTIALS,
+  DESCRIBE_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+} from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
 import { ERROR } from './errors.ts'
@@ -42,9 +48,15 @@ import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, initProducerId, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
+import { alterClientQuotas, describeClientQuotas } from './handlers/quotas.ts'
 import { saslAuthenticate, saslHandshake } from './handlers/sasl.ts'
+import {
+  alterUserScramCredentials,
+  describeUserScramCredentials,
+} from './handlers/scram-credentials.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
+import type { Use } from './quotas.ts'
 import { RIGHTS } from './rights.ts'
 
 type Handler = (call: Call, request: never) => unknown
@@ -71,6 +83,10 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [CREATE_ACLS.key, createAcls],
   [DELETE_ACLS.key, deleteAcls],
   [SASL_AUTHENTICATE.key, saslAuthenticate],
+  [DESCRIBE_CLIENT_QUOTAS.key, describeClientQuotas],
+  [ALTER_CLIENT_QUOTAS.key, alterClientQuotas],
+  [DESCRIBE_USER_SCRAM_CREDENTIALS.key, describeUserScramCredentials],
+  [ALTER_USER_SCRAM_CREDENTIALS.key, alterUserScramCredentials],
 ])
 
 /** The connection cannot go on: what it asks for is not spoken here. */
@@ -133,10 +149,14 @@ export function askRaw(message: Buffer, clientId: string): Asked {
 
 function known(services: Services, api: Api, { header, body }: RequestFrame): Asked {
   const { clientId, version, correlationId } = header
+  const { clock, quotas } = services
+  const beganMs = clock.nowMs()
+  const bytesIn = body.end
   const request = decodeBody(api, version, body)
   const handler = HANDLERS.get(api.key)
   const right = RIGHTS.get(api.key)
   if (right === undefined) throw new NotSpokenError(`${api.name} has no right that is asked for`)
+  const decodedMs = clock.nowMs() - beganMs
   return {
     isPipelined: api.key === PRODUCE.key,
     clientId,
@@ -145,12 +165,30 @@ function known(services: Services, api: Api, { header, body }: RequestFrame): As
         throw new NotAuthenticatedError(`${api.name} before authentication`)
       }
       const call: Call = { services, header, ...caller }
+      const startMs = clock.nowMs()
       const answer = (about: object) => handler?.(call, about as never)
-      const guarded = right.guard(call, api, answer)
-      const response = await guarded(request as Record<string, unknown>)
-      return response === undefined
-        ? undefined
-        : encodeResponse({ api, version, correlationId }, response)
+      const answered = right.guard(call, api, answer)(request as Record<string, unknown>)
+      const handledMs = decodedMs + clock.nowMs() - startMs
+      const response = await answered
+      const encoded = (body: unknown) => encodeResponse({ api, version, correlationId }, body)
+      const { isOpen } = quotas
+      const frame = response === undefined ? undefined : encoded(response)
+      if (isOpen) return frame
+      const uses = usesOf(api, { bytesIn, bytesOut: frame?.length ?? 0, handledMs })
+      const waitMs = quotas.spend({ user: caller.identity.user, client: clientId }, uses)
+      if (waitMs === 0) return frame
+      caller.hush(waitMs)
+      return frame && encoded({ ...(response as object), throttleTimeMs: waitMs })
     },
   }
+}
+
+/** The first part of the work alone is measured: what waits for storage is no work of this thread. */
+function usesOf(
+  { key }: Api,
+  { bytesIn, bytesOut, handledMs }: { bytesIn: number; bytesOut: number; handledMs: number },
+): readonly Use[] {
+  const time: Use = ['requestPercentage', handledMs]
+  if (key === PRODUCE.key) return [time, ['producerByteRate', bytesIn]]
+  return key === FETCH.key ? [time, ['consumerByteRate', bytesOut]] : [time]
 }
