@@ -13,6 +13,7 @@ export const standardPorts = {
   sqs: 9324,
   sqss: 9325,
   kafka: 9092,
+  kafkas: 9093,
   http: 8080,
   brokerGrpc: 9981,
   placement: 1228,
@@ -77,7 +78,8 @@ const flagsOfPlan: Readonly<Record<Setting['role'], readonly string[]>> = {
 
 function portFlags(): string[] {
   const plain = ['mqtt-port', 'ws-port', 'sqs-port', 'kafka-port', 'http-port', 'grpc-port']
-  return [...plain, 'mqtt-tls-port', 'wss-port', 'sqs-tls-port', 'advertise-grpc-port']
+  const secure = ['mqtt-tls-port', 'wss-port', 'sqs-tls-port', 'kafka-tls-port']
+  return [...plain, ...secure, 'advertise-grpc-port']
 }
 
 export interface Counts {
@@ -166,6 +168,7 @@ export function brokerNode(
       mqtts: portOf(plan, standardPorts.mqtts, number),
       wss: portOf(plan, standardPorts.wss, number),
       sqss: portOf(plan, standardPorts.sqss, number),
+      kafkas: portOf(plan, standardPorts.kafkas, number),
     }),
     sqs: portOf(plan, standardPorts.sqs, number),
     kafka: portOf(plan, standardPorts.kafka, number),
@@ -187,6 +190,7 @@ export function brokerNode(
       'mqtt-tls-port': String(ports.mqtts),
       'wss-port': String(ports.wss),
       'sqs-tls-port': String(ports.sqss),
+      'kafka-tls-port': String(ports.kafkas),
     }),
     'http-port': String(ports.http),
     'grpc-port': String(inner ?? ports.grpc),
