@@ -17,6 +17,7 @@ import { type KafkaListenerName, KafkaServer } from './protocols/kafka/server.ts
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
 import type { Authenticator } from './security/authenticator.ts'
+import type { ComposedTransactions } from './transactions.ts'
 
 export interface KafkaParts {
   readonly config: BrokerConfig
@@ -26,6 +27,7 @@ export interface KafkaParts {
   readonly hosted: HostedShards
   readonly storage: StorageAdapter
   readonly topics: Topics
+  readonly transactions: ComposedTransactions
   readonly pressure: StoragePressure
   readonly admission: AdmissionPort
   readonly security: Authenticator
@@ -33,7 +35,7 @@ export interface KafkaParts {
 }
 
 export function composeKafka(parts: KafkaParts): KafkaServer {
-  const { config, metadata, placement, admission, security, log } = parts
+  const { config, metadata, placement, transactions, admission, security, log } = parts
   const isMember = (): boolean => placement.leaseValid
   const given = { ...parts, directory: metadata, clock: systemClock, isMember }
   const server = new KafkaServer({
@@ -46,7 +48,8 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
       nodes: () => kafkaNodes(metadata),
       hashOf,
     },
-    nextProducerId: producerIds(placement),
+    transactions: transactions.client,
+    nextProducerId: transactions.newProducerId,
     newMemberId: () => `member-${randomUUID()}`,
     ...{ authenticator: security, admission, clock: systemClock, log },
   })
@@ -63,15 +66,6 @@ function kafkaNodes(metadata: MetadataCache) {
         .filter(({ protocol }) => protocol === 'kafka')
         .map(({ host, port }) => ({ node, host, port })),
     )
-}
-
-/** Ids that one registration of a broker has for producers; 2^53 of these begin in 2^31 registrations and more. */
-const IDS_OF_REGISTRATION = 2 ** 22
-
-/** A registration's epoch is never given twice in a cluster, and so neither is an id that begins with it. */
-function producerIds(placement: PlacementClient): () => number {
-  let next = 0
-  return () => placement.nodeEpoch * IDS_OF_REGISTRATION + (next++ % IDS_OF_REGISTRATION)
 }
 
 export function kafkaPorts({

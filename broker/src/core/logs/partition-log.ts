@@ -17,6 +17,7 @@ import {
 import type { Clock } from '../ports/clock.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
 import { decodeJson, encodeJson, scanAll } from '../stored.ts'
+import { Verifications } from '../transactions/verifications.ts'
 import {
   abortedKey,
   abortedPrefix,
@@ -28,7 +29,13 @@ import {
   stateKey,
 } from './log-keys.ts'
 import { type LogPolicy, segmentBytesOf } from './log-policy.ts'
-import { type AbortedTransaction, Producers, type ProducerVerdict } from './producers.ts'
+import {
+  type AbortedTransaction,
+  encodeMarker,
+  type Marker,
+  Producers,
+  type ProducerVerdict,
+} from './producers.ts'
 import { type Segment, Segments } from './segments.ts'
 import type { LogTail } from './tail-cache.ts'
 
@@ -75,6 +82,7 @@ const READ_BYTES = 1024 * 1024
 export class PartitionLog {
   readonly name: string
   readonly producers = new Producers()
+  readonly verifications = new Verifications()
   segments = new Segments()
   /** Everything below has been compacted at least once. */
   cleanedTo = 0
@@ -208,6 +216,16 @@ export class PartitionLog {
     if (verdict.kind === 'duplicate') this.#options.writer.onCommit(done)
     if (verdict.kind !== 'new') return verdict
     return { baseOffset: this.#stage(batch, [done]) }
+  }
+
+  /** Ends what the producer has open. `done` runs when that is durable. False: the producer is fenced. */
+  appendMarker(marker: Marker, done: (outcome: CommitOutcome) => void): boolean {
+    this.#flushPending()
+    this.verifications.end(marker.producerId)
+    const verdict = this.producers.takes(marker)
+    if (verdict === 'new') this.#stage(encodeMarker(marker, this.#options.clock.wallMs()), [done])
+    else this.#options.writer.onCommit(done)
+    return verdict !== 'fenced'
   }
 
   /** `tell` runs when there is more to read, or the shard is lost, until the returned function is called. */

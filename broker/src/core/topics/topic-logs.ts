@@ -10,7 +10,7 @@ import { ServedPartition } from './served-partition.ts'
 import { partitionOf, type Topic } from './topic.ts'
 import type { Topics } from './topics.ts'
 
-export type { AppendFault, ServedPartition } from './served-partition.ts'
+export type { AppendFault, ServedPartition, VerifyTransaction } from './served-partition.ts'
 export type { Topic } from './topic.ts'
 
 export interface NewTopic {

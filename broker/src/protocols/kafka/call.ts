@@ -2,6 +2,7 @@
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
+import type { Transactions } from '../../core/transactions/transactions.ts'
 import type { Access } from '../../security/access.ts'
 import type { Coordinator } from './groups/coordinator.ts'
 import type { Members } from './mapping.ts'
@@ -22,6 +23,7 @@ export interface Services {
   readonly clock: Clock
   readonly counts: Counts
   readonly produceLatency: Latencies
+  readonly transactions: Transactions
   /** Never given twice in the cluster. */
   readonly nextProducerId: () => number
 }

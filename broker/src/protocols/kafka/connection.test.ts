@@ -8,14 +8,8 @@ import { type BatchOptions, batchOf } from '../../testing/log-fixtures.ts'
 import { settle } from '../../testing/virtual-clock.ts'
 import type { RequestOf } from './codec/api.ts'
 import { OFFSET_COMMIT, OFFSET_FETCH } from './codec/group-apis.ts'
-import {
-  API_VERSIONS,
-  FETCH,
-  INIT_PRODUCER_ID,
-  LIST_OFFSETS,
-  METADATA,
-  PRODUCE,
-} from './codec/log-apis.ts'
+import { API_VERSIONS, FETCH, LIST_OFFSETS, METADATA, PRODUCE } from './codec/log-apis.ts'
+import { INIT_PRODUCER_ID } from './codec/transaction-apis.ts'
 import { ERROR } from './errors.ts'
 
 let bench: KafkaBench
@@ -67,7 +61,7 @@ describe('a connection', () => {
     expect(client.answers[0]?.readInt32BE(0)).toBe(5)
     const { errorCode, apiKeys } = client.read(API_VERSIONS, 0, 0)
     expect(errorCode).toBe(ERROR.UNSUPPORTED_VERSION)
-    expect(apiKeys.find(({ apiKey }) => apiKey === 18)).toMatchObject({ maxVersion: 3 })
+    expect(apiKeys.find(({ apiKey }) => apiKey === 18)).toMatchObject({ maxVersion: 4 })
     // And goes on.
     client.send(API_VERSIONS, 2, versions)
     await settle()
@@ -158,13 +152,15 @@ describe('Produce', () => {
   miscounted.writeInt32BE(5, 23)
   miscounted.writeUInt32BE(crc32c(miscounted, 0, { from: 21 }), 17)
 
+  const OF_NOBODY = { transactional: true, producerId: 5, producerEpoch: 0, baseSequence: 0 }
+
   test.each([
     ['another checksum', damaged, ERROR.CORRUPT_MESSAGE],
     ['half a batch', damaged.subarray(0, 40), ERROR.CORRUPT_MESSAGE],
     ['an old format', old, ERROR.UNSUPPORTED_FOR_MESSAGE_FORMAT],
     ['no batch', Buffer.alloc(0), ERROR.INVALID_RECORD],
     ['offsets for which there are no records', miscounted, ERROR.INVALID_RECORD],
-    ['a transaction', batchOf(['a=1'], { transactional: true }), ERROR.INVALID_TXN_STATE],
+    ['a transaction of nobody', batchOf(['a=1'], OF_NOBODY), ERROR.INVALID_TXN_STATE],
   ])('refuses %s, and appends nothing', async (_, bytes, errorCode) => {
     expect(await produce(bytes)).toMatchObject({ errorCode, baseOffset: -1 })
     expect(await fetch()).toMatchObject({ highWatermark: 0 })

@@ -23,3 +23,6 @@ export const MEMBERS_MAX = 1_000
 export const GROUPS_MAX = 10_000
 export const GROUP_NAME_BYTES_MAX = 1_024
 export const OFFSET_METADATA_BYTES_MAX = 4_096
+/** What producers may ask for: Kafka's default. */
+export const TRANSACTION_MS_MAX = 900_000
+export const TRANSACTIONAL_ID_BYTES_MAX = 1_024

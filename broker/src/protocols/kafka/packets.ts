@@ -16,11 +16,21 @@ import {
   CREATE_TOPICS,
   DELETE_TOPICS,
   FETCH,
-  INIT_PRODUCER_ID,
   LIST_OFFSETS,
   METADATA,
   PRODUCE,
 } from './codec/log-apis.ts'
+import {
+  ADD_OFFSETS_TO_TXN,
+  ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_PRODUCERS,
+  DESCRIBE_TRANSACTIONS,
+  END_TXN,
+  INIT_PRODUCER_ID,
+  LIST_TRANSACTIONS,
+  TXN_OFFSET_COMMIT,
+  WRITE_TXN_MARKERS,
+} from './codec/transaction-apis.ts'
 import {
   decode,
   encode,
@@ -50,6 +60,14 @@ export const APIS: readonly Api[] = [
   CREATE_TOPICS,
   DELETE_TOPICS,
   INIT_PRODUCER_ID,
+  ADD_PARTITIONS_TO_TXN,
+  ADD_OFFSETS_TO_TXN,
+  END_TXN,
+  WRITE_TXN_MARKERS,
+  TXN_OFFSET_COMMIT,
+  DESCRIBE_PRODUCERS,
+  DESCRIBE_TRANSACTIONS,
+  LIST_TRANSACTIONS,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

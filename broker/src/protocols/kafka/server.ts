@@ -3,6 +3,7 @@ import type { Clock } from '../../core/ports/clock.ts'
 import { Latencies } from '../../core/ports/telemetry.ts'
 import type { CommittedOffsets } from '../../core/topics/committed-offsets.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
+import type { Transactions } from '../../core/transactions/transactions.ts'
 import { ANONYMOUS, type Authenticator } from '../../security/authenticator.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import { type Listener, listen, type Peer } from '../shared/listener.ts'
@@ -31,6 +32,7 @@ export interface KafkaServerOptions {
   readonly topics: TopicLogs
   readonly offsets: CommittedOffsets
   readonly members: MembersOptions
+  readonly transactions: Transactions
   readonly nextProducerId: () => number
   readonly newMemberId: () => string
   readonly authenticator: Pick<Authenticator, 'authenticate' | 'onRevoked'>
@@ -54,10 +56,10 @@ export class KafkaServer implements ProtocolServer {
 
   constructor(options: KafkaServerOptions) {
     this.#options = options
-    const { topics, clock, nextProducerId } = options
+    const { topics, clock, transactions, nextProducerId } = options
     this.#coordinator = new Coordinator(options)
     this.#services = {
-      ...{ topics, clock, nextProducerId },
+      ...{ topics, clock, transactions, nextProducerId },
       members: new Members(options.members),
       coordinator: this.#coordinator,
       onOwners: new Set(),

@@ -18,11 +18,21 @@ import {
   CREATE_TOPICS,
   DELETE_TOPICS,
   FETCH,
-  INIT_PRODUCER_ID,
   LIST_OFFSETS,
   METADATA,
   PRODUCE,
 } from './codec/log-apis.ts'
+import {
+  ADD_OFFSETS_TO_TXN,
+  ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_PRODUCERS,
+  DESCRIBE_TRANSACTIONS,
+  END_TXN,
+  INIT_PRODUCER_ID,
+  LIST_TRANSACTIONS,
+  TXN_OFFSET_COMMIT,
+  WRITE_TXN_MARKERS,
+} from './codec/transaction-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
 import { FrameError } from './frames.ts'
 import { fetch } from './handlers/fetch.ts'
@@ -35,10 +45,23 @@ import {
   syncGroup,
 } from './handlers/groups.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
-import { apiVersions, initProducerId, metadata, unknownVersion } from './handlers/metadata.ts'
+import { apiVersions, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
+import {
+  describeProducers,
+  describeTransactions,
+  listTransactions,
+  writeTxnMarkers,
+} from './handlers/transaction-admin.ts'
+import {
+  addOffsetsToTxn,
+  addPartitionsToTxn,
+  endTxn,
+  initProducerId,
+} from './handlers/transactions.ts'
+import { commitTxnOffsets } from './handlers/txn-offsets.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
 
 type Handler = (call: Call, request: never) => unknown
@@ -60,6 +83,14 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],
   [INIT_PRODUCER_ID.key, initProducerId],
+  [ADD_PARTITIONS_TO_TXN.key, addPartitionsToTxn],
+  [ADD_OFFSETS_TO_TXN.key, addOffsetsToTxn],
+  [END_TXN.key, endTxn],
+  [WRITE_TXN_MARKERS.key, writeTxnMarkers],
+  [TXN_OFFSET_COMMIT.key, commitTxnOffsets],
+  [DESCRIBE_PRODUCERS.key, describeProducers],
+  [DESCRIBE_TRANSACTIONS.key, describeTransactions],
+  [LIST_TRANSACTIONS.key, listTransactions],
 ])
 
 /** The connection cannot go on: what it asks for is not spoken here. */

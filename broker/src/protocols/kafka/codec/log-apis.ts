@@ -24,7 +24,7 @@ export const PRODUCE = {
   key: 0,
   name: 'Produce',
   // Older clients take a broker that does not list version 0 for one without compression; 0 to 2 are refused.
-  versions: [0, 10],
+  versions: [0, 12],
   flexible: 9,
   request: struct({
     transactionalId: since(3, nullableString()),
@@ -208,7 +208,7 @@ export const METADATA = {
 export const API_VERSIONS = {
   key: 18,
   name: 'ApiVersions',
-  versions: [0, 3],
+  versions: [0, 4],
   flexible: 3,
   request: struct({
     clientSoftwareName: since(3, string),
@@ -218,6 +218,17 @@ export const API_VERSIONS = {
     errorCode: int16,
     apiKeys: array(struct({ apiKey: int16, minVersion: int16, maxVersion: int16 })),
     throttleTimeMs: since(1, int32),
+    supportedFeatures: tagged(
+      3,
+      0,
+      array(struct({ name: string, minVersion: int16, maxVersion: int16 })),
+    ),
+    finalizedFeaturesEpoch: tagged(3, 1, int64),
+    finalizedFeatures: tagged(
+      3,
+      2,
+      array(struct({ name: string, maxVersionLevel: int16, minVersionLevel: int16 })),
+    ),
   }),
 } as const
 
@@ -256,24 +267,5 @@ export const DELETE_TOPICS = {
   response: struct({
     throttleTimeMs: since(1, int32),
     topics: array(struct({ name: string, errorCode: int16 })),
-  }),
-} as const
-
-export const INIT_PRODUCER_ID = {
-  key: 22,
-  name: 'InitProducerId',
-  versions: [0, 4],
-  flexible: 2,
-  request: struct({
-    transactionalId: nullableString(),
-    transactionTimeoutMs: int32,
-    producerId: since(3, int64, -1),
-    producerEpoch: since(3, int16, -1),
-  }),
-  response: struct({
-    throttleTimeMs: int32,
-    errorCode: int16,
-    producerId: int64,
-    producerEpoch: int16,
   }),
 } as const

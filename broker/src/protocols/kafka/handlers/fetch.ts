@@ -29,6 +29,8 @@ interface Looked {
 }
 
 const NO_BYTES = Buffer.alloc(0)
+/** The isolation level of readers that want what was committed only. */
+const COMMITTED = 1
 /** A session of version 7 that begins, or none at all. */
 const NO_SESSION = 0
 
@@ -140,17 +142,20 @@ async function lookAt(
       count: 0,
     }
   }
-  const until = request.isolationLevel === 1 ? stableOffset : endOffset
+  const until = request.isolationLevel === COMMITTED ? stableOffset : endOffset
   if (bytesMax <= 0 && !isFirst) return { partition: partitionOf(asked, ends), count: 0 }
   const {
     batches,
     bytes,
     records: count,
+    nextOffset,
   } = await served.read(asked.fetchOffset, { bytesMax, endOffset: until })
   // A single batch may be larger than what is left: only the first of an answer comes nevertheless.
   if (bytes > bytesMax && !isFirst) return { partition: partitionOf(asked, ends), count: 0 }
   const records = batches.length === 0 ? NO_BYTES : Buffer.concat(batches, bytes)
-  return { partition: partitionOf(asked, { ...ends, records }), count }
+  const isCommitted = request.isolationLevel === COMMITTED
+  const abortedTransactions = isCommitted ? served.abortedWithin(asked.fetchOffset, nextOffset) : []
+  return { partition: partitionOf(asked, { ...ends, records, abortedTransactions }), count }
 }
 
 function partitionOf({ index }: Asked, more: Partial<Partition>): Partition {

@@ -1,9 +1,11 @@
 /** Produce: batches as they come, each partition at its owner. */
+import type { Topic, VerifyTransaction } from '../../../core/topics/topic-logs.ts'
 import { type Call, mayWrite } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { PRODUCE } from '../codec/log-apis.ts'
 import { APPEND_FAULT, ERROR } from '../errors.ts'
 import { leaderOf } from './leaders.ts'
+import { isTransactionalId, PRODUCE_ADDS_FROM, produceErrorOf } from './transactions.ts'
 
 type Request = RequestOf<typeof PRODUCE>
 type Response = ResponseOf<typeof PRODUCE>
@@ -53,26 +55,47 @@ async function append(
   const { services, header } = call
   if (header.version < 3) return refused(one, ERROR.UNSUPPORTED_VERSION)
   if (request.acks < -1 || request.acks > 1) return refused(one, ERROR.INVALID_REQUIRED_ACKS)
-  if (request.transactionalId !== null) return refused(one, ERROR.INVALID_TXN_STATE)
+  const { transactionalId } = request
+  if (transactionalId !== null && !isTransactionalId(transactionalId)) {
+    return refused(one, ERROR.INVALID_REQUEST)
+  }
   if (!mayWrite(call, name)) return refused(one, ERROR.TOPIC_AUTHORIZATION_FAILED)
   const topic = services.topics.get(name)
   if (topic === undefined || one.index < 0 || one.index >= topic.partitions) {
     return refused(one, ERROR.UNKNOWN_TOPIC_OR_PARTITION)
   }
   if (one.records === null) return refused(one, ERROR.INVALID_RECORD)
+  const place = { topic, partition: one.index }
   const served = await services.topics.serve(topic, one.index)
   const elsewhere = (): Partition => {
     const currentLeader = leaderOf(services, topic, one.index)
     return { ...refused(one, ERROR.NOT_LEADER_OR_FOLLOWER), currentLeader }
   }
   if (served === undefined) return elsewhere()
-  const appended = await served.append(one.records)
+  const verify = transactionalId === null ? undefined : verifier(call, transactionalId, place)
+  const appended = await served.append(one.records, verify)
   if ('baseOffset' in appended) {
     services.counts.messagesIn += appended.records
     const { baseOffset } = appended
     return { ...refused(one, ERROR.NONE), baseOffset, logStartOffset: served.startOffset }
   }
+  if ('refusedBy' in appended) {
+    return refused(one, produceErrorOf(appended.refusedBy, header.version))
+  }
   return appended.fault === 'lost' ? elsewhere() : refused(one, APPEND_FAULT[appended.fault])
+}
+
+function verifier(
+  { services, header }: Call,
+  id: string,
+  { topic, partition }: { topic: Topic; partition: number },
+): VerifyTransaction {
+  const { transactions } = services
+  const adds = header.version >= PRODUCE_ADDS_FROM
+  return (producer) => {
+    const partitions = [transactions.placeOf(topic, partition)]
+    return transactions.join(id, { ...producer, partitions, groups: [], adds })
+  }
 }
 
 function refused({ index }: Batches, errorCode: number): Partition {
