@@ -1,5 +1,5 @@
 /** Kafka, composed: what its server is given, from the flags and the broker's parts. */
-import { randomUUID } from 'node:crypto'
+import { randomInt, randomUUID } from 'node:crypto'
 import type { StorageAdapter } from '@robust/storage-adapters'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { PeerMesh } from './cluster/peer-mesh.ts'
@@ -51,6 +51,7 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
     transactions: transactions.client,
     nextProducerId: transactions.newProducerId,
     newMemberId: () => `member-${randomUUID()}`,
+    newSessionId: () => randomInt(1, 2 ** 31),
     ...{ authenticator: security, admission, clock: systemClock, log },
   })
   // After the shards themselves have been given up or taken.

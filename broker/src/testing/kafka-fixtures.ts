@@ -4,6 +4,7 @@ import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
 import type { Peers } from '../core/ports/peers.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
+import { partitionOf } from '../core/topics/topic.ts'
 import { TopicLogs } from '../core/topics/topic-logs.ts'
 import { Topics } from '../core/topics/topics.ts'
 import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
@@ -18,6 +19,7 @@ import {
   type WireType,
 } from '../protocols/kafka/codec/wire-types.ts'
 import { KafkaConnection } from '../protocols/kafka/connection.ts'
+import { FetchSessions } from '../protocols/kafka/fetch-sessions.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
 import { Members } from '../protocols/kafka/mapping.ts'
@@ -119,6 +121,8 @@ export class KafkaBench {
     peers: {} as Peers,
     clock: this.logs.clock,
   }
+  #nextSessionId = 1
+  readonly #fetchSessions = new FetchSessions(() => this.#nextSessionId++)
   readonly #transactions = new CoreTransactions(this.#parts)
 
   async start(): Promise<this> {
@@ -144,6 +148,12 @@ export class KafkaBench {
       ...{ tenant: 'default', name, id: String(this.#nextProducerId++), address: name },
       ...{ partitions, capture: [], policy: { ...DEFAULT_LOG_POLICY, ...policy } },
     })
+  }
+
+  logOf(name: string, partition: number): string {
+    const topic = this.topics.get('default', name)
+    if (topic === undefined) throw new Error(`no topic ${name}`)
+    return partitionOf(topic, partition, 1).log
   }
 
   async connect(): Promise<KafkaClient> {
@@ -200,6 +210,7 @@ export class KafkaBench {
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       ...{ clock, produceLatency: { record: () => undefined } as never },
       transactions: this.#transactions.client,
+      fetchSessions: this.#fetchSessions,
       nextProducerId: () => this.#nextProducerId++,
     }
   }

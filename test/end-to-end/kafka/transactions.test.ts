@@ -195,7 +195,7 @@ describe('kcat', () => {
   test('what nobody ends is ended by its time-out', { timeout: 60_000 }, async () => {
     await topicOf('left', 1)
     const kcat = await kcatOf(cluster)
-    const producer = await producerOf('leaver', 6_000)
+    const producer = await producerOf('leaver', 4_000)
     const transaction = await producer.transaction()
     await transaction.send({ topic: 'left', messages: [{ value: 'left' }] })
     await kcat(['-P', '-t', 'left'], 'plain')

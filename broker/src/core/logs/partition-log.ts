@@ -6,21 +6,22 @@
  */
 import {
   baseOffset,
-  decodeRecordBatch,
   encodeRecordBatch,
+  leaderEpoch,
   maxTimestamp,
   type NewRecord,
   nextOffset,
-  RecordBatchError,
   type StorageAdapter,
 } from '@robust/storage-adapters'
 import type { Clock } from '../ports/clock.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
 import { decodeJson, encodeJson, scanAll } from '../stored.ts'
 import { Verifications } from '../transactions/verifications.ts'
+import { type EpochEnd, EpochHistory } from './epoch-history.ts'
 import {
   abortedKey,
   abortedPrefix,
+  epochsKey,
   keysOfLog,
   producersKey,
   rangeOf,
@@ -84,6 +85,7 @@ export class PartitionLog {
   readonly producers = new Producers()
   readonly verifications = new Verifications()
   segments = new Segments()
+  #epochs = new EpochHistory()
   /** Everything below has been compacted at least once. */
   cleanedTo = 0
   readonly #options: PartitionLogOptions
@@ -118,6 +120,8 @@ export class PartitionLog {
       this.#startOffset = startOffset
       this.cleanedTo = cleanedTo
     }
+    const epochs = await storage.get(writer.shard, epochsKey(name))
+    if (epochs !== undefined) this.#epochs = new EpochHistory(decodeJson(epochs))
     const closed: Segment[] = []
     for await (const { value } of scanAll(storage, writer.shard, rangeOf(segmentsPrefix(name)))) {
       closed.push(decodeJson<Segment>(value))
@@ -146,6 +150,7 @@ export class PartitionLog {
       for (const batch of batches) {
         next = nextOffset(batch)
         if (baseOffset(batch) >= noteFrom) this.producers.note(batch)
+        this.#epochs.note(leaderEpoch(batch), baseOffset(batch))
         if (baseOffset(batch) < from) continue
         this.#open ??= this.segments.begin(baseOffset(batch), maxTimestamp(batch))
         this.segments.grow(batch)
@@ -247,6 +252,7 @@ export class PartitionLog {
     const { writer, tail } = this.#options
     this.#makeRoom(batch.byteLength)
     const base = writer.appendBatch(this.name, batch)
+    if (this.#epochs.note(leaderEpoch(batch), base)) this.#storeEpochs()
     this.segments.grow(batch)
     const aborted = this.producers.note(batch)
     if (aborted !== undefined) {
@@ -329,29 +335,20 @@ export class PartitionLog {
     }
   }
 
+  /** Of the owner in whose time the record was appended; -1 unknown. */
+  epochAt(offset: number): number {
+    return this.#epochs.at(offset)
+  }
+
+  /** Where the epoch ended, or the newest before it that has records; undefined: it has not been here. */
+  endOfEpoch(epoch: number): EpochEnd | undefined {
+    const current = { epoch: this.#options.writer.leaderEpoch, endOffset: this.#endOffset }
+    return this.#epochs.endOf(epoch, current)
+  }
+
   readStored(fromOffset: number, bytesMax: number): Promise<LogRead> {
     const { storage, writer } = this.#options
     return storage.read({ shard: writer.shard, log: this.name, fromOffset, bytesMax })
-  }
-
-  /** The first record whose time is this or later; undefined: there is none. */
-  async offsetForTime(
-    timestamp: number,
-  ): Promise<{ readonly offset: number; readonly timestamp: number } | undefined> {
-    const segment = this.segments.atTime(timestamp)
-    if (segment === undefined) return undefined
-    let next = Math.max(segment.base, this.#startOffset)
-    while (next < this.#endOffset) {
-      const { batches } = await this.read(next, READ_BYTES)
-      for (const batch of batches) {
-        next = nextOffset(batch)
-        if (maxTimestamp(batch) < timestamp) continue
-        const found = firstAtTime(batch, timestamp, this.#startOffset)
-        if (found !== undefined) return found
-      }
-      if (batches.length === 0) return undefined
-    }
-    return undefined
   }
 
   /** Records before the offset are gone for readers at once; whole batches of them free their space. */
@@ -369,8 +366,15 @@ export class PartitionLog {
     for (const { lastOffset } of this.producers.trim(before)) {
       writer.delete(abortedKey(this.name, lastOffset))
     }
+    const { length } = this.#epochs.starts
+    this.#epochs.trim(before)
+    if (this.#epochs.starts.length < length) this.#storeEpochs()
     tail.clear()
     this.storeState()
+  }
+
+  #storeEpochs(): void {
+    this.#options.writer.put(epochsKey(this.name), encodeJson(this.#epochs.starts))
   }
 
   /**
@@ -407,24 +411,5 @@ export class PartitionLog {
     writer.dropLog(this.name)
     const { from, to } = keysOfLog(this.name)
     writer.deleteRange(from, to)
-  }
-}
-
-function firstAtTime(
-  batch: Uint8Array,
-  timestamp: number,
-  startOffset: number,
-): { offset: number; timestamp: number } | undefined {
-  try {
-    for (const record of decodeRecordBatch(batch)) {
-      if (record.timestamp >= timestamp && record.offset >= startOffset) {
-        return { offset: record.offset, timestamp: record.timestamp }
-      }
-    }
-    return undefined
-  } catch (error) {
-    // Compressed: whoever asked finds the record from the start of its batch.
-    if (!(error instanceof RecordBatchError) || error.fault !== 'COMPRESSED') throw error
-    return { offset: baseOffset(batch), timestamp: maxTimestamp(batch) }
   }
 }

@@ -14,6 +14,7 @@ import {
 } from '@robust/storage-adapters'
 import type { AppendResult, PartitionLog } from '../logs/partition-log.ts'
 import type { AbortedTransaction, Marker, ProducerReport } from '../logs/producers.ts'
+import { newestRecord, offsetForTime } from '../logs/time-lookup.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { CommitOutcome } from '../shard-writer.ts'
 import type { StoragePressure } from '../storage-pressure.ts'
@@ -206,9 +207,24 @@ export class ServedPartition {
     return { batches, bytes, records: recordsIn(batches), nextOffset: next }
   }
 
+  /** Of the owner in whose time the record was appended; -1 unknown. */
+  epochAt(offset: number): number {
+    return this.#options.log.epochAt(offset)
+  }
+
+  /** Where the epoch ended, or the newest before it that has records; undefined: it has not been here. */
+  endOfEpoch(epoch: number): ReturnType<PartitionLog['endOfEpoch']> {
+    return this.#options.log.endOfEpoch(epoch)
+  }
+
   /** The first record whose time is this or later; undefined: there is none. */
-  offsetForTime(timestamp: number): ReturnType<PartitionLog['offsetForTime']> {
-    return this.#options.log.offsetForTime(timestamp)
+  offsetForTime(timestamp: number): ReturnType<typeof offsetForTime> {
+    return offsetForTime(this.#options.log, timestamp)
+  }
+
+  /** The first of the records with the highest time; undefined: there is none. */
+  newest(): ReturnType<typeof newestRecord> {
+    return newestRecord(this.#options.log)
   }
 
   /** `tell` runs when there is more to read, or the shard is lost, until the returned function is called. */

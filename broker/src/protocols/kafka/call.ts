@@ -4,6 +4,7 @@ import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
 import type { Transactions } from '../../core/transactions/transactions.ts'
 import type { Access } from '../../security/access.ts'
+import type { FetchSessions } from './fetch-sessions.ts'
 import type { Coordinator } from './groups/coordinator.ts'
 import type { Members } from './mapping.ts'
 import type { RequestHeader } from './packets.ts'
@@ -24,6 +25,7 @@ export interface Services {
   readonly counts: Counts
   readonly produceLatency: Latencies
   readonly transactions: Transactions
+  readonly fetchSessions: FetchSessions
   /** Never given twice in the cluster. */
   readonly nextProducerId: () => number
 }

@@ -23,7 +23,7 @@ beforeEach(async () => {
 
 function producing(records: Uint8Array, more: object = {}): RequestOf<typeof PRODUCE> {
   const partitions = [{ index: 0, records: Buffer.from(records) }]
-  const topics = [{ name: 'orders', partitions }]
+  const topics = [{ name: 'orders', topicId: '', partitions }]
   return { transactionalId: null, acks: -1, timeoutMs: 1_000, topics, ...more }
 }
 
@@ -39,7 +39,7 @@ function fetching(more: object = {}, partition: object = {}): RequestOf<typeof F
     ...{ sessionId: 0, sessionEpoch: -1, forgottenTopics: [], rackId: '' },
     topics: [
       {
-        name: 'orders',
+        ...{ name: 'orders', topicId: '' },
         partitions: [{ ...asked, logStartOffset: 0, maxBytes: 1_000_000, ...partition }],
       },
     ],
@@ -281,7 +281,7 @@ describe('Fetch', () => {
       errorCode: ERROR.UNKNOWN_LEADER_EPOCH,
     })
     expect(await fetch({}, { currentLeaderEpoch: 1 })).toMatchObject({ errorCode: ERROR.NONE })
-    const { errorCode } = await client.ask(FETCH, 11, fetching({ sessionId: 7 }))
+    const { errorCode } = await client.ask(FETCH, 11, fetching({ sessionId: 7, sessionEpoch: 1 }))
     expect(errorCode).toBe(ERROR.FETCH_SESSION_ID_NOT_FOUND)
   })
 })
@@ -291,7 +291,9 @@ test('offsets: the ends, and by time', async () => {
   const at = async (timestamp: number) => {
     const partitions = [{ index: 0, currentLeaderEpoch: -1, timestamp }]
     const topics = [{ name: 'orders', partitions }]
-    const answer = await client.ask(LIST_OFFSETS, 5, { replicaId: -1, isolationLevel: 0, topics })
+    const answer = await client.ask(LIST_OFFSETS, 5, {
+      ...{ replicaId: -1, isolationLevel: 0, topics, timeoutMs: 0 },
+    })
     return answer.topics[0]?.partitions[0]
   }
   expect(await at(-2)).toMatchObject({ errorCode: 0, offset: 0 })

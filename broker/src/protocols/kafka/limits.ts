@@ -10,6 +10,9 @@ export const REQUEST_BYTES_AT_ONCE = 32 * 1024 * 1024
 /** In one answer to Fetch, whatever the client asks for. */
 export const FETCH_BYTES_MAX = 32 * 1024 * 1024
 export const FETCH_WAIT_MS_MAX = 60_000
+/** Of all clients of a broker, and their partitions together: some 50 MB. The longest unused go first. */
+export const FETCH_SESSIONS_MAX = 10_000
+export const FETCH_SESSION_PARTITIONS_MAX = 100_000
 
 /** What clients' own examples assume of a topic that nobody made. */
 export const DEFAULT_PARTITIONS = 4

@@ -18,6 +18,7 @@ import {
   FETCH,
   LIST_OFFSETS,
   METADATA,
+  OFFSET_FOR_LEADER_EPOCH,
   PRODUCE,
 } from './codec/log-apis.ts'
 import {
@@ -60,6 +61,7 @@ export const APIS: readonly Api[] = [
   CREATE_TOPICS,
   DELETE_TOPICS,
   INIT_PRODUCER_ID,
+  OFFSET_FOR_LEADER_EPOCH,
   ADD_PARTITIONS_TO_TXN,
   ADD_OFFSETS_TO_TXN,
   END_TXN,

@@ -18,6 +18,7 @@ import type {
 } from '../shared/protocol-server.ts'
 import type { Services } from './call.ts'
 import { KafkaConnection } from './connection.ts'
+import { FetchSessions } from './fetch-sessions.ts'
 import { Coordinator } from './groups/coordinator.ts'
 import { Members, type MembersOptions } from './mapping.ts'
 
@@ -35,6 +36,8 @@ export interface KafkaServerOptions {
   readonly transactions: Transactions
   readonly nextProducerId: () => number
   readonly newMemberId: () => string
+  /** 31 bits, not to be guessed. */
+  readonly newSessionId: () => number
   readonly authenticator: Pick<Authenticator, 'authenticate' | 'onRevoked'>
   readonly admission: AdmissionPort
   readonly clock: Clock
@@ -62,6 +65,7 @@ export class KafkaServer implements ProtocolServer {
       ...{ topics, clock, transactions, nextProducerId },
       members: new Members(options.members),
       coordinator: this.#coordinator,
+      fetchSessions: new FetchSessions(options.newSessionId),
       onOwners: new Set(),
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       produceLatency: this.latencies.publish,

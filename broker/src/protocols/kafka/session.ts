@@ -20,6 +20,7 @@ import {
   FETCH,
   LIST_OFFSETS,
   METADATA,
+  OFFSET_FOR_LEADER_EPOCH,
   PRODUCE,
 } from './codec/log-apis.ts'
 import {
@@ -44,6 +45,7 @@ import {
   leaveGroup,
   syncGroup,
 } from './handlers/groups.ts'
+import { offsetForLeaderEpoch } from './handlers/leader-epochs.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
@@ -83,6 +85,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],
   [INIT_PRODUCER_ID.key, initProducerId],
+  [OFFSET_FOR_LEADER_EPOCH.key, offsetForLeaderEpoch],
   [ADD_PARTITIONS_TO_TXN.key, addPartitionsToTxn],
   [ADD_OFFSETS_TO_TXN.key, addOffsetsToTxn],
   [END_TXN.key, endTxn],

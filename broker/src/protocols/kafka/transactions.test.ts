@@ -55,7 +55,12 @@ async function produce(producer: Producer, value: string, more: object = {}): Pr
   })
   const { topics } = await client.ask(PRODUCE, version, {
     ...{ transactionalId, acks: -1, timeoutMs: 1_000 },
-    topics: [{ name: 'orders', partitions: [{ index, records: Buffer.from(records) }] }],
+    topics: [
+      {
+        ...{ name: 'orders', topicId: '' },
+        partitions: [{ index, records: Buffer.from(records) }],
+      },
+    ],
   })
   return topics[0]?.partitions[0]?.errorCode ?? -99
 }
@@ -82,7 +87,10 @@ async function fetch(isolationLevel: number) {
     ...{ replicaId: -1, maxWaitMs: 0, minBytes: 1, maxBytes: 1_000_000, isolationLevel },
     ...{ sessionId: 0, sessionEpoch: -1, forgottenTopics: [], rackId: '' },
     topics: [
-      { name: 'orders', partitions: [{ ...asked, logStartOffset: 0, maxBytes: 1_000_000 }] },
+      {
+        ...{ name: 'orders', topicId: '' },
+        partitions: [{ ...asked, logStartOffset: 0, maxBytes: 1_000_000 }],
+      },
     ],
   })
   return topics[0]?.partitions[0]
@@ -292,7 +300,9 @@ describe('what operators see', () => {
     const latest = async (isolationLevel: number) => {
       const partitions = [{ index: 0, currentLeaderEpoch: -1, timestamp: -1 }]
       const topics = [{ name: 'orders', partitions }]
-      const answer = await client.ask(LIST_OFFSETS, 4, { replicaId: -1, isolationLevel, topics })
+      const answer = await client.ask(LIST_OFFSETS, 4, {
+        ...{ replicaId: -1, isolationLevel, topics, timeoutMs: 0 },
+      })
       return answer.topics[0]?.partitions[0]?.offset
     }
     expect([await latest(0), await latest(1)]).toEqual([1, 0])

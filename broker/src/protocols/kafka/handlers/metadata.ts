@@ -40,6 +40,7 @@ export async function metadata(call: Call, request: Request): Promise<Response> 
     controllerId: members.self,
     topics: found,
     clusterAuthorizedOperations: UNKNOWN_OPERATIONS,
+    errorCode: ERROR.NONE,
   }
 }
 
