@@ -183,4 +183,5 @@ const KEEP_ALL: LogPolicy = {
   dirtyRatio: 1,
   segmentBytes: 4 * 1024 * 1024,
   segmentMs: Number.POSITIVE_INFINITY,
+  appendTime: false,
 }

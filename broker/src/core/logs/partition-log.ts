@@ -12,6 +12,7 @@ import {
   type NewRecord,
   nextOffset,
   type StorageAdapter,
+  setAppendTime,
 } from '@robust/storage-adapters'
 import type { Clock } from '../ports/clock.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
@@ -50,7 +51,11 @@ export interface PartitionLogOptions {
 }
 
 export type AppendResult =
-  | { readonly baseOffset: number }
+  | {
+      readonly baseOffset: number
+      /** Given by the log, ms; undefined: the records keep theirs. */
+      readonly timestamp: number | undefined
+    }
   | Exclude<ProducerVerdict, { kind: 'new' }>
 
 export interface LogRead {
@@ -220,7 +225,8 @@ export class PartitionLog {
     const verdict = this.producers.check(batch)
     if (verdict.kind === 'duplicate') this.#options.writer.onCommit(done)
     if (verdict.kind !== 'new') return verdict
-    return { baseOffset: this.#stage(batch, [done]) }
+    const timestamp = this.#appendTime(batch)
+    return { baseOffset: this.#stage(batch, [done]), timestamp }
   }
 
   /** Ends what the producer has open. `done` runs when that is durable. False: the producer is fenced. */
@@ -245,7 +251,17 @@ export class PartitionLog {
     const done = this.#pendingDone
     this.#pending = []
     this.#pendingDone = []
-    this.#stage(encodeRecordBatch(records, { baseOffset: 0, leaderEpoch: 0 }), done)
+    const batch = encodeRecordBatch(records, { baseOffset: 0, leaderEpoch: 0 })
+    this.#appendTime(batch)
+    this.#stage(batch, done)
+  }
+
+  /** The batch gets the time of now, ms, where the log wants it so; undefined: it keeps its own. */
+  #appendTime(batch: Uint8Array): number | undefined {
+    if (!this.policy.appendTime) return undefined
+    const nowMs = this.#options.clock.wallMs()
+    setAppendTime(batch, nowMs)
+    return nowMs
   }
 
   #stage(batch: Uint8Array, done: readonly ((outcome: CommitOutcome) => void)[]): number {

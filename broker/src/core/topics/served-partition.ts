@@ -39,6 +39,8 @@ export type AppendFault =
   | 'too-large'
   /** Counts that do not fit together, no records, or no key where keys are needed. */
   | 'invalid'
+  /** Only the log may say that it gave the time. */
+  | 'timestamp'
   /** In no transaction though one is open, or in one that nobody coordinates. */
   | 'transactional'
   /** Where the newest record of each key is kept, records must be readable. */
@@ -50,7 +52,12 @@ export type AppendFault =
   | 'lost'
 
 export type Appended =
-  | { readonly baseOffset: number; readonly records: number }
+  | {
+      readonly baseOffset: number
+      readonly records: number
+      /** Given by the log, ms; undefined: the records keep theirs. */
+      readonly timestamp: number | undefined
+    }
   | { readonly fault: AppendFault }
   /** By the coordinator of the transaction. */
   | { readonly refusedBy: TransactionFault }
@@ -150,16 +157,17 @@ export class ServedPartition {
   #appendAll(batches: readonly Uint8Array[]): Promise<Appended> {
     const { log } = this.#options
     const durable: Promise<CommitOutcome>[] = []
-    let first: number | undefined
+    let first: { readonly baseOffset: number; readonly timestamp?: number | undefined } | undefined
     for (const batch of batches) {
       const { result, outcome } = appendOne(log, batch)
       if (!('baseOffset' in result)) {
         return Promise.resolve({ fault: result.kind === 'fenced' ? 'fenced' : 'out-of-order' })
       }
-      first ??= result.baseOffset
+      first ??= result
       durable.push(outcome)
     }
-    const kept = { baseOffset: first ?? 0, records: recordsIn(batches) }
+    const { baseOffset = 0, timestamp } = first ?? {}
+    const kept = { baseOffset, timestamp, records: recordsIn(batches) }
     return Promise.all(durable).then((outcomes) =>
       this.#heldUp(outcomes.includes('lost') ? { fault: 'lost' } : kept),
     )
@@ -258,6 +266,7 @@ export class ServedPartition {
   #faultOf(batch: Uint8Array): AppendFault | undefined {
     const bits = attributes(batch)
     if (bits & batchAttribute.control) return 'invalid'
+    if (bits & batchAttribute.logAppendTime) return 'timestamp'
     if (bits & batchAttribute.transactional && producerId(batch) < 0) return 'invalid'
     const count = recordCount(batch)
     if (count < 1 || lastOffsetDelta(batch) !== count - 1) return 'invalid'

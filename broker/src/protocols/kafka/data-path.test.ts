@@ -1,5 +1,6 @@
 // The newest versions of Produce, Fetch, ListOffsets, Metadata and OffsetForLeaderEpoch, over real logs in virtual time.
 
+import { checkBatch, decodeRecordBatch, setAppendTime } from '@robust/storage-adapters'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { KafkaBench, type KafkaClient } from '../../testing/kafka-fixtures.ts'
 import { batchOf } from '../../testing/log-fixtures.ts'
@@ -273,5 +274,35 @@ describe('ListOffsets', () => {
     expect(await at(1_000)).toMatchObject({ offset: 0, leaderEpoch: 1 })
     expect(await at(2_000)).toMatchObject({ offset: 2, leaderEpoch: 2 })
     expect(await at(-1)).toMatchObject({ offset: 4, leaderEpoch: 2 })
+  })
+})
+
+describe('LogAppendTime', () => {
+  test('records have the time of their append, in the log and in the answer', async () => {
+    bench.logs.policy = { ...bench.logs.policy, appendTime: true }
+    await bench.logs.clock.advance(5_000)
+    const nowMs = bench.logs.clock.wallMs()
+    expect(await produce(0, 'a')).toMatchObject({ logAppendTimeMs: nowMs })
+    const { partitions } = await fetch({ offsets: { 0: 0 } })
+    const batch = partitions[0]?.records ?? Buffer.alloc(0)
+    checkBatch(batch)
+    expect(decodeRecordBatch(batch)).toMatchObject([{ timestamp: nowMs }])
+    bench.logs.policy = { ...bench.logs.policy, appendTime: false }
+    expect(await produce(0, 'a')).toMatchObject({ logAppendTimeMs: -1 })
+  })
+
+  test('is not for producers to say', async () => {
+    const batch = batchOf(['k=v'])
+    setAppendTime(batch, 1)
+    const { topics } = await client.ask(PRODUCE, 13, {
+      ...{ transactionalId: null, acks: -1, timeoutMs: 1_000 },
+      topics: [
+        {
+          ...{ name: '', topicId: ordersId },
+          partitions: [{ index: 0, records: Buffer.from(batch) }],
+        },
+      ],
+    })
+    expect(topics[0]?.partitions).toMatchObject([{ errorCode: ERROR.INVALID_TIMESTAMP }])
   })
 })

@@ -76,8 +76,9 @@ async function append(call: Call, { request, topic, name, one }: Appending): Pro
   const appended = await served.append(one.records, verify)
   if ('baseOffset' in appended) {
     services.counts.messagesIn += appended.records
-    const { baseOffset } = appended
-    return { ...refused(one, ERROR.NONE), baseOffset, logStartOffset: served.startOffset }
+    const { baseOffset, timestamp: logAppendTimeMs = -1 } = appended
+    const { startOffset: logStartOffset } = served
+    return { ...refused(one, ERROR.NONE), baseOffset, logAppendTimeMs, logStartOffset }
   }
   if ('refusedBy' in appended) {
     return refused(one, produceErrorOf(appended.refusedBy, header.version))
