@@ -4,6 +4,7 @@ import type { StorageAdapter } from '@robust/storage-adapters'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { PeerMesh } from './cluster/peer-mesh.ts'
 import type { PlacementClient } from './cluster/placement-client.ts'
+import type { Settings } from './cluster/settings.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import { PlacedTopics } from './cluster/topic-definitions.ts'
 import type { BrokerConfig } from './config.ts'
@@ -29,11 +30,12 @@ export interface KafkaParts {
   readonly pressure: StoragePressure
   readonly admission: AdmissionPort
   readonly security: Authenticator
+  readonly settings: Settings
   readonly log: ProtocolLog
 }
 
 export function composeKafka(parts: KafkaParts): KafkaServer {
-  const { config, metadata, placement, admission, security, log } = parts
+  const { config, metadata, placement, admission, security, settings, log } = parts
   const isMember = (): boolean => placement.leaseValid
   const given = { ...parts, directory: metadata, clock: systemClock, isMember }
   const server = new KafkaServer({
@@ -47,7 +49,8 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
       hashOf,
     },
     nextProducerId: producerIds(placement),
-    newMemberId: () => `member-${randomUUID()}`,
+    newMemberId: (instanceId) => `${instanceId ?? 'member'}-${randomUUID()}`,
+    offsetsRetentionMs: () => 1_000 * settings.get('offsets.retention-seconds'),
     ...{ authenticator: security, admission, clock: systemClock, log },
   })
   // After the shards themselves have been given up or taken.

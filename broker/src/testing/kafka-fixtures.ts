@@ -18,7 +18,7 @@ import {
 import { KafkaConnection } from '../protocols/kafka/connection.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
-import { Members } from '../protocols/kafka/mapping.ts'
+import { Members, uuidOf } from '../protocols/kafka/mapping.ts'
 import { ByteReader } from '../protocols/shared/byte-reader.ts'
 import type { Access } from '../security/access.ts'
 import { LogBench } from './log-fixtures.ts'
@@ -101,7 +101,11 @@ export class KafkaBench {
   /** Of the broker that owns every shard. */
   owner = 'b1'
   level = 0
+  /** Of the connection that was made last. */
+  coordinator: Coordinator | undefined
+  offsetsRetentionMs = 1_000_000
   #nextProducerId = 1_000
+  #members = 0
   #hosted: HostedShard | undefined
 
   async start(): Promise<this> {
@@ -116,6 +120,10 @@ export class KafkaBench {
       ...{ tenant: 'default', name, id: String(this.#nextProducerId++), address: name },
       ...{ partitions, capture: [], policy: { ...DEFAULT_LOG_POLICY, ...policy } },
     })
+  }
+
+  topicId(name: string): string {
+    return uuidOf(this.topics.get('default', name) ?? { id: '0' })
   }
 
   async connect(): Promise<KafkaClient> {
@@ -138,6 +146,11 @@ export class KafkaBench {
     })
     await connection.start()
     return client
+  }
+
+  #coordinate(options: ConstructorParameters<typeof Coordinator>[0]): Coordinator {
+    this.coordinator = new Coordinator(options)
+    return this.coordinator
   }
 
   #services() {
@@ -170,8 +183,11 @@ export class KafkaBench {
           { node: 'b2', host: 'two', port: 9_192 },
         ],
       }),
-      coordinator: new Coordinator({
-        ...{ offsets: new CommittedOffsets(given), clock, newMemberId: () => 'm1' },
+      coordinator: this.#coordinate({
+        ...{ offsets: new CommittedOffsets(given), clock },
+        newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
+        offsetsRetentionMs: () => this.offsetsRetentionMs,
+        topicName: (id) => [...this.topics.all].find((topic) => topic.id === id)?.name,
       }),
       onOwners: this.onOwners,
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },

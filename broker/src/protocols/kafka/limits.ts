@@ -23,3 +23,5 @@ export const MEMBERS_MAX = 1_000
 export const GROUPS_MAX = 10_000
 export const GROUP_NAME_BYTES_MAX = 1_024
 export const OFFSET_METADATA_BYTES_MAX = 4_096
+/** Between two looks for offsets that are too old. */
+export const OFFSETS_CHECK_MS = 600_000

@@ -2,12 +2,15 @@
 import { ByteReader } from '../shared/byte-reader.ts'
 import { type Api, isFlexible } from './codec/api.ts'
 import {
+  DELETE_GROUPS,
   DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
   LEAVE_GROUP,
+  LIST_GROUPS,
   OFFSET_COMMIT,
+  OFFSET_DELETE,
   OFFSET_FETCH,
   SYNC_GROUP,
 } from './codec/group-apis.ts'
@@ -46,10 +49,13 @@ export const APIS: readonly Api[] = [
   LEAVE_GROUP,
   SYNC_GROUP,
   DESCRIBE_GROUPS,
+  LIST_GROUPS,
   API_VERSIONS,
   CREATE_TOPICS,
   DELETE_TOPICS,
   INIT_PRODUCER_ID,
+  DELETE_GROUPS,
+  OFFSET_DELETE,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

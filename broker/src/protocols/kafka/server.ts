@@ -32,7 +32,8 @@ export interface KafkaServerOptions {
   readonly offsets: CommittedOffsets
   readonly members: MembersOptions
   readonly nextProducerId: () => number
-  readonly newMemberId: () => string
+  readonly newMemberId: (groupInstanceId: string | null) => string
+  readonly offsetsRetentionMs: () => number
   readonly authenticator: Pick<Authenticator, 'authenticate' | 'onRevoked'>
   readonly admission: AdmissionPort
   readonly clock: Clock
@@ -55,7 +56,8 @@ export class KafkaServer implements ProtocolServer {
   constructor(options: KafkaServerOptions) {
     this.#options = options
     const { topics, clock, nextProducerId } = options
-    this.#coordinator = new Coordinator(options)
+    const topicName = (id: string) => topics.byId(id)?.name
+    this.#coordinator = new Coordinator({ ...options, topicName })
     this.#services = {
       ...{ topics, clock, nextProducerId },
       members: new Members(options.members),
@@ -85,11 +87,13 @@ export class KafkaServer implements ProtocolServer {
       onError: (err) =>
         log.error({ errId: 'KAFKA_LISTENER_FAILED', err }, 'a listener has trouble'),
     })
+    this.#coordinator.start()
     return [{ protocol: 'kafka', host, port: this.#listener.port }]
   }
 
   async stop(): Promise<void> {
     const stopped = this.#listener?.stop()
+    this.#coordinator.stop()
     for (const connection of [...this.#connections]) connection.end()
     if (this.#connections.size > 0) await this.#empty()
     this.disconnectAll()

@@ -4,12 +4,15 @@ import { LongVarintError, ShortInputError } from '../shared/byte-reader.ts'
 import type { Call, Caller, Services } from './call.ts'
 import type { Api } from './codec/api.ts'
 import {
+  DELETE_GROUPS,
   DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
   LEAVE_GROUP,
+  LIST_GROUPS,
   OFFSET_COMMIT,
+  OFFSET_DELETE,
   OFFSET_FETCH,
   SYNC_GROUP,
 } from './codec/group-apis.ts'
@@ -26,6 +29,7 @@ import {
 import { MalformedError } from './codec/wire-types.ts'
 import { FrameError } from './frames.ts'
 import { fetch } from './handlers/fetch.ts'
+import { deleteGroups, listGroups } from './handlers/group-list.ts'
 import {
   describeGroups,
   findCoordinator,
@@ -36,7 +40,7 @@ import {
 } from './handlers/groups.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, initProducerId, metadata, unknownVersion } from './handlers/metadata.ts'
-import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
+import { commitOffsets, deleteOffsets, fetchOffsets } from './handlers/offsets.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
@@ -56,6 +60,9 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [LEAVE_GROUP.key, leaveGroup],
   [SYNC_GROUP.key, syncGroup],
   [DESCRIBE_GROUPS.key, describeGroups],
+  [LIST_GROUPS.key, listGroups],
+  [DELETE_GROUPS.key, deleteGroups],
+  [OFFSET_DELETE.key, deleteOffsets],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],
