@@ -5,6 +5,7 @@ import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { TopicLogs } from '../core/topics/topic-logs.ts'
 import { Topics } from '../core/topics/topics.ts'
+import type { Services } from '../protocols/kafka/call.ts'
 import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
 import {
   decode,
@@ -101,8 +102,7 @@ export class KafkaBench {
   /** Of the broker that owns every shard. */
   owner = 'b1'
   level = 0
-  /** Of the connection that was made last. */
-  coordinator: Coordinator | undefined
+  #connected: Services | undefined
   offsetsRetentionMs = 1_000_000
   #nextProducerId = 1_000
   #members = 0
@@ -122,11 +122,18 @@ export class KafkaBench {
     })
   }
 
+  /** Of the connection that was made last. */
+  get services(): Services {
+    if (this.#connected === undefined) throw new Error('nobody has connected')
+    return this.#connected
+  }
+
   topicId(name: string): string {
     return uuidOf(this.topics.get('default', name) ?? { id: '0' })
   }
 
   async connect(): Promise<KafkaClient> {
+    this.#connected = this.#services()
     const client = new KafkaClient()
     const { clock } = this.logs
     const log = (fields: object): void => void this.refusedBy.push(fields)
@@ -135,7 +142,7 @@ export class KafkaBench {
         ...{ stream: client.stream, address: '127.0.0.1', port: 1, secure: false },
         certificateName: undefined,
       },
-      ...{ entrance: 'kafka', clock, services: this.#services() },
+      ...{ entrance: 'kafka', clock, services: this.services },
       authenticate: () => Promise.resolve({ kind: 'in', user: 'u', access: this.access }),
       admission: {
         ...{ admit: () => undefined, enter: () => undefined, leave: () => undefined },
@@ -148,12 +155,7 @@ export class KafkaBench {
     return client
   }
 
-  #coordinate(options: ConstructorParameters<typeof Coordinator>[0]): Coordinator {
-    this.coordinator = new Coordinator(options)
-    return this.coordinator
-  }
-
-  #services() {
+  #services(): Services {
     const { clock, storage } = this.logs
     const directory = {
       ...{ self: 'b1', shardCount: 1, peers: () => ['b2'], isMember: () => true },
@@ -183,7 +185,7 @@ export class KafkaBench {
           { node: 'b2', host: 'two', port: 9_192 },
         ],
       }),
-      coordinator: this.#coordinate({
+      coordinator: new Coordinator({
         ...{ offsets: new CommittedOffsets(given), clock },
         newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
         offsetsRetentionMs: () => this.offsetsRetentionMs,

@@ -127,3 +127,31 @@ test('a coordinator is killed and the next is drained: one rebalance at most, no
   await later.stop()
   expect([...later.read].sort()).toEqual(numbers(1_200, 10).sort())
 })
+
+test('robust group lists, describes with lag, seeks and deletes', { timeout: 60_000 }, async () => {
+  const topic = 'counted'
+  await cluster.robust('topic', 'create', topic, '--partitions', '1')
+  await produce(topic, numbers(0, 5))
+  const group = (...args: string[]) => cluster.robust('group', ...args, '-o', 'json')
+  const described = async () => JSON.parse((await group('describe', 'readers')).stdout)
+  const reader = consume('readers', topic)
+  await expect
+    .poll(async () => (await described()).offsets, { timeout: 30_000 })
+    .toMatchObject([{ topic, offset: 5, endOffset: 5, lag: 0, member: { clientId: 'rdkafka' } }])
+  const listed = JSON.parse((await group('list', '--filter', 'readers')).stdout)
+  expect(listed.items).toMatchObject([{ name: 'readers', type: 'classic', state: 'Stable' }])
+  const refused = await group('seek', 'readers', '--topic', topic, '--to', 'earliest')
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('has members') })
+  await reader.stop()
+  await produce(topic, numbers(5, 5))
+  expect(await described()).toMatchObject({ state: 'Empty', offsets: [{ lag: 5 }] })
+
+  expect((await group('seek', 'readers', '--topic', topic, '--to', '8')).code).toBe(0)
+  const again = consume('readers', topic)
+  await expect.poll(() => again.read, { timeout: 30_000 }).toEqual(['8', '9'])
+  await again.stop()
+  expect((await group('delete', 'readers')).code).toBe(0)
+  expect(await group('describe', 'readers')).toMatchObject({
+    ...{ code: 66, stderr: expect.stringContaining('NO_SUCH_GROUP') },
+  })
+})

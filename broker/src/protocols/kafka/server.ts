@@ -1,5 +1,6 @@
 /** Kafka: its listener and its connections. */
 import type { Clock } from '../../core/ports/clock.ts'
+import type { GroupAdministration } from '../../core/ports/group-administration.ts'
 import { Latencies } from '../../core/ports/telemetry.ts'
 import type { CommittedOffsets } from '../../core/topics/committed-offsets.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
@@ -17,6 +18,7 @@ import type {
 } from '../shared/protocol-server.ts'
 import type { Services } from './call.ts'
 import { KafkaConnection } from './connection.ts'
+import { administrationOf } from './groups/administration.ts'
 import { Coordinator } from './groups/coordinator.ts'
 import { Members, type MembersOptions } from './mapping.ts'
 
@@ -44,6 +46,7 @@ const STOP_MS = 2_000
 
 export class KafkaServer implements ProtocolServer {
   readonly protocol = 'kafka'
+  readonly groups: GroupAdministration
   readonly latencies: ProtocolLatencies = { publish: new Latencies(), delivery: new Latencies() }
   readonly #options: KafkaServerOptions
   readonly #services: Services
@@ -58,6 +61,7 @@ export class KafkaServer implements ProtocolServer {
     const { topics, clock, nextProducerId } = options
     const topicName = (id: string) => topics.byId(id)?.name
     this.#coordinator = new Coordinator({ ...options, topicName })
+    this.groups = administrationOf({ coordinator: this.#coordinator, topics })
     this.#services = {
       ...{ topics, clock, nextProducerId },
       members: new Members(options.members),

@@ -151,10 +151,10 @@ describe('offsets', () => {
   test('go with their group when nobody has read on for the time of retention', async () => {
     bench.offsetsRetentionMs = 3 * OFFSETS_CHECK_MS
     await commit(1)
-    await bench.coordinator?.expire()
+    await bench.services.coordinator.expire()
     expect(await committed(null)).toHaveLength(1)
     await bench.logs.clock.advance(3 * OFFSETS_CHECK_MS)
-    await bench.coordinator?.expire()
+    await bench.services.coordinator.expire()
     expect(await committed(null)).toHaveLength(0)
     await moved()
     expect((await client.ask(LIST_GROUPS, 5, ALL)).groups).toEqual([])
@@ -168,10 +168,10 @@ describe('offsets', () => {
       await bench.logs.clock.advance(5_000)
       await client.ask(HEARTBEAT, 4, { ...WHO, memberId })
     }
-    await bench.coordinator?.expire()
+    await bench.services.coordinator.expire()
     expect(await committed(null)).toHaveLength(1)
     await client.ask(LEAVE_GROUP, 2, { groupId: 'g', memberId, members: [] })
-    await bench.coordinator?.expire()
+    await bench.services.coordinator.expire()
     expect(await committed(null)).toHaveLength(1)
   })
 })

@@ -7,12 +7,16 @@
 import type { Clock, Timer } from '../../../core/ports/clock.ts'
 import { ERROR } from '../errors.ts'
 import { FIRST_REBALANCE_MS, MEMBERS_MAX } from '../limits.ts'
+import { type GroupSummary, type GroupView, summaryOf } from './group-view.ts'
 import {
   type Assignment,
   choiceOf,
+  failedJoin,
+  failedSync,
   type Identity,
   type Joined,
   type Joining,
+  joinedOf,
   type Member,
   memberOf,
   metadataOf,
@@ -25,22 +29,8 @@ import {
   sameTopics,
   speaks,
   storedMember,
+  syncOf,
 } from './member.ts'
-
-/** As operators see it. */
-export interface GroupView {
-  readonly state: string
-  readonly protocolType: string
-  readonly protocolName: string
-  readonly members: readonly {
-    readonly memberId: string
-    readonly groupInstanceId: string | null
-    readonly clientId: string
-    readonly clientHost: string
-    readonly metadata: Buffer
-    readonly assignment: Buffer
-  }[]
-}
 
 export interface StoredGroup {
   readonly kind: 'classic'
@@ -113,6 +103,10 @@ export class Group {
       assignment: member.assignment,
     }))
     return { state: STATES[this.#phase], protocolType: this.#protocolType, protocolName, members }
+  }
+
+  get summary(): GroupSummary {
+    return summaryOf(this.view)
   }
 
   get stored(): StoredGroup {
@@ -477,23 +471,4 @@ const STATES: Readonly<Record<Phase, string>> = {
   joining: 'PreparingRebalance',
   syncing: 'CompletingRebalance',
   stable: 'Stable',
-}
-
-function joinedOf(memberId: string, errorCode: number): Joined {
-  return {
-    ...{ errorCode, generationId: -1, protocolType: '', protocolName: '', leader: '' },
-    ...{ skipAssignment: false, memberId, members: [] },
-  }
-}
-
-function syncOf(errorCode: number): Synced {
-  return { errorCode, protocolType: '', protocolName: '', assignment: NO_BYTES }
-}
-
-export function failedJoin(memberId: string, errorCode: number): Promise<Joined> {
-  return Promise.resolve(joinedOf(memberId, errorCode))
-}
-
-export function failedSync(errorCode: number): Promise<Synced> {
-  return Promise.resolve(syncOf(errorCode))
 }

@@ -160,3 +160,22 @@ export function sameTopics(before: Buffer, now: Buffer): boolean {
   if (had === undefined || has === undefined) return before.equals(now)
   return [...had].sort().join() === [...has].sort().join()
 }
+
+export function joinedOf(memberId: string, errorCode: number): Joined {
+  return {
+    ...{ errorCode, generationId: -1, protocolType: '', protocolName: '', leader: '' },
+    ...{ skipAssignment: false, memberId, members: [] },
+  }
+}
+
+export function syncOf(errorCode: number): Synced {
+  return { errorCode, protocolType: '', protocolName: '', assignment: NO_BYTES }
+}
+
+export function failedJoin(memberId: string, errorCode: number): Promise<Joined> {
+  return Promise.resolve(joinedOf(memberId, errorCode))
+}
+
+export function failedSync(errorCode: number): Promise<Synced> {
+  return Promise.resolve(syncOf(errorCode))
+}

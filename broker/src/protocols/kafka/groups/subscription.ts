@@ -51,6 +51,11 @@ export function subscribedTopics(metadata: Buffer): readonly string[] | undefine
   return subscriptionOf(metadata)?.topics
 }
 
+/** Undefined: it is no consumer's. */
+export function assignmentOf(bytes: Buffer): readonly TopicPartitions[] | undefined {
+  return read(bytes, (reader, version) => decode(assignment, reader, formOf(version)))?.partitions
+}
+
 export function encodeAssignment(partitions: readonly TopicPartitions[]): Buffer {
   const body = encode(assignment, { partitions, userData: null }, formOf(0))
   return Buffer.concat([Buffer.alloc(2), body])

@@ -12,7 +12,7 @@ import type {
 } from '../codec/group-apis.ts'
 import { ERROR } from '../errors.ts'
 import type { CoordinatedGroup } from '../groups/coordinator.ts'
-import { failedJoin, failedSync } from '../groups/group.ts'
+import { failedJoin, failedSync } from '../groups/member.ts'
 import { GROUP_NAME_BYTES_MAX, SESSION_MS_MAX, SESSION_MS_MIN } from '../limits.ts'
 import { topicIdOf } from '../mapping.ts'
 
