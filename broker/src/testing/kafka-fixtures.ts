@@ -176,8 +176,9 @@ export class KafkaBench {
       },
     }
     const pressure = new StoragePressure({ clock, level: () => this.level })
+    const topics = new TopicLogs({ ...given, topics: this.topics, definitions, pressure })
     return {
-      topics: new TopicLogs({ ...given, topics: this.topics, definitions, pressure }),
+      topics,
       members: new Members({
         ...{ self: 'b1', clusterId: () => 'c', hashOf: (name: string) => Number(name.slice(1)) },
         nodes: () => [
@@ -189,7 +190,7 @@ export class KafkaBench {
         ...{ offsets: new CommittedOffsets(given), clock },
         newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
         offsetsRetentionMs: () => this.offsetsRetentionMs,
-        topicName: (id) => [...this.topics.all].find((topic) => topic.id === id)?.name,
+        topics,
       }),
       onOwners: this.onOwners,
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },

@@ -19,7 +19,7 @@ export async function groupList(context: Context, options: ListOptions): Promise
   const page = { filter, after, limit }
   const { items, next } = await listGroups(addressesOf(context, options), page)
   if (format === 'json') {
-    output.json({ items, next })
+    output.json({ items, next: next ?? null })
     return exitCodes.ok
   }
   const columns: Column[] = [
@@ -33,7 +33,7 @@ export async function groupList(context: Context, options: ListOptions): Promise
     ...[name, type, state, String(members), node],
   ])
   output.print(table(columns, rows, output.paint))
-  if (next !== null) output.warn(`there may be more: --after ${JSON.stringify(next)}`)
+  if (next !== undefined) output.warn(`there may be more: --after ${JSON.stringify(next)}`)
   return exitCodes.ok
 }
 

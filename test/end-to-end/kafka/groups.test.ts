@@ -2,7 +2,7 @@
 // go on without more than one rebalance, and nothing that was committed is lost.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { Admin } from '@platformatic/kafka'
+import { Admin, Consumer } from '@platformatic/kafka'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startCluster, type TestCluster } from '../../support/cluster.ts'
 
@@ -126,6 +126,41 @@ test('a coordinator is killed and the next is drained: one rebalance at most, no
   await expect.poll(() => later.read.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(10)
   await later.stop()
   expect([...later.read].sort()).toEqual(numbers(1_200, 10).sort())
+})
+
+/** A member of a group whose coordinator assigns partitions (KIP-848): what it has been given. */
+async function newConsumer(groupId: string, topic: string) {
+  const consumer = new Consumer({
+    ...{ clientId: 'newer', groupId, groupProtocol: 'consumer', bootstrapBrokers: brokers() },
+    ...{ retries: 50, retryDelay: 200 },
+  })
+  const stream = await consumer.consume({ topics: [topic], mode: 'latest' })
+  stream.on('error', () => undefined)
+  return {
+    partitions: () => (consumer.assignments ?? []).flatMap(({ partitions }) => partitions),
+    stop: () => consumer.close(true),
+  }
+}
+
+test('a group whose coordinator assigns partitions shares them with a newcomer', {
+  timeout: 60_000,
+}, async () => {
+  const topic = 'assigned'
+  await cluster.robust('topic', 'create', topic, '--partitions', String(PARTITIONS))
+  const described = async () =>
+    JSON.parse((await cluster.robust('group', 'describe', 'newer', '-o', 'json')).stdout)
+  const first = await newConsumer('newer', topic)
+  await expect.poll(() => first.partitions().length, { timeout: 30_000 }).toBe(PARTITIONS)
+  const second = await newConsumer('newer', topic)
+  await expect
+    .poll(() => [first, second].map(({ partitions }) => partitions().length), { timeout: 30_000 })
+    .toEqual([PARTITIONS / 2, PARTITIONS / 2])
+  expect(new Set([first, second].flatMap(({ partitions }) => partitions())).size).toBe(PARTITIONS)
+  await expect
+    .poll(async () => (await described()).state, { timeout: 30_000, interval: 500 })
+    .toBe('Stable')
+  expect(await described()).toMatchObject({ type: 'consumer', protocol: 'uniform' })
+  await Promise.all([first.stop(), second.stop()])
 })
 
 test('robust group lists, describes with lag, seeks and deletes', { timeout: 60_000 }, async () => {

@@ -1,6 +1,7 @@
 /** Requests and responses as bytes: the headers, and the bodies by their schemas. No socket, no service. */
 import { ByteReader } from '../shared/byte-reader.ts'
 import { type Api, isFlexible } from './codec/api.ts'
+import { CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import {
   DELETE_GROUPS,
   DESCRIBE_GROUPS,
@@ -56,6 +57,8 @@ export const APIS: readonly Api[] = [
   INIT_PRODUCER_ID,
   DELETE_GROUPS,
   OFFSET_DELETE,
+  CONSUMER_GROUP_HEARTBEAT,
+  CONSUMER_GROUP_DESCRIBE,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

@@ -59,8 +59,7 @@ export class KafkaServer implements ProtocolServer {
   constructor(options: KafkaServerOptions) {
     this.#options = options
     const { topics, clock, nextProducerId } = options
-    const topicName = (id: string) => topics.byId(id)?.name
-    this.#coordinator = new Coordinator({ ...options, topicName })
+    this.#coordinator = new Coordinator(options)
     this.groups = administrationOf({ coordinator: this.#coordinator, topics })
     this.#services = {
       ...{ topics, clock, nextProducerId },

@@ -3,6 +3,7 @@
 import { LongVarintError, ShortInputError } from '../shared/byte-reader.ts'
 import type { Call, Caller, Services } from './call.ts'
 import type { Api } from './codec/api.ts'
+import { CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import {
   DELETE_GROUPS,
   DESCRIBE_GROUPS,
@@ -28,6 +29,7 @@ import {
 } from './codec/log-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
 import { FrameError } from './frames.ts'
+import { consumerGroupHeartbeat, describeConsumerGroups } from './handlers/consumer-groups.ts'
 import { fetch } from './handlers/fetch.ts'
 import { deleteGroups, listGroups } from './handlers/group-list.ts'
 import {
@@ -63,6 +65,8 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [LIST_GROUPS.key, listGroups],
   [DELETE_GROUPS.key, deleteGroups],
   [OFFSET_DELETE.key, deleteOffsets],
+  [CONSUMER_GROUP_HEARTBEAT.key, consumerGroupHeartbeat],
+  [CONSUMER_GROUP_DESCRIBE.key, describeConsumerGroups],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],

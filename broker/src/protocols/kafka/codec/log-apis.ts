@@ -208,7 +208,7 @@ export const METADATA = {
 export const API_VERSIONS = {
   key: 18,
   name: 'ApiVersions',
-  versions: [0, 3],
+  versions: [0, 4],
   flexible: 3,
   request: struct({
     clientSoftwareName: since(3, string),
@@ -218,6 +218,17 @@ export const API_VERSIONS = {
     errorCode: int16,
     apiKeys: array(struct({ apiKey: int16, minVersion: int16, maxVersion: int16 })),
     throttleTimeMs: since(1, int32),
+    supportedFeatures: tagged(
+      3,
+      0,
+      array(struct({ name: string, minVersion: int16, maxVersion: int16 })),
+    ),
+    finalizedFeaturesEpoch: tagged(3, 1, int64),
+    finalizedFeatures: tagged(
+      3,
+      2,
+      array(struct({ name: string, maxVersionLevel: int16, minVersionLevel: int16 })),
+    ),
   }),
 } as const
 

@@ -6,7 +6,8 @@ import type {
   SoughtOffset,
 } from '../../../core/ports/group-administration.ts'
 import type { Topic, TopicLogs } from '../../../core/topics/topic-logs.ts'
-import type { CoordinatedGroup, Coordinator } from './coordinator.ts'
+import type { CoordinatedGroup } from './coordinated-group.ts'
+import type { Coordinator } from './coordinator.ts'
 
 interface Parts {
   readonly coordinator: Coordinator

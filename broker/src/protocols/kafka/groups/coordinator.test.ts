@@ -215,7 +215,7 @@ describe('groups', () => {
       { errorCode: 0, state: 'Dead' },
     ])
     expect((await client.ask(DESCRIBE_GROUPS, 6, asked)).groups).toMatchObject([
-      { errorCode: ERROR.GROUP_ID_NOT_FOUND, errorMessage: 'there is no group none' },
+      { errorCode: ERROR.GROUP_ID_NOT_FOUND, errorMessage: 'there is no classic group none' },
     ])
   })
 

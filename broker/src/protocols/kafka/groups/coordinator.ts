@@ -1,143 +1,17 @@
-/** The groups that are coordinated here: those whose shard is owned here, each with what it has committed. */
+/** The groups that are coordinated here: those whose shard is owned here. */
 import { BrokerError } from '../../../core/errors.ts'
-import type { Clock, Timer } from '../../../core/ports/clock.ts'
-import type {
-  CommittedOffset,
-  CommittedOffsets,
-  GroupChange,
-  OffsetsHome,
-} from '../../../core/topics/committed-offsets.ts'
+import type { Timer } from '../../../core/ports/clock.ts'
+import type { CommittedOffsets, OffsetsHome } from '../../../core/topics/committed-offsets.ts'
 import { ERROR } from '../errors.ts'
 import { GROUPS_MAX, OFFSETS_CHECK_MS } from '../limits.ts'
-import { Group, type StoredGroup } from './group.ts'
-import { subscribedTopics } from './subscription.ts'
+import {
+  CoordinatedGroup,
+  type CoordinatedGroupOptions,
+  type StoredState,
+} from './coordinated-group.ts'
 
-export interface CoordinatorOptions {
+export interface CoordinatorOptions extends CoordinatedGroupOptions {
   readonly offsets: CommittedOffsets
-  readonly clock: Clock
-  readonly newMemberId: (groupInstanceId: string | null) => string
-  /** Of offsets that nobody reads on from, ms. */
-  readonly offsetsRetentionMs: () => number
-  /** The name of a topic; undefined: it is not known. */
-  readonly topicName: (id: string) => string | undefined
-}
-
-/** A group as it is stored. */
-interface StoredState {
-  readonly group: StoredGroup
-  /** Wall clock, ms; null: it has members. */
-  readonly emptySinceMs: number | null
-}
-
-export class CoordinatedGroup {
-  readonly group: Group
-  readonly #home: OffsetsHome
-  readonly #options: CoordinatorOptions
-  #isStored: boolean
-  #emptySinceMs: number | null
-  #offsets: Promise<Map<string, CommittedOffset>> | undefined
-
-  constructor(home: OffsetsHome, options: CoordinatorOptions, stored: StoredState | undefined) {
-    this.#home = home
-    this.#options = options
-    this.#isStored = stored !== undefined
-    this.#emptySinceMs = stored?.emptySinceMs ?? null
-    const { clock, newMemberId } = options
-    const save = (group: StoredGroup) => this.#change({ state: this.#stateOf(group) })
-    this.group = new Group({ clock, newMemberId, save }, stored?.group)
-  }
-
-  get isServed(): boolean {
-    return this.#home.isServed
-  }
-
-  /** It has, or had, members or offsets. */
-  get isKnown(): boolean {
-    return this.#isStored || !this.group.isIdle
-  }
-
-  /** Rejects with BrokerError UNAVAILABLE, and may be asked again then. */
-  async committed(): Promise<readonly CommittedOffset[]> {
-    return [...(await this.#load()).values()]
-  }
-
-  async committedAt(topicId: string, partition: number): Promise<CommittedOffset | undefined> {
-    return (await this.#load()).get(nameOf(topicId, partition))
-  }
-
-  /** False: the shard is lost, the outcome unknown. */
-  async commit(offsets: readonly Omit<CommittedOffset, 'committedAtMs'>[]): Promise<boolean> {
-    const known = await this.#load()
-    const committedAtMs = this.#options.clock.wallMs()
-    const commit = offsets.map((one) => ({ ...one, committedAtMs }))
-    const state = this.#isStored ? {} : { state: this.#stateOf(this.group.stored) }
-    if (!(await this.#change({ commit, ...state }))) return false
-    for (const offset of commit) known.set(nameOf(offset.topicId, offset.partition), offset)
-    return true
-  }
-
-  /** False: the shard is lost, the outcome unknown. */
-  async forget(offsets: readonly CommittedOffset[]): Promise<boolean> {
-    const known = await this.#load()
-    if (!(await this.#change({ forget: offsets }))) return false
-    for (const offset of offsets) known.delete(nameOf(offset.topicId, offset.partition))
-    return true
-  }
-
-  /** False: the shard is lost, the outcome unknown. */
-  async delete(): Promise<boolean> {
-    const forget = await this.committed()
-    this.group.close(ERROR.UNKNOWN_MEMBER_ID)
-    return this.#change({ forget, state: null })
-  }
-
-  /** Whether one of its members reads the topic; a group of which that is not known reads every topic. */
-  reads(topic: string): boolean {
-    if (this.group.isEmpty) return false
-    return this.group.topicsOf(subscribedTopics)?.has(topic) ?? true
-  }
-
-  /** Offsets from which nobody has read on for the time of retention go, and with the last an empty group (KIP-211). */
-  async expire(): Promise<void> {
-    const { clock, offsetsRetentionMs, topicName } = this.#options
-    const beforeMs = clock.wallMs() - offsetsRetentionMs()
-    const all = await this.committed()
-    const old = all.filter(({ topicId, committedAtMs }) => {
-      if (committedAtMs > beforeMs) return false
-      if (this.group.isEmpty) return (this.#emptySinceMs ?? 0) <= beforeMs
-      const name = topicName(topicId)
-      return name === undefined || !this.reads(name)
-    })
-    const isOver = this.group.isIdle && old.length === all.length
-    if (isOver && (this.#emptySinceMs ?? 0) <= beforeMs) await this.delete()
-    else if (old.length > 0) await this.forget(old)
-  }
-
-  #stateOf(group: StoredGroup): StoredState {
-    const isEmpty = group.members.length === 0
-    this.#emptySinceMs = isEmpty ? (this.#emptySinceMs ?? this.#options.clock.wallMs()) : null
-    return { group, emptySinceMs: this.#emptySinceMs }
-  }
-
-  #change(change: GroupChange): Promise<boolean> {
-    if (change.state !== undefined) this.#isStored = change.state !== null
-    return this.#home.change(change)
-  }
-
-  #load(): Promise<Map<string, CommittedOffset>> {
-    this.#offsets ??= this.#home.load().then(
-      (all) => new Map(all.map((one) => [nameOf(one.topicId, one.partition), one])),
-      (error: unknown) => {
-        this.#offsets = undefined
-        throw error
-      },
-    )
-    return this.#offsets
-  }
-}
-
-function nameOf(topicId: string, partition: number): string {
-  return `${topicId}/${partition}`
 }
 
 interface Known {
@@ -167,6 +41,10 @@ export class Coordinator {
 
   stop(): void {
     this.#timer?.cancel()
+  }
+
+  newMemberId(groupInstanceId: string | null): string {
+    return this.#options.newMemberId(groupInstanceId)
   }
 
   /** The broker that coordinates the group; undefined: none does now. */

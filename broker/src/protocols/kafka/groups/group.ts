@@ -31,6 +31,7 @@ import {
   storedMember,
   syncOf,
 } from './member.ts'
+import { subscribedTopics } from './subscription.ts'
 
 export interface StoredGroup {
   readonly kind: 'classic'
@@ -94,6 +95,10 @@ export class Group {
     return this.#reason
   }
 
+  get protocolType(): string {
+    return this.#protocolType
+  }
+
   get view(): GroupView {
     const protocolName = this.#phase === 'stable' ? this.#protocolName : ''
     const members = [...this.#members.values()].map((member) => ({
@@ -117,11 +122,11 @@ export class Group {
     }
   }
 
-  /** What the members read, by the protocol that they have; undefined: one of them is no consumer. */
-  topicsOf(read: (metadata: Buffer) => readonly string[] | undefined): Set<string> | undefined {
+  /** By name; undefined: one of the members is no consumer. */
+  get topicsRead(): ReadonlySet<string> | undefined {
     const topics = new Set<string>()
     for (const member of this.#members.values()) {
-      const one = read(metadataOf(member, this.#protocolName))
+      const one = subscribedTopics(metadataOf(member, this.#protocolName))
       if (one === undefined) return undefined
       for (const topic of one) topics.add(topic)
     }
@@ -205,6 +210,11 @@ export class Group {
     if (generationId !== this.#generation) return ERROR.ILLEGAL_GENERATION
     this.#touch(member)
     return this.#phase === 'syncing' ? ERROR.REBALANCE_IN_PROGRESS : ERROR.NONE
+  }
+
+  /** Everybody joins again. */
+  rebalance(reason: string): void {
+    if (this.#phase === 'stable') this.#beginJoining(reason)
   }
 
   /** It ends here: whoever waits is told why. */

@@ -13,8 +13,8 @@ export async function listGroups(
 ): Promise<ResponseOf<typeof LIST_GROUPS>> {
   try {
     const groups = (await services.coordinator.all()).map(([groupId, { group }]) => ({
-      ...{ groupId, protocolType: group.view.protocolType },
-      ...{ groupState: group.view.state, groupType: TYPES[group.kind] },
+      ...{ groupId, protocolType: group.protocolType },
+      ...{ groupState: group.summary.state, groupType: TYPES[group.kind] },
     }))
     const listed = groups.filter(
       ({ groupState, groupType }) =>
@@ -28,7 +28,7 @@ export async function listGroups(
 }
 
 /** The words of Kafka's tools. */
-const TYPES = { classic: 'Classic' } as const
+const TYPES = { classic: 'Classic', consumer: 'Consumer' } as const
 
 function passes(filter: readonly string[], value: string): boolean {
   if (filter.length === 0) return true

@@ -11,7 +11,7 @@ import type {
   SYNC_GROUP,
 } from '../codec/group-apis.ts'
 import { ERROR } from '../errors.ts'
-import type { CoordinatedGroup } from '../groups/coordinator.ts'
+import type { CoordinatedGroup } from '../groups/coordinated-group.ts'
 import { failedJoin, failedSync } from '../groups/member.ts'
 import { GROUP_NAME_BYTES_MAX, SESSION_MS_MAX, SESSION_MS_MIN } from '../limits.ts'
 import { topicIdOf } from '../mapping.ts'
@@ -116,7 +116,7 @@ export async function joinGroup(
     maySkip: call.header.version >= MAY_SKIP_FROM,
     reason: (request.reason ?? '').slice(0, REASON_CHARACTERS_MAX),
   }
-  return { throttleTimeMs: 0, ...(await found.group.join(joining)) }
+  return { throttleTimeMs: 0, ...(await found.beginClassic().join(joining)) }
 }
 
 export async function syncGroup(
@@ -128,7 +128,7 @@ export async function syncGroup(
   const assignments = request.assignments.map(({ memberId, assignment }) => ({
     ...{ memberId, assignment: Buffer.from(assignment) },
   }))
-  return { throttleTimeMs: 0, ...(await found.group.sync(request, assignments)) }
+  return { throttleTimeMs: 0, ...(await found.classic.sync(request, assignments)) }
 }
 
 export async function heartbeat(
@@ -137,7 +137,7 @@ export async function heartbeat(
 ): Promise<ResponseOf<typeof HEARTBEAT>> {
   const found = await groupAt(call, request.groupId)
   const errorCode =
-    typeof found === 'number' ? found : found.group.heartbeat(request, request.generationId)
+    typeof found === 'number' ? found : found.classic.heartbeat(request, request.generationId)
   return { throttleTimeMs: 0, errorCode }
 }
 
@@ -148,18 +148,18 @@ export async function leaveGroup(
   const found = await groupAt(call, groupId)
   if (typeof found === 'number') return { throttleTimeMs: 0, errorCode: found, members: [] }
   if (call.header.version < SEVERAL_LEAVE_FROM) {
-    const errorCode = found.group.leave({ memberId, groupInstanceId: null }, '')
+    const errorCode = found.classic.leave({ memberId, groupInstanceId: null }, '')
     return { throttleTimeMs: 0, errorCode, members: [] }
   }
   const left = members.map(({ reason, ...identity }) => ({
     ...identity,
-    errorCode: found.group.leave(identity, (reason ?? '').slice(0, REASON_CHARACTERS_MAX)),
+    errorCode: found.classic.leave(identity, (reason ?? '').slice(0, REASON_CHARACTERS_MAX)),
   }))
   return { throttleTimeMs: 0, errorCode: ERROR.NONE, members: left }
 }
 
 /** Nothing is known of rights on operations: the least number says so. */
-const UNKNOWN_OPERATIONS = -0x8000_0000
+export const UNKNOWN_OPERATIONS = -0x8000_0000
 const NO_GROUP = { state: 'Dead', protocolType: '', protocolName: '', members: [] }
 
 export async function describeGroups(
@@ -170,10 +170,12 @@ export async function describeGroups(
     const found = await groupAt(call, groupId)
     const rest = { groupId, authorizedOperations: UNKNOWN_OPERATIONS, errorMessage: null }
     if (typeof found === 'number') return { ...NO_GROUP, ...rest, errorCode: found }
-    if (found.isKnown) return { ...found.group.view, ...rest, errorCode: ERROR.NONE }
+    const { group } = found
+    const isClassic = found.isKnown && group.kind === 'classic'
+    if (isClassic) return { ...group.view, ...rest, errorCode: ERROR.NONE }
     // Older versions have a state for it (KIP-1043).
     if (call.header.version < 6) return { ...NO_GROUP, ...rest, errorCode: ERROR.NONE }
-    const errorMessage = `there is no group ${groupId}`
+    const errorMessage = `there is no classic group ${groupId}`
     return { ...NO_GROUP, ...rest, errorMessage, errorCode: ERROR.GROUP_ID_NOT_FOUND }
   })
   return { throttleTimeMs: 0, groups: await Promise.all(described) }

@@ -94,7 +94,7 @@ function failed({ name, topicId }: Asked, errorCode: number): TopicMetadata {
 }
 
 export function apiVersions(): ResponseOf<typeof API_VERSIONS> {
-  return { errorCode: ERROR.NONE, apiKeys: SPOKEN, throttleTimeMs: 0 }
+  return { errorCode: ERROR.NONE, apiKeys: SPOKEN, throttleTimeMs: 0, ...FEATURES }
 }
 
 /** To a client that asked in a version that is not known here; in version 0 (KIP-511). */
@@ -105,6 +105,22 @@ export function unknownVersion(): ResponseOf<typeof API_VERSIONS> {
 const SPOKEN = APIS.map(({ key, versions: [minVersion, maxVersion] }) => ({
   ...{ apiKey: key, minVersion, maxVersion },
 }))
+
+/** What clients go by besides versions of APIs, and its newest version here. */
+const LEVELS: Readonly<Record<string, number>> = {
+  // Groups whose coordinator assigns partitions (KIP-848).
+  'group.version': 1,
+}
+
+const FEATURES = {
+  supportedFeatures: Object.entries(LEVELS).map(([name, maxVersion]) => ({
+    ...{ name, minVersion: 1, maxVersion },
+  })),
+  finalizedFeaturesEpoch: 0,
+  finalizedFeatures: Object.entries(LEVELS).map(([name, level]) => ({
+    ...{ name, maxVersionLevel: level, minVersionLevel: level },
+  })),
+}
 
 /** Of idempotent producers; transactions are not spoken here. */
 export function initProducerId(

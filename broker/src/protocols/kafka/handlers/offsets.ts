@@ -4,7 +4,7 @@ import { type Call, mayRead } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { OFFSET_COMMIT, OFFSET_DELETE, OFFSET_FETCH } from '../codec/group-apis.ts'
 import { ERROR } from '../errors.ts'
-import type { CoordinatedGroup } from '../groups/coordinator.ts'
+import type { CoordinatedGroup } from '../groups/coordinated-group.ts'
 import { OFFSET_METADATA_BYTES_MAX } from '../limits.ts'
 import { topicIdOf, uuidOf } from '../mapping.ts'
 import { groupAt } from './groups.ts'
@@ -107,25 +107,33 @@ async function fetchOf(call: Call, asked: AskedGroup): Promise<FetchedGroup> {
   const { groupId } = asked
   const found = await groupAt(call, groupId)
   if (typeof found === 'number') return failed(call, asked, found)
+  const refusal = memberError(asked, found)
+  if (refusal !== ERROR.NONE) return failed(call, asked, refusal)
   const all = await found.committed()
   if (asked.topics === null) return { groupId, topics: listed(call, all), errorCode: ERROR.NONE }
   const topics = asked.topics.map((named) => {
     const topic = topicOf(call, named)
     const name = topic?.name ?? named.name
-    const refusal =
+    const unread =
       name === ''
         ? ERROR.UNKNOWN_TOPIC_ID
         : mayRead(call, name)
           ? ERROR.NONE
           : ERROR.TOPIC_AUTHORIZATION_FAILED
     const partitions = named.partitions.map((index): Fetched => {
-      if (refusal !== ERROR.NONE) return { ...NOTHING, index, errorCode: refusal }
+      if (unread !== ERROR.NONE) return { ...NOTHING, index, errorCode: unread }
       const one = all.find(({ topicId, partition }) => topicId === topic?.id && partition === index)
       return one === undefined ? { ...NOTHING, index } : { index, ...one, errorCode: ERROR.NONE }
     })
     return { name: named.name, topicId: named.topicId, partitions }
   })
   return { groupId, topics, errorCode: ERROR.NONE }
+}
+
+/** A member that says who it is must be one, at the epoch that it says (KIP-848). */
+function memberError({ memberId, memberEpoch }: AskedGroup, { group }: CoordinatedGroup): number {
+  if (memberId === null || memberEpoch < 0 || group.kind !== 'consumer') return ERROR.NONE
+  return group.epochError({ memberId }, memberEpoch)
 }
 
 type Committed = Awaited<ReturnType<CoordinatedGroup['committed']>>
