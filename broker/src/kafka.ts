@@ -4,7 +4,7 @@ import type { StorageAdapter } from '@robust/storage-adapters'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { PeerMesh } from './cluster/peer-mesh.ts'
 import type { PlacementClient } from './cluster/placement-client.ts'
-import type { Settings } from './cluster/settings.ts'
+import type { BrokerSettings, Settings } from './cluster/settings.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import { PlacedTopics } from './cluster/topic-definitions.ts'
 import type { BrokerConfig } from './config.ts'
@@ -14,14 +14,19 @@ import type { StoragePressure } from './core/storage-pressure.ts'
 import { CommittedOffsets } from './core/topics/committed-offsets.ts'
 import { TopicLogs } from './core/topics/topic-logs.ts'
 import type { Topics } from './core/topics/topics.ts'
-import { type KafkaListenerName, KafkaServer } from './protocols/kafka/server.ts'
+import { PlacedPermissions } from './placed-permissions.ts'
+import { PlacedQuotas } from './placed-quotas.ts'
+import { PlacedScramUsers } from './placed-scram-users.ts'
+import { type KafkaEntrances, KafkaServer } from './protocols/kafka/server.ts'
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
 import type { Authenticator } from './security/authenticator.ts'
+import { Bans } from './security/bans.ts'
 
 export interface KafkaParts {
   readonly config: BrokerConfig
   readonly metadata: MetadataCache
+  readonly settings: BrokerSettings
   readonly placement: PlacementClient
   readonly mesh: PeerMesh
   readonly hosted: HostedShards
@@ -30,27 +35,32 @@ export interface KafkaParts {
   readonly pressure: StoragePressure
   readonly admission: AdmissionPort
   readonly security: Authenticator
-  readonly settings: Settings
   readonly log: ProtocolLog
 }
 
 export function composeKafka(parts: KafkaParts): KafkaServer {
-  const { config, metadata, placement, admission, security, settings, log } = parts
+  const { config, metadata, settings, placement, admission, security, log } = parts
+  const { host, tls, proxied } = config
   const isMember = (): boolean => placement.leaseValid
   const given = { ...parts, directory: metadata, clock: systemClock, isMember }
   const server = new KafkaServer({
-    ...{ host: config.host, port: config.kafkaPort, proxied: config.proxied.includes('kafka') },
+    entrances: { host, ports: kafkaPorts(config), tls, proxied },
     topics: new TopicLogs({ ...given, definitions: new PlacedTopics(given) }),
     offsets: new CommittedOffsets(given),
+    permissions: new PlacedPermissions(given),
+    scramUsers: new PlacedScramUsers(given),
+    quotas: new PlacedQuotas(given),
     members: {
       self: metadata.self,
       clusterId: () => metadata.clusterId,
-      nodes: () => kafkaNodes(metadata),
+      nodes: (entrance) => kafkaNodes(metadata, entrance),
       hashOf,
     },
     nextProducerId: producerIds(placement),
     newMemberId: (instanceId) => `${instanceId ?? 'member'}-${randomUUID()}`,
     offsetsRetentionMs: () => 1_000 * settings.get('offsets.retention-seconds'),
+    bans: new Bans(metadata.resources, () => systemClock.wallMs()),
+    reauthenticationMs: settings.live(reauthenticationMs),
     ...{ authenticator: security, admission, clock: systemClock, log },
   })
   // After the shards themselves have been given up or taken.
@@ -58,12 +68,12 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
   return server
 }
 
-function kafkaNodes(metadata: MetadataCache) {
+function kafkaNodes(metadata: MetadataCache, entrance: string) {
   return metadata
     .nodes()
     .flatMap(({ nodeId: node, endpoints }) =>
       endpoints
-        .filter(({ protocol }) => protocol === 'kafka')
+        .filter(({ protocol }) => protocol === entrance)
         .map(({ host, port }) => ({ node, host, port })),
     )
 }
@@ -77,8 +87,11 @@ function producerIds(placement: PlacementClient): () => number {
   return () => placement.nodeEpoch * IDS_OF_REGISTRATION + (next++ % IDS_OF_REGISTRATION)
 }
 
-export function kafkaPorts({
-  kafkaPort,
-}: BrokerConfig): Readonly<Record<KafkaListenerName, number | undefined>> {
-  return { kafka: kafkaPort }
+function reauthenticationMs(settings: Settings): number | null {
+  const seconds = settings.get('kafka.reauthentication-seconds')
+  return seconds === null ? null : seconds * 1_000
+}
+
+export function kafkaPorts({ kafkaPort, kafkaTlsPort }: BrokerConfig): KafkaEntrances['ports'] {
+  return { kafka: kafkaPort, kafkas: kafkaTlsPort }
 }

@@ -305,7 +305,7 @@ test('offsets: the ends, and by time', async () => {
 
 describe('rights', () => {
   test('decide what may be written, read and seen', async () => {
-    bench.access = new Access('u', 'c', () => [
+    bench.access = new Access('u', { clientId: 'c', address: '127.0.0.1' }, () => [
       { action: 'publish', pattern: 'orders', allow: true },
     ])
     bench.topic('secret')

@@ -1,5 +1,6 @@
 /** Requests and responses as bytes: the headers, and the bodies by their schemas. No socket, no service. */
 import { ByteReader } from '../shared/byte-reader.ts'
+import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import { type Api, isFlexible } from './codec/api.ts'
 import { CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import {
@@ -26,6 +27,13 @@ import {
   PRODUCE,
 } from './codec/log-apis.ts'
 import {
+  ALTER_CLIENT_QUOTAS,
+  ALTER_USER_SCRAM_CREDENTIALS,
+  DESCRIBE_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+} from './codec/quota-apis.ts'
+import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
+import {
   decode,
   encode,
   int16,
@@ -51,12 +59,21 @@ export const APIS: readonly Api[] = [
   SYNC_GROUP,
   DESCRIBE_GROUPS,
   LIST_GROUPS,
+  SASL_HANDSHAKE,
   API_VERSIONS,
   CREATE_TOPICS,
   DELETE_TOPICS,
   INIT_PRODUCER_ID,
+  DESCRIBE_ACLS,
+  CREATE_ACLS,
+  DELETE_ACLS,
+  SASL_AUTHENTICATE,
   DELETE_GROUPS,
   OFFSET_DELETE,
+  DESCRIBE_CLIENT_QUOTAS,
+  ALTER_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+  ALTER_USER_SCRAM_CREDENTIALS,
   CONSUMER_GROUP_HEARTBEAT,
   CONSUMER_GROUP_DESCRIBE,
 ] as readonly unknown[] as readonly Api[]

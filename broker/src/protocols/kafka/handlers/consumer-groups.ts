@@ -1,5 +1,5 @@
 /** ConsumerGroupHeartbeat and ConsumerGroupDescribe (KIP-848). */
-import type { Call } from '../call.ts'
+import { type Call, operationsOn } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type {
   CONSUMER_GROUP_DESCRIBE,
@@ -75,18 +75,27 @@ function wireOf(set: PartitionSet) {
 
 export async function describeConsumerGroups(
   call: Call,
-  { groupIds }: RequestOf<typeof CONSUMER_GROUP_DESCRIBE>,
+  { groupIds, includeAuthorizedOperations }: RequestOf<typeof CONSUMER_GROUP_DESCRIBE>,
 ): Promise<DescribeResponse> {
-  const groups = await Promise.all(groupIds.map((groupId) => describe(call, groupId)))
+  const groups = await Promise.all(
+    groupIds.map(async (groupId) => ({
+      ...(await describe(call, groupId)),
+      authorizedOperations: includeAuthorizedOperations
+        ? operationsOn(call, 'group', groupId)
+        : UNKNOWN_OPERATIONS,
+    })),
+  )
   return { throttleTimeMs: 0, groups }
 }
 
 const NOTHING = {
   ...{ groupState: '', groupEpoch: 0, assignmentEpoch: 0, assignorName: '', members: [] },
-  authorizedOperations: UNKNOWN_OPERATIONS,
 }
 
-async function describe(call: Call, groupId: string): Promise<Described> {
+async function describe(
+  call: Call,
+  groupId: string,
+): Promise<Omit<Described, 'authorizedOperations'>> {
   const found = await groupAt(call, groupId)
   if (typeof found === 'number') {
     return { ...NOTHING, groupId, errorCode: found, errorMessage: null }
@@ -101,7 +110,6 @@ async function describe(call: Call, groupId: string): Promise<Described> {
     ...{ groupEpoch: group.epoch, assignmentEpoch: group.targetEpoch },
     assignorName: group.assignor,
     members: [...group.members.values()].map((member) => memberOf(call, member)),
-    authorizedOperations: UNKNOWN_OPERATIONS,
   }
 }
 

@@ -1,6 +1,6 @@
 /** FindCoordinator, JoinGroup, SyncGroup, Heartbeat and LeaveGroup. */
 import { BrokerError } from '../../../core/errors.ts'
-import type { Call } from '../call.ts'
+import { type Call, operationsOn } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type {
   DESCRIBE_GROUPS,
@@ -158,17 +158,18 @@ export async function leaveGroup(
   return { throttleTimeMs: 0, errorCode: ERROR.NONE, members: left }
 }
 
-/** Nothing is known of rights on operations: the least number says so. */
+/** What the client may do was not asked for: the least number says so. */
 export const UNKNOWN_OPERATIONS = -0x8000_0000
 const NO_GROUP = { state: 'Dead', protocolType: '', protocolName: '', members: [] }
 
 export async function describeGroups(
   call: Call,
-  { groups }: RequestOf<typeof DESCRIBE_GROUPS>,
+  { groups, includeAuthorizedOperations: isAsked }: RequestOf<typeof DESCRIBE_GROUPS>,
 ): Promise<ResponseOf<typeof DESCRIBE_GROUPS>> {
   const described = groups.map(async (groupId) => {
     const found = await groupAt(call, groupId)
-    const rest = { groupId, authorizedOperations: UNKNOWN_OPERATIONS, errorMessage: null }
+    const authorizedOperations = isAsked ? operationsOn(call, 'group', groupId) : UNKNOWN_OPERATIONS
+    const rest = { groupId, authorizedOperations, errorMessage: null }
     if (typeof found === 'number') return { ...NO_GROUP, ...rest, errorCode: found }
     const { group } = found
     const isClassic = found.isKnown && group.kind === 'classic'

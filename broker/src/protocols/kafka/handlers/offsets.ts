@@ -1,6 +1,6 @@
 /** OffsetCommit, OffsetFetch and OffsetDelete: what groups have committed, at the coordinator of each. */
 import type { Topic } from '../../../core/topics/topic-logs.ts'
-import { type Call, mayRead } from '../call.ts'
+import { type Call, mayRead, maySee } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { OFFSET_COMMIT, OFFSET_DELETE, OFFSET_FETCH } from '../codec/group-apis.ts'
 import { ERROR } from '../errors.ts'
@@ -117,7 +117,7 @@ async function fetchOf(call: Call, asked: AskedGroup): Promise<FetchedGroup> {
     const unread =
       name === ''
         ? ERROR.UNKNOWN_TOPIC_ID
-        : mayRead(call, name)
+        : maySee(call, name)
           ? ERROR.NONE
           : ERROR.TOPIC_AUTHORIZATION_FAILED
     const partitions = named.partitions.map((index): Fetched => {
@@ -141,7 +141,7 @@ type Committed = Awaited<ReturnType<CoordinatedGroup['committed']>>
 function listed(call: Call, all: Committed): FetchedGroup['topics'] {
   return call.services.topics
     .all()
-    .filter(({ name }) => mayRead(call, name))
+    .filter(({ name }) => maySee(call, name))
     .map((topic) => ({
       ...{ name: topic.name, topicId: uuidOf(topic) },
       partitions: all
