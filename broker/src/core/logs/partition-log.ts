@@ -355,6 +355,13 @@ export class PartitionLog {
     this.storeState()
   }
 
+  /** Resolves when what was staged before is durable. False: the shard is lost. */
+  committed(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#options.writer.onCommit((outcome) => resolve(outcome === 'committed'))
+    })
+  }
+
   /**
    * Stored batches of closed segments are exchanged for these, each of which covers just the offsets of those
    * that it stands for. Nothing may have gone since they were read: see `generation`. Resolves when that is

@@ -67,7 +67,7 @@ describe('a connection', () => {
     expect(client.answers[0]?.readInt32BE(0)).toBe(5)
     const { errorCode, apiKeys } = client.read(API_VERSIONS, 0, 0)
     expect(errorCode).toBe(ERROR.UNSUPPORTED_VERSION)
-    expect(apiKeys.find(({ apiKey }) => apiKey === 18)).toMatchObject({ maxVersion: 3 })
+    expect(apiKeys.find(({ apiKey }) => apiKey === 18)).toMatchObject({ maxVersion: 4 })
     // And goes on.
     client.send(API_VERSIONS, 2, versions)
     await settle()

@@ -1,6 +1,23 @@
 /** Requests and responses as bytes: the headers, and the bodies by their schemas. No socket, no service. */
 import { ByteReader } from '../shared/byte-reader.ts'
 import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
+import {
+  ALTER_CONFIGS,
+  ALTER_PARTITION_REASSIGNMENTS,
+  CREATE_PARTITIONS,
+  DELETE_RECORDS,
+  DESCRIBE_CLUSTER,
+  DESCRIBE_CONFIGS,
+  DESCRIBE_LOG_DIRS,
+  DESCRIBE_TOPIC_PARTITIONS,
+  ELECT_LEADERS,
+  GET_TELEMETRY_SUBSCRIPTIONS,
+  INCREMENTAL_ALTER_CONFIGS,
+  LIST_CONFIG_RESOURCES,
+  LIST_PARTITION_REASSIGNMENTS,
+  PUSH_TELEMETRY,
+  UPDATE_FEATURES,
+} from './codec/admin-apis.ts'
 import { type Api, isFlexible } from './codec/api.ts'
 import {
   DESCRIBE_GROUPS,
@@ -67,6 +84,21 @@ export const APIS: readonly Api[] = [
   ALTER_CLIENT_QUOTAS,
   DESCRIBE_USER_SCRAM_CREDENTIALS,
   ALTER_USER_SCRAM_CREDENTIALS,
+  DELETE_RECORDS,
+  DESCRIBE_CONFIGS,
+  ALTER_CONFIGS,
+  DESCRIBE_LOG_DIRS,
+  CREATE_PARTITIONS,
+  ELECT_LEADERS,
+  INCREMENTAL_ALTER_CONFIGS,
+  ALTER_PARTITION_REASSIGNMENTS,
+  LIST_PARTITION_REASSIGNMENTS,
+  UPDATE_FEATURES,
+  DESCRIBE_CLUSTER,
+  GET_TELEMETRY_SUBSCRIPTIONS,
+  PUSH_TELEMETRY,
+  LIST_CONFIG_RESOURCES,
+  DESCRIBE_TOPIC_PARTITIONS,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))
