@@ -42,6 +42,8 @@ export interface BrokerConfig {
   /** Listeners behind a load balancer that sends PROXY headers. */
   readonly proxied: readonly ListenerName[]
   readonly grpcPort: number
+  /** What others are told of it; undefined: the same. */
+  readonly advertiseGrpcPort?: number
   /** Probes, metrics and administration; undefined: not offered. */
   readonly httpPort: number | undefined
   readonly packetBytesMax: number
@@ -84,6 +86,7 @@ export const BROKER_USAGE = `robust broker start --placement HOST:PORT[,HOST:POR
   --tls-client-required    turn clients without a certificate away
   --proxy-protocol LIST    of mqtt, mqtts, ws, wss, sqs, sqss, kafka, kafkas: a load balancer sends PROXY headers (v1 or v2) there
   --grpc-port PORT         (9981)
+  --advertise-grpc-port PORT  gRPC port told to peers (the same)
   --http-port PORT         probes, metrics and administration (off)
   --packet-bytes-max N     largest MQTT packet (8388608)
   --startup-timeout S      give up with exit code 69 after S seconds without Placement Center or storage (never)
@@ -121,6 +124,7 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     tls: tlsOf(values),
     proxied: proxiedOf(values['proxy-protocol'] ?? ''),
     grpcPort: port(values['grpc-port'], '--grpc-port') ?? 9981,
+    ...advertisedOf(values['advertise-grpc-port']),
     httpPort: port(values['http-port'], '--http-port'),
     packetBytesMax: integer(values['packet-bytes-max'], {
       name: '--packet-bytes-max',
@@ -134,6 +138,11 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     }),
     logLevel: values['log-level'] ?? 'info',
   }
+}
+
+function advertisedOf(text: string | undefined): Pick<BrokerConfig, 'advertiseGrpcPort'> {
+  const advertiseGrpcPort = port(text, '--advertise-grpc-port')
+  return advertiseGrpcPort === undefined ? {} : { advertiseGrpcPort }
 }
 
 const text = { type: 'string' } as const
@@ -167,6 +176,7 @@ function parseFlags(args: readonly string[]) {
         'tls-client-required': { type: 'boolean' },
         'proxy-protocol': text,
         'grpc-port': text,
+        'advertise-grpc-port': text,
         'http-port': text,
         'packet-bytes-max': text,
         'startup-timeout': text,

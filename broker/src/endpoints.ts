@@ -7,6 +7,7 @@ import { sqsPorts } from './sqs.ts'
 
 export function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
   const host = config.advertiseHost
+  const grpcPort = config.advertiseGrpcPort ?? config.grpcPort
   const { kafkaAdvertise: kafka, kafkaTlsAdvertise: kafkas } = config
   const advertised: Readonly<Record<string, HostPort | undefined>> = { kafka, kafkas }
   return {
@@ -14,12 +15,12 @@ export function registrationOf(config: BrokerConfig, nodeId: string, incarnation
     nodeId,
     incarnation,
     version: VERSION,
-    grpcAddress: `${host}:${config.grpcPort}`,
+    grpcAddress: `${host}:${grpcPort}`,
     endpoints: [
       ...Object.entries(clientPorts(config)).flatMap(([protocol, port]) =>
         port === undefined ? [] : [{ protocol, host, port, ...advertised[protocol] }],
       ),
-      { protocol: 'grpc', host, port: config.grpcPort },
+      { protocol: 'grpc', host, port: grpcPort },
       ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
     ],
   }

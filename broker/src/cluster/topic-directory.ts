@@ -46,5 +46,6 @@ function policyOf(config: ReturnType<typeof topicValue>['config']): LogPolicy {
     batchBytesMax: number('batch-bytes-max'),
     segmentBytes: number('segment-bytes'),
     segmentMs: number('segment-ms'),
+    appendTime: config.timestamps === 'broker',
   }
 }

@@ -15,7 +15,7 @@ export interface ServerConfig {
   readonly advertiseHost: string
   /** The broker's HTTP speaks for the process: its other parts have none. */
   readonly ports: Readonly<
-    Record<Exclude<keyof typeof standardPorts, 'placementHttp' | 'storageHttp'>, number>
+    Record<Exclude<keyof typeof standardPorts, 'placementHttp' | 'storageHttp' | 'network'>, number>
   >
   /** PEM files for MQTT, SQS and Kafka over TLS and secure WebSocket; undefined: not offered. */
   readonly tls: { readonly certificate: string; readonly key: string } | undefined

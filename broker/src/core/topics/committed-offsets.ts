@@ -7,15 +7,13 @@ import type { HostedShard, HostedShards } from '../hosted-shard.ts'
 import type { Directory, ShardOwner } from '../ports/directory.ts'
 import { shardOf } from '../shard-hash.ts'
 import { decodeJson, encodeJson, scanAll } from '../stored.ts'
+import type {
+  TransactionNumber,
+  TransactionParticipant,
+} from '../transactions/transaction-participant.ts'
+import { type CommittedOffset, committedKey, committedPrefix } from './committed-key.ts'
 
-export interface CommittedOffset {
-  readonly topicId: string
-  readonly partition: number
-  readonly offset: number
-  /** -1: unknown. */
-  readonly leaderEpoch: number
-  readonly metadata: string
-}
+export type { CommittedOffset } from './committed-key.ts'
 
 /** The offsets of one group, while its shard is owned here. */
 export interface OffsetsHome {
@@ -23,6 +21,17 @@ export interface OffsetsHome {
   load(): Promise<readonly CommittedOffset[]>
   /** Resolves when they are durable. False: the shard is lost, the outcome unknown. */
   commit(offsets: readonly CommittedOffset[]): Promise<boolean>
+  /** Changes when a transaction has committed offsets: what was loaded is no longer true. */
+  readonly revision: number
+  /** As `commit`, once the transaction is committed. */
+  commitWith(transaction: TransactionNumber, offsets: readonly CommittedOffset[]): Promise<boolean>
+  /** Of transactions that go on. Rejects with a StorageError. */
+  pending(): Promise<readonly CommittedOffset[]>
+  readonly verifications: TransactionParticipant['verifications']
+}
+
+export function shardOfGroup(group: string, shardCount: number): number {
+  return shardOf('consumer-offsets', group, shardCount)
 }
 
 export interface CommittedOffsetsOptions {
@@ -51,12 +60,20 @@ export class CommittedOffsets {
     if (hosted === undefined) return undefined
     const isServed = () => this.#hosted(shard) === hosted
     const { storage } = this.#options
+    const { participant } = hosted.transactions
     return {
       get isServed() {
         return isServed()
       },
+      get revision() {
+        return participant.revisionOf(group)
+      },
+      verifications: participant.verifications,
+      pending: () => participant.pendingOffsets(group),
+      commitWith: (transaction, offsets) =>
+        isServed() ? participant.keepOffsets(group, transaction, offsets) : Promise.resolve(false),
       load: async () => {
-        const prefix = prefixOf(group)
+        const prefix = committedPrefix(group)
         const range = { from: prefix, to: prefixEnd(prefix) }
         const found: CommittedOffset[] = []
         for await (const { value } of scanAll(storage, hosted.shard, range)) {
@@ -67,7 +84,7 @@ export class CommittedOffsets {
       commit: (offsets) => {
         if (!isServed()) return Promise.resolve(false)
         const { writer } = hosted
-        for (const offset of offsets) writer.put(keyOf(group, offset), encodeJson(offset))
+        for (const offset of offsets) writer.put(committedKey(group, offset), encodeJson(offset))
         return new Promise((resolve) => {
           writer.onCommit((outcome) => resolve(outcome === 'committed'))
         })
@@ -76,20 +93,11 @@ export class CommittedOffsets {
   }
 
   #shardOf(group: string): number {
-    return shardOf('consumer-offsets', group, this.#options.directory.shardCount)
+    return shardOfGroup(group, this.#options.directory.shardCount)
   }
 
   #hosted(shard: number): HostedShard | undefined {
     const hosted = this.#options.hosted.get(shard)
     return hosted?.writer.lost === false && this.#options.isMember() ? hosted : undefined
   }
-}
-
-/** NUL is in no group's name. Never change this: stored data is found by it. */
-function prefixOf(group: string): string {
-  return `consumer-offsets\0${group}\0`
-}
-
-function keyOf(group: string, { topicId, partition }: CommittedOffset): string {
-  return `${prefixOf(group)}${topicId}\0${partition}`
 }

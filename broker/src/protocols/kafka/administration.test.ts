@@ -229,7 +229,7 @@ describe('topics', () => {
 async function produce(...records: string[]) {
   for (const record of records) {
     const partitions = [{ index: 0, records: Buffer.from(batchOf([record])) }]
-    const topics = [{ name: 'orders', partitions }]
+    const topics = [{ name: 'orders', topicId: NO_ID, partitions }]
     const request = { transactionalId: null, acks: -1, timeoutMs: 1_000, topics }
     const answer = await client.ask(PRODUCE, 7, request)
     expect(answer.topics[0]?.partitions[0]?.errorCode).toBe(0)
@@ -242,7 +242,11 @@ async function fetchFrom(fetchOffset: number) {
     ...{ replicaId: -1, maxWaitMs: 0, minBytes: 1, maxBytes: 1_000_000, isolationLevel: 0 },
     ...{ sessionId: 0, sessionEpoch: -1, forgottenTopics: [], rackId: '' },
     topics: [
-      { name: 'orders', partitions: [{ ...partition, logStartOffset: 0, maxBytes: 1_000_000 }] },
+      {
+        name: 'orders',
+        topicId: NO_ID,
+        partitions: [{ ...partition, logStartOffset: 0, maxBytes: 1_000_000 }],
+      },
     ],
   })
   return topics[0]?.partitions[0]
@@ -398,7 +402,7 @@ test('a batch that is larger than a topic takes is refused', async () => {
   bench.topic('small', 1, { batchBytesMax: 2_000 })
   const produceTo = async (bytes: number) => {
     const records = Buffer.from(batchOf([`a=${'x'.repeat(bytes)}`]))
-    const topics = [{ name: 'small', partitions: [{ index: 0, records }] }]
+    const topics = [{ name: 'small', topicId: NO_ID, partitions: [{ index: 0, records }] }]
     const request = { transactionalId: null, acks: -1, timeoutMs: 1_000, topics }
     return (await client.ask(PRODUCE, 7, request)).topics[0]?.partitions[0]?.errorCode
   }

@@ -60,6 +60,11 @@ const policies = {
       .join(','),
 }
 
+const TIMESTAMPS: Readonly<Record<string, string>> = {
+  CreateTime: 'producer',
+  LogAppendTime: 'broker',
+}
+
 function settable(
   [setting, synonym]: readonly [string, string],
   type: number,
@@ -121,11 +126,11 @@ export const TOPIC_CONFIGS: Readonly<Record<string, TopicConfig>> = {
     long,
     'Any time is taken.',
   ),
-  'message.timestamp.type': fixed(
-    ['CreateTime', 'log.message.timestamp.type'],
-    string,
-    'The time of a record is its producer’s.',
-  ),
+  'message.timestamp.type': settable(['timestamps', 'log.message.timestamp.type'], string, {
+    show: (value) => (value === 'broker' ? 'LogAppendTime' : 'CreateTime'),
+    read: (text) => TIMESTAMPS[text] ?? text,
+    documentation: 'Whether the time of a record is its producer’s or the broker’s.',
+  }),
   'min.cleanable.dirty.ratio': settable(
     ['dirty-percent', 'log.cleaner.min.cleanable.ratio'],
     double,

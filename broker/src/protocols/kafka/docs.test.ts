@@ -22,8 +22,9 @@ function rows(title: string): string[][] {
 
 describe('docs/kafka.md', () => {
   test('lists every API with its versions, and no others', () => {
+    const spoken = [...APIS].sort((one, other) => one.key - other.key)
     expect(rows('APIs').map((cells) => cells.slice(0, 3))).toEqual(
-      APIS.map(({ name, key, versions }) => [`\`${name}\``, String(key), versions.join('-')]),
+      spoken.map(({ name, key, versions }) => [`\`${name}\``, String(key), versions.join('-')]),
     )
   })
 

@@ -34,9 +34,9 @@ import {
   CREATE_TOPICS,
   DELETE_TOPICS,
   FETCH,
-  INIT_PRODUCER_ID,
   LIST_OFFSETS,
   METADATA,
+  OFFSET_FOR_LEADER_EPOCH,
   PRODUCE,
 } from './codec/log-apis.ts'
 import {
@@ -46,6 +46,17 @@ import {
   DESCRIBE_USER_SCRAM_CREDENTIALS,
 } from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
+import {
+  ADD_OFFSETS_TO_TXN,
+  ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_PRODUCERS,
+  DESCRIBE_TRANSACTIONS,
+  END_TXN,
+  INIT_PRODUCER_ID,
+  LIST_TRANSACTIONS,
+  TXN_OFFSET_COMMIT,
+  WRITE_TXN_MARKERS,
+} from './codec/transaction-apis.ts'
 import {
   decode,
   encode,
@@ -76,6 +87,12 @@ export const APIS: readonly Api[] = [
   CREATE_TOPICS,
   DELETE_TOPICS,
   INIT_PRODUCER_ID,
+  OFFSET_FOR_LEADER_EPOCH,
+  ADD_PARTITIONS_TO_TXN,
+  ADD_OFFSETS_TO_TXN,
+  END_TXN,
+  WRITE_TXN_MARKERS,
+  TXN_OFFSET_COMMIT,
   DESCRIBE_ACLS,
   CREATE_ACLS,
   DELETE_ACLS,
@@ -99,6 +116,9 @@ export const APIS: readonly Api[] = [
   PUSH_TELEMETRY,
   LIST_CONFIG_RESOURCES,
   DESCRIBE_TOPIC_PARTITIONS,
+  DESCRIBE_PRODUCERS,
+  DESCRIBE_TRANSACTIONS,
+  LIST_TRANSACTIONS,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

@@ -36,9 +36,9 @@ import {
   CREATE_TOPICS,
   DELETE_TOPICS,
   FETCH,
-  INIT_PRODUCER_ID,
   LIST_OFFSETS,
   METADATA,
+  OFFSET_FOR_LEADER_EPOCH,
   PRODUCE,
 } from './codec/log-apis.ts'
 import {
@@ -48,6 +48,17 @@ import {
   DESCRIBE_USER_SCRAM_CREDENTIALS,
 } from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
+import {
+  ADD_OFFSETS_TO_TXN,
+  ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_PRODUCERS,
+  DESCRIBE_TRANSACTIONS,
+  END_TXN,
+  INIT_PRODUCER_ID,
+  LIST_TRANSACTIONS,
+  TXN_OFFSET_COMMIT,
+  WRITE_TXN_MARKERS,
+} from './codec/transaction-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
 import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
@@ -74,8 +85,9 @@ import {
   leaveGroup,
   syncGroup,
 } from './handlers/groups.ts'
+import { offsetForLeaderEpoch } from './handlers/leader-epochs.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
-import { apiVersions, initProducerId, metadata, unknownVersion } from './handlers/metadata.ts'
+import { apiVersions, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
 import {
   alterPartitionReassignments,
@@ -93,6 +105,19 @@ import {
   describeUserScramCredentials,
 } from './handlers/scram-credentials.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
+import {
+  describeProducers,
+  describeTransactions,
+  listTransactions,
+  writeTxnMarkers,
+} from './handlers/transaction-admin.ts'
+import {
+  addOffsetsToTxn,
+  addPartitionsToTxn,
+  endTxn,
+  initProducerId,
+} from './handlers/transactions.ts'
+import { commitTxnOffsets } from './handlers/txn-offsets.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
 import type { Use } from './quotas.ts'
 import { RIGHTS } from './rights.ts'
@@ -140,6 +165,15 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [PUSH_TELEMETRY.key, pushTelemetry],
   [LIST_CONFIG_RESOURCES.key, listConfigResources],
   [DESCRIBE_TOPIC_PARTITIONS.key, describeTopicPartitions],
+  [OFFSET_FOR_LEADER_EPOCH.key, offsetForLeaderEpoch],
+  [ADD_PARTITIONS_TO_TXN.key, addPartitionsToTxn],
+  [ADD_OFFSETS_TO_TXN.key, addOffsetsToTxn],
+  [END_TXN.key, endTxn],
+  [WRITE_TXN_MARKERS.key, writeTxnMarkers],
+  [TXN_OFFSET_COMMIT.key, commitTxnOffsets],
+  [DESCRIBE_PRODUCERS.key, describeProducers],
+  [DESCRIBE_TRANSACTIONS.key, describeTransactions],
+  [LIST_TRANSACTIONS.key, listTransactions],
 ])
 
 /** The connection cannot go on: what it asks for is not spoken here. */

@@ -16,16 +16,17 @@ export interface CoordinatorOptions {
 
 export class CoordinatedGroup {
   readonly group: Group
-  readonly #home: OffsetsHome
+  readonly home: OffsetsHome
   #offsets: Promise<Map<string, CommittedOffset>> | undefined
+  #revision = 0
 
   constructor(home: OffsetsHome, group: Group) {
-    this.#home = home
+    this.home = home
     this.group = group
   }
 
   get isServed(): boolean {
-    return this.#home.isServed
+    return this.home.isServed
   }
 
   /** Rejects with a StorageError, and may be asked again then. */
@@ -39,14 +40,17 @@ export class CoordinatedGroup {
 
   /** False: the shard is lost, the outcome unknown. */
   async commit(offsets: readonly CommittedOffset[]): Promise<boolean> {
+    if (!(await this.home.commit(offsets))) return false
     const known = await this.#load()
-    if (!(await this.#home.commit(offsets))) return false
     for (const offset of offsets) known.set(nameOf(offset.topicId, offset.partition), offset)
     return true
   }
 
   #load(): Promise<Map<string, CommittedOffset>> {
-    this.#offsets ??= this.#home.load().then(
+    const { revision } = this.home
+    if (revision !== this.#revision) this.#offsets = undefined
+    this.#revision = revision
+    this.#offsets ??= this.home.load().then(
       (all) => new Map(all.map((one) => [nameOf(one.topicId, one.partition), one])),
       (error: unknown) => {
         this.#offsets = undefined

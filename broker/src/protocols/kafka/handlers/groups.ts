@@ -17,6 +17,7 @@ import { GROUP_NAME_BYTES_MAX, SESSION_MS_MAX, SESSION_MS_MIN } from '../limits.
 type FindResponse = ResponseOf<typeof FIND_COORDINATOR>
 
 const OF_GROUP = 0
+const OF_TRANSACTION = 1
 /** JoinGroup from here on expects new members to be told their id first (KIP-394). */
 const NEEDS_ID_FROM = 4
 
@@ -38,9 +39,16 @@ const NOBODY = {
 }
 
 function coordinatorOf({ services }: Call, key: string, keyType: number) {
-  if (keyType !== OF_GROUP) return { ...NOBODY, key, errorCode: ERROR.INVALID_REQUEST }
-  if (!isGroupName(key)) return { ...NOBODY, key, errorCode: ERROR.INVALID_GROUP_ID }
-  const node = services.coordinator.nodeOf(key)
+  const isTransaction = keyType === OF_TRANSACTION
+  if (!isTransaction && keyType !== OF_GROUP) {
+    return { ...NOBODY, key, errorCode: ERROR.INVALID_REQUEST }
+  }
+  // Ids of transactions are bounded as names of groups are.
+  const badName = isTransaction ? ERROR.INVALID_REQUEST : ERROR.INVALID_GROUP_ID
+  if (!isGroupName(key)) return { ...NOBODY, key, errorCode: badName }
+  const node = isTransaction
+    ? services.transactions.owner(key)?.node
+    : services.coordinator.nodeOf(key)
   const found = node === undefined ? undefined : services.members.find(node)
   if (found === undefined) return { ...NOBODY, key }
   return { ...found, key, errorCode: ERROR.NONE, errorMessage: null }

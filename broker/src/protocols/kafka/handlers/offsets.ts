@@ -3,6 +3,7 @@ import { type Call, mayRead, maySee } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { OFFSET_COMMIT, OFFSET_FETCH } from '../codec/group-apis.ts'
 import { ERROR } from '../errors.ts'
+import type { CoordinatedGroup } from '../groups/coordinator.ts'
 import { OFFSET_METADATA_BYTES_MAX } from '../limits.ts'
 import { groupAt } from './groups.ts'
 
@@ -22,7 +23,7 @@ export async function commitOffsets(call: Call, request: CommitRequest): Promise
     name,
     partitions: partitions.map((one) => ({
       index: one.index,
-      errorCode: refusal || errorOf(call, name, one),
+      errorCode: refusal || offsetErrorOf(call, name, one),
       one,
     })),
   }))
@@ -46,7 +47,11 @@ export async function commitOffsets(call: Call, request: CommitRequest): Promise
   }
 }
 
-function errorOf(call: Call, name: string, { index, metadata }: Committing): number {
+export function offsetErrorOf(
+  call: Call,
+  name: string,
+  { index, metadata }: Pick<Committing, 'index' | 'metadata'>,
+): number {
   if (!mayRead(call, name)) return ERROR.TOPIC_AUTHORIZATION_FAILED
   const topic = call.services.topics.get(name)
   if (topic === undefined || index < 0 || index >= topic.partitions) {
@@ -61,13 +66,18 @@ export async function fetchOffsets(call: Call, request: FetchRequest): Promise<F
   if (typeof found === 'number') return failed(call, request, found)
   const { topics } = call.services
   const all = await found.committed()
+  const isUnstable = await unstableIn(found, request.requireStable)
   if (request.topics === null) {
     const byTopic = topics.all().filter(({ name }) => maySee(call, name))
     const listed = byTopic.map(({ name, id }) => ({
       name,
       partitions: all
         .filter(({ topicId }) => topicId === id)
-        .map((one) => ({ index: one.partition, ...one, errorCode: ERROR.NONE })),
+        .map((one) =>
+          isUnstable(id, one.partition)
+            ? { ...UNSTABLE, index: one.partition }
+            : { index: one.partition, ...one, errorCode: ERROR.NONE },
+        ),
     }))
     const some = listed.filter(({ partitions }) => partitions.length > 0)
     return { throttleTimeMs: 0, topics: some, errorCode: ERROR.NONE }
@@ -78,6 +88,7 @@ export async function fetchOffsets(call: Call, request: FetchRequest): Promise<F
       const isAllowed = maySee(call, name)
       const fetched = partitions.map(async (index): Promise<Fetched> => {
         if (!isAllowed) return { ...NOTHING, index, errorCode: ERROR.TOPIC_AUTHORIZATION_FAILED }
+        if (id !== undefined && isUnstable(id, index)) return { ...UNSTABLE, index }
         const one = id === undefined ? undefined : await found.committedAt(id, index)
         return one === undefined ? { ...NOTHING, index } : { index, ...one, errorCode: ERROR.NONE }
       })
@@ -90,6 +101,15 @@ export async function fetchOffsets(call: Call, request: FetchRequest): Promise<F
 /** Nothing is committed: the consumer begins where it likes. */
 const NOTHING: Omit<Fetched, 'index'> = {
   ...{ offset: -1, leaderEpoch: -1, metadata: '', errorCode: ERROR.NONE as number },
+}
+
+/** A transaction that goes on will commit another offset, or not: the consumer asks again. */
+const UNSTABLE: Omit<Fetched, 'index'> = { ...NOTHING, errorCode: ERROR.UNSTABLE_OFFSET_COMMIT }
+
+async function unstableIn(found: CoordinatedGroup, isAsked: boolean) {
+  const pending = isAsked ? await found.home.pending() : []
+  const names = new Set(pending.map(({ topicId, partition }) => `${topicId}/${partition}`))
+  return (topicId: string, partition: number) => names.has(`${topicId}/${partition}`)
 }
 
 /** Version 1 has errors in its partitions only. */
