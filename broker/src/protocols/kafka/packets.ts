@@ -19,13 +19,17 @@ import {
   UPDATE_FEATURES,
 } from './codec/admin-apis.ts'
 import { type Api, isFlexible } from './codec/api.ts'
+import { CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import {
+  DELETE_GROUPS,
   DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
   LEAVE_GROUP,
+  LIST_GROUPS,
   OFFSET_COMMIT,
+  OFFSET_DELETE,
   OFFSET_FETCH,
   SYNC_GROUP,
 } from './codec/group-apis.ts'
@@ -82,6 +86,7 @@ export const APIS: readonly Api[] = [
   LEAVE_GROUP,
   SYNC_GROUP,
   DESCRIBE_GROUPS,
+  LIST_GROUPS,
   SASL_HANDSHAKE,
   API_VERSIONS,
   CREATE_TOPICS,
@@ -97,6 +102,8 @@ export const APIS: readonly Api[] = [
   CREATE_ACLS,
   DELETE_ACLS,
   SASL_AUTHENTICATE,
+  DELETE_GROUPS,
+  OFFSET_DELETE,
   DESCRIBE_CLIENT_QUOTAS,
   ALTER_CLIENT_QUOTAS,
   DESCRIBE_USER_SCRAM_CREDENTIALS,
@@ -119,6 +126,8 @@ export const APIS: readonly Api[] = [
   DESCRIBE_PRODUCERS,
   DESCRIBE_TRANSACTIONS,
   LIST_TRANSACTIONS,
+  CONSUMER_GROUP_HEARTBEAT,
+  CONSUMER_GROUP_DESCRIBE,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))
