@@ -1,4 +1,5 @@
 /** Kafka's connections over real logs in virtual time: a test is the client, and knows every byte. */
+import { BrokerError } from '../core/errors.ts'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
 import type { Peers } from '../core/ports/peers.ts'
@@ -6,7 +7,12 @@ import { NamedCounts } from '../core/ports/telemetry.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { partitionOf } from '../core/topics/topic.ts'
-import { TopicLogs } from '../core/topics/topic-logs.ts'
+import {
+  type TopicDefinitions,
+  TopicLogs,
+  type TopicSettings,
+  type TopicShape,
+} from '../core/topics/topic-logs.ts'
 import { Topics } from '../core/topics/topics.ts'
 import type { Services } from '../protocols/kafka/call.ts'
 import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
@@ -167,6 +173,8 @@ export class KafkaBench {
   }
   readonly permissions = new KnownPermissions()
   readonly quotas = new KnownQuotas()
+  /** Of topics, as they were given. */
+  readonly settings = new Map<string, TopicSettings>()
   readonly credentials = new Map<string, Map<ScramName, number>>()
   readonly scramUsers: ScramUsers = {
     all: () => this.credentials,
@@ -273,19 +281,47 @@ export class KafkaBench {
     return client
   }
 
+  #shape(name: string): TopicShape {
+    const { partitions = 0 } = this.topics.get('default', name) ?? {}
+    return { partitions, config: this.settings.get(name) ?? {} }
+  }
+
   #services(): Services {
     const { clock, storage } = this.logs
     const { directory, hosted } = this.#parts
     const given = { directory, hosted, clock, storage, isMember: () => true }
-    const definitions = {
-      refusal: () => undefined,
-      create: ({ name, partitions }: { name: string; partitions: number }) => {
+    const definitions: TopicDefinitions = {
+      refusal: ({ config }) => {
+        const wrong = Object.entries(config).find(([, value]) => Number.isNaN(value))
+        return wrong && `${wrong[0]} is no number`
+      },
+      create: ({ name, partitions, config }) => {
+        if (this.topics.get('default', name) !== undefined) return Promise.resolve(false)
         this.topic(name, partitions)
+        this.settings.set(name, config)
         return Promise.resolve(true)
       },
-      remove: (name: string) => {
+      remove: (name) => {
         this.topics.remove('default', name)
         return Promise.resolve(true)
+      },
+      defaults: {
+        ...{ cleanup: 'delete', 'retention-ms': 604_800_000, 'retention-bytes': null },
+        ...{ 'tombstone-delay-ms': 1, 'compaction-lag-ms': 0, 'dirty-percent': 50 },
+        ...{ 'batch-bytes-max': 1_048_588, 'segment-bytes': 4_096, 'segment-ms': 1_000 },
+      },
+      shape: (name) => this.#shape(name),
+      alter: (name, _tenant, edit) => {
+        const topic = this.topics.get('default', name)
+        if (topic === undefined) return Promise.reject(new BrokerError('NOT_FOUND', 'none'))
+        try {
+          const { partitions, config } = edit(this.#shape(name))
+          this.topics.set({ ...topic, partitions })
+          this.settings.set(name, config)
+          return Promise.resolve()
+        } catch (error) {
+          return Promise.reject(error)
+        }
       },
     }
     const pressure = new StoragePressure({ clock, level: () => this.level })

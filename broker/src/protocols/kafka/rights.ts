@@ -182,6 +182,9 @@ const alterScram: Right = {
   },
 }
 
+/** Before version 3 there is no place for an error: it tells of nothing then, as Kafka does. */
+const logDirs: Right = onCluster('describe')
+
 const NO_GROUP = {
   ...{ state: '', groupState: '', protocolType: '', protocolName: '', members: [] },
   ...{ errorMessage: null, groupEpoch: 0, assignmentEpoch: 0, assignorName: '' },
@@ -286,6 +289,7 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [18, anybody],
   [19, within('create on each topic, or on the cluster')],
   [20, within('delete on each topic')],
+  [21, within('delete on each topic')],
   [22, initProducerId],
   [23, within('describe on each topic')],
   [24, inTransaction({ perPartition: true })],
@@ -296,18 +300,32 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [29, onCluster('describe')],
   [30, onClusterEach('alter', { asked: 'creations', answered: 'results' })],
   [31, onClusterEach('alter', { asked: 'filters', answered: 'filterResults' })],
+  [32, within('describe-configs on each topic, or on the cluster')],
+  [33, within('alter-configs on each topic, or on the cluster')],
+  [35, logDirs],
   [36, anybody],
+  [37, within('alter on each topic')],
   [42, eachGroup('delete', { asked: 'groups', answered: 'results' })],
+  [43, onCluster('alter')],
+  [44, within('alter-configs on each topic, or on the cluster')],
+  [45, onCluster('alter')],
+  [46, onCluster('describe')],
   [47, onGroup('delete')],
   [48, onCluster('describe-configs')],
   [49, onClusterEach('alter-configs', { asked: 'entries', answered: 'entries' })],
   [50, onCluster('describe')],
   [51, alterScram],
+  [57, onCluster('alter')],
+  [60, anybody],
   [61, within('subscribe on each topic')],
   [65, describeTransactions],
   [66, listTransactions],
   [68, onGroup('subscribe')],
   [69, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
+  [71, anybody],
+  [72, anybody],
+  [74, onCluster('describe-configs')],
+  [75, within('describe on each topic')],
 ])
 
 /** It has no place for an error but each result. */
