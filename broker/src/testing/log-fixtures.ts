@@ -1,10 +1,13 @@
 /** Logs over a real adapter in virtual time, and batches as producers make them. */
+import { gzipSync } from 'node:zlib'
 import {
   batchAttribute,
+  batchHeaderBytes,
+  crc32c,
   createMemoryStorage,
-  decodeRecordBatch,
   encodeRecordBatch,
   type NewRecord,
+  openRecordBatch,
   type StorageAdapter,
 } from '@robust/storage-adapters'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
@@ -99,7 +102,7 @@ export class LogBench {
       const { batches } = await log.read(next, 1 << 16)
       if (batches.length === 0) throw new Error(`nothing at ${next} of ${log.endOffset}`)
       for (const batch of batches) {
-        for (const record of decodeRecordBatch(batch)) {
+        for (const record of openRecordBatch(batch)) {
           if (record.offset >= log.startOffset) found.push(textOf(record))
         }
       }
@@ -141,6 +144,16 @@ export function batchOf(records: readonly string[], options: BatchOptions = {}):
       ...producer,
     },
   )
+}
+
+/** As a producer with gzip sends it. */
+export function gzipped(batch: Uint8Array): Buffer {
+  const content = gzipSync(batch.subarray(batchHeaderBytes))
+  const packed = Buffer.concat([batch.subarray(0, batchHeaderBytes), content])
+  packed.writeInt32BE(packed.length - 12, 8)
+  packed.writeInt16BE(packed.readInt16BE(21) | 1, 21)
+  packed.writeUInt32BE(crc32c(packed, 0, { from: 21 }), 17)
+  return packed
 }
 
 export function recordOf(text: string, timestamp = 1): NewRecord {

@@ -129,8 +129,17 @@ export function decodeRecordBatch(batch: Uint8Array): StoredRecord[] {
   if (attributes(batch) & batchAttribute.compressionMask) {
     throw new RecordBatchError('COMPRESSED', 'The batch is compressed')
   }
-  const bytes = Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength)
-  const reader = new RecordReader(bytes, batchHeaderBytes)
+  return decodeRecords(batch, { bytes: batch, from: batchHeaderBytes })
+}
+
+/** The records of the batch, which are not compressed in these bytes. Throws RecordBatchError MALFORMED. */
+export function decodeRecords(
+  batch: Uint8Array,
+  content: { readonly bytes: Uint8Array; readonly from: number },
+): StoredRecord[] {
+  const { buffer, byteOffset, byteLength } = content.bytes
+  const bytes = Buffer.from(buffer, byteOffset, byteLength)
+  const reader = new RecordReader(bytes, content.from)
   const count = recordCount(batch)
   const firstOffset = baseOffset(batch)
   const firstTimestamp = baseTimestamp(batch)
