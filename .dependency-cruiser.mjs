@@ -2,7 +2,7 @@
 // breaks it; boundaries.test.ts asserts that each is reported. The paths are resolved ones: a workspace
 // name leads to its src/index.ts, a Node module appears without `node:`.
 
-const WORKSPACES = 'proto|raft|storage-adapters|placement|broker|cli'
+const WORKSPACES = 'proto|raft|storage-adapters|placement|broker|chaos|cli'
 const TEST = '\\.test\\.ts$'
 /** Code that only tests run; it may use what tests use. */
 const TEST_ONLY = [TEST, '^test/', '^[^/]+/src/(testing|conformance|simulation)/']
@@ -274,6 +274,21 @@ const broker = [
   }),
 ]
 
+const chaos = [
+  forbid(
+    'chaos-is-outside',
+    'It meets a cluster as its users do: by clients, and by whoever runs it.',
+    {
+      from: { path: '^chaos/' },
+      to: { path: `^(${WORKSPACES})/`, pathNot: ['^chaos/'] },
+    },
+  ),
+  forbid('checkers-are-pure', 'What is right is decided from histories alone.', {
+    from: { path: '^chaos/src/(checkers/|history\\.ts$)', pathNot: [TEST] },
+    to: { pathNot: ['^chaos/src/(checkers/|history\\.ts$)'] },
+  }),
+]
+
 const cli = [
   forbid('cli-knows-no-raft', 'The command line starts roles and speaks gRPC.', {
     from: { path: '^cli/' },
@@ -282,7 +297,7 @@ const cli = [
 ]
 
 export default {
-  forbidden: [...everywhere, ...libraries, ...storage, ...placement, ...broker, ...cli],
+  forbidden: [...everywhere, ...libraries, ...storage, ...placement, ...broker, ...chaos, ...cli],
   options: {
     // Type imports are imports: without this they are invisible here.
     tsPreCompilationDeps: true,

@@ -5,6 +5,8 @@ const source = { resolve: { conditions: ['source'] }, ssr: { resolve: { conditio
 
 export default defineConfig({
   test: {
+    // Files wait more than they compute, for disks and for each other's processes.
+    maxWorkers: 2,
     projects: [
       {
         ...source,

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { bringNode24 } from './node24.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const NOTHING = { passed: 0, failed: 0, skipped: 0 }
+const NOTHING = { passed: 0, failed: 0, skipped: 0, failures: [] }
 
 /** Runs one vitest project and counts what happened. A run that says nothing has failed. */
 function runProject(project, { node, title }) {
@@ -41,10 +41,20 @@ function countTests(report) {
       file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed'),
   )
   return {
+    failures: results.testResults.flatMap(failuresIn),
     passed: results.numPassedTests,
     failed: results.numFailedTests + failedFiles.length,
     skipped: results.numPendingTests + results.numTodoTests,
   }
+}
+
+/** Said again at the end: what failed must not be looked for in an hour of output. */
+function failuresIn({ name, status, message, assertionResults }) {
+  const failed = assertionResults.filter((test) => test.status === 'failed')
+  if (failed.length === 0) return status === 'failed' ? [`${name}: ${message}`] : []
+  return failed.map(
+    (test) => `${name}: ${test.fullName}\n    ${test.failureMessages.join('\n    ')}`,
+  )
 }
 
 function runOnNode24(unit) {
@@ -75,6 +85,9 @@ const endToEnd = runProject('end-to-end', {
   title: `end-to-end on ${here}`,
 })
 const parts = [unit, simulation, endToEnd, runOnNode24(unit)]
+for (const failure of parts.flatMap(({ failures }) => failures)) {
+  process.stdout.write(`\nFAILED ${failure}\n`)
+}
 const sum = (name) => parts.reduce((total, part) => total + part[name], 0)
 process.stdout.write(
   `\n${sum('passed')} passed, ${sum('failed')} failed, ${sum('skipped')} skipped\n`,

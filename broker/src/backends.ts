@@ -15,6 +15,7 @@ interface Made {
 const MADE_OF = [
   'security.backends',
   'security.http-url',
+  'security.jwt-algorithms',
   'security.jwt-audience',
   'security.jwt-issuer',
   'security.jwt-keys',
@@ -35,8 +36,12 @@ export function liveBackends(settings: BrokerSettings): () => readonly Backend[]
 }
 
 export function backendsOf(settings: Settings): Backend[] {
-  const names = (settings.get('security.backends') ?? '').split(',').map((name) => name.trim())
-  return names.filter((name) => name !== '').map((name) => madeSafely(name, settings))
+  return listOf(settings.get('security.backends')).map((name) => madeSafely(name, settings))
+}
+
+function listOf(text: string | null): readonly string[] {
+  const parts = (text ?? '').split(',').map((part) => part.trim())
+  return parts.filter((part) => part !== '')
 }
 
 /** One that cannot be made is down: it must not be left out, or others would decide in its place. */
@@ -54,6 +59,7 @@ function made(name: string, settings: Settings): Backend {
     case 'jwt':
       return new JwtBackend({
         keys: needed(settings, 'security.jwt-keys'),
+        algorithms: listOf(settings.get('security.jwt-algorithms')),
         audience: settings.get('security.jwt-audience') ?? undefined,
         issuer: settings.get('security.jwt-issuer') ?? undefined,
         userClaim: settings.get('security.jwt-user-claim') ?? 'sub',

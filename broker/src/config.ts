@@ -7,6 +7,11 @@ import type { TlsOptions } from './security/tls-certificates.ts'
 
 export type ListenerName = MqttListenerName | SqsListenerName | KafkaListenerName
 
+export interface HostPort {
+  readonly host: string
+  readonly port: number
+}
+
 export interface BrokerConfig {
   /** Stable across restarts; undefined: kept in, or made up into, the data folder. */
   readonly nodeId: string | undefined
@@ -25,14 +30,20 @@ export interface BrokerConfig {
   /** SQS over HTTP, and over HTTPS; undefined: not offered. */
   readonly sqsPort: number | undefined
   readonly sqsTlsPort: number | undefined
-  /** Undefined: not offered. */
+  /** Kafka, and over TLS; undefined: not offered. */
   readonly kafkaPort: number | undefined
+  readonly kafkaTlsPort: number | undefined
+  /** Where Kafka's clients are told that this broker is, by listener; undefined: as by `advertiseHost`. */
+  readonly kafkaAdvertise: HostPort | undefined
+  readonly kafkaTlsAdvertise: HostPort | undefined
   /** A Unix socket that takes MQTT too. */
   readonly mqttSocket: string | undefined
   readonly tls: TlsOptions | undefined
   /** Listeners behind a load balancer that sends PROXY headers. */
   readonly proxied: readonly ListenerName[]
   readonly grpcPort: number
+  /** What others are told of it; undefined: the same. */
+  readonly advertiseGrpcPort?: number
   /** Probes, metrics and administration; undefined: not offered. */
   readonly httpPort: number | undefined
   readonly packetBytesMax: number
@@ -64,13 +75,18 @@ export const BROKER_USAGE = `robust broker start --placement HOST:PORT[,HOST:POR
   --sqs-port PORT          Amazon SQS over HTTP (off)
   --sqs-tls-port PORT      over HTTPS; needs --tls-cert and --tls-key (off)
   --kafka-port PORT        Apache Kafka's protocol (off)
+  --kafka-tls-port PORT    over TLS; needs --tls-cert and --tls-key (off)
+  --kafka-advertise ADDR   HOST:PORT that Kafka's clients are told (advertised host, or what they dialled where
+                           the broker listens on every interface; the listening port)
+  --kafka-tls-advertise A  the same for TLS
   --tls-cert FILE          PEM certificate, with those of intermediates; read again when it changes
   --tls-key FILE           its key
   --tls-names DIR          NAME.crt and NAME.key for clients that ask for another host name (SNI)
   --tls-client-ca FILE     authorities of client certificates, which are then verified
   --tls-client-required    turn clients without a certificate away
-  --proxy-protocol LIST    of mqtt, mqtts, ws, wss, sqs, sqss, kafka: a load balancer sends PROXY headers (v1 or v2) there
+  --proxy-protocol LIST    of mqtt, mqtts, ws, wss, sqs, sqss, kafka, kafkas: a load balancer sends PROXY headers (v1 or v2) there
   --grpc-port PORT         (9981)
+  --advertise-grpc-port PORT  gRPC port told to peers (the same)
   --http-port PORT         probes, metrics and administration (off)
   --packet-bytes-max N     largest MQTT packet (8388608)
   --startup-timeout S      give up with exit code 69 after S seconds without Placement Center or storage (never)
@@ -101,10 +117,14 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     sqsPort: port(values['sqs-port'], '--sqs-port'),
     sqsTlsPort: port(values['sqs-tls-port'], '--sqs-tls-port'),
     kafkaPort: port(values['kafka-port'], '--kafka-port'),
+    kafkaTlsPort: port(values['kafka-tls-port'], '--kafka-tls-port'),
+    kafkaAdvertise: hostPort(values['kafka-advertise'], '--kafka-advertise'),
+    kafkaTlsAdvertise: hostPort(values['kafka-tls-advertise'], '--kafka-tls-advertise'),
     mqttSocket: values['mqtt-socket'],
     tls: tlsOf(values),
     proxied: proxiedOf(values['proxy-protocol'] ?? ''),
     grpcPort: port(values['grpc-port'], '--grpc-port') ?? 9981,
+    ...advertisedOf(values['advertise-grpc-port']),
     httpPort: port(values['http-port'], '--http-port'),
     packetBytesMax: integer(values['packet-bytes-max'], {
       name: '--packet-bytes-max',
@@ -118,6 +138,11 @@ export function parseBrokerConfig(args: readonly string[]): BrokerConfig {
     }),
     logLevel: values['log-level'] ?? 'info',
   }
+}
+
+function advertisedOf(text: string | undefined): Pick<BrokerConfig, 'advertiseGrpcPort'> {
+  const advertiseGrpcPort = port(text, '--advertise-grpc-port')
+  return advertiseGrpcPort === undefined ? {} : { advertiseGrpcPort }
 }
 
 const text = { type: 'string' } as const
@@ -141,6 +166,9 @@ function parseFlags(args: readonly string[]) {
         'sqs-tls-port': text,
         'mqtt-socket': text,
         'kafka-port': text,
+        'kafka-tls-port': text,
+        'kafka-advertise': text,
+        'kafka-tls-advertise': text,
         'tls-cert': text,
         'tls-key': text,
         'tls-names': text,
@@ -148,6 +176,7 @@ function parseFlags(args: readonly string[]) {
         'tls-client-required': { type: 'boolean' },
         'proxy-protocol': text,
         'grpc-port': text,
+        'advertise-grpc-port': text,
         'http-port': text,
         'packet-bytes-max': text,
         'startup-timeout': text,
@@ -167,7 +196,8 @@ function tlsOf(values: Flags): TlsOptions | undefined {
   if ((certificate === undefined) !== (key === undefined)) {
     throw new ConfigError('--tls-cert and --tls-key go together')
   }
-  const asked = values['mqtt-tls-port'] ?? values['wss-port'] ?? values['sqs-tls-port']
+  const ports = ['mqtt-tls-port', 'wss-port', 'sqs-tls-port', 'kafka-tls-port'] as const
+  const asked = ports.find((name) => values[name] !== undefined)
   if (certificate === undefined || key === undefined) {
     if (asked !== undefined) throw new ConfigError('TLS needs --tls-cert and --tls-key')
     return undefined
@@ -181,7 +211,9 @@ function tlsOf(values: Flags): TlsOptions | undefined {
   return { certificate, key, clientAuthorities, requireClientCertificate, namesDirectory }
 }
 
-const LISTENERS: readonly ListenerName[] = ['mqtt', 'mqtts', 'ws', 'wss', 'sqs', 'sqss', 'kafka']
+const LISTENERS: readonly ListenerName[] = [
+  ...(['mqtt', 'mqtts', 'ws', 'wss', 'sqs', 'sqss', 'kafka', 'kafkas'] as const),
+]
 
 function proxiedOf(list: string): readonly ListenerName[] {
   return list
@@ -194,6 +226,17 @@ function proxiedOf(list: string): readonly ListenerName[] {
       }
       return known
     })
+}
+
+/** `HOST:PORT`; an IPv6 address is in brackets. */
+function hostPort(value: string | undefined, name: string): HostPort | undefined {
+  if (value === undefined) return undefined
+  const [found, host = '', digits] = /^(?:\[([^\]]+)\]|[^:]+):(\d+)$/.exec(value) ?? []
+  const chosen = port(digits, name)
+  if (found === undefined || chosen === undefined || chosen === 0) {
+    throw new ConfigError(`${name} ${value} is not HOST:PORT`)
+  }
+  return { host: host === '' ? value.slice(0, value.lastIndexOf(':')) : host, port: chosen }
 }
 
 function port(value: string | undefined, name: string): number | undefined {

@@ -1,23 +1,26 @@
 /** Where this broker is reached: ports that are chosen before they are open, and what others are told. */
 import { createServer } from 'node:net'
-import type { BrokerConfig } from './config.ts'
+import type { BrokerConfig, HostPort } from './config.ts'
 import { kafkaPorts } from './kafka.ts'
 import { mqttPorts, VERSION } from './mqtt.ts'
 import { sqsPorts } from './sqs.ts'
 
 export function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
   const host = config.advertiseHost
+  const grpcPort = config.advertiseGrpcPort ?? config.grpcPort
+  const { kafkaAdvertise: kafka, kafkaTlsAdvertise: kafkas } = config
+  const advertised: Readonly<Record<string, HostPort | undefined>> = { kafka, kafkas }
   return {
     clusterId: '',
     nodeId,
     incarnation,
     version: VERSION,
-    grpcAddress: `${host}:${config.grpcPort}`,
+    grpcAddress: `${host}:${grpcPort}`,
     endpoints: [
       ...Object.entries(clientPorts(config)).flatMap(([protocol, port]) =>
-        port === undefined ? [] : [{ protocol, host, port }],
+        port === undefined ? [] : [{ protocol, host, port, ...advertised[protocol] }],
       ),
-      { protocol: 'grpc', host, port: config.grpcPort },
+      { protocol: 'grpc', host, port: grpcPort },
       ...(config.httpPort === undefined ? [] : [{ protocol: 'http', host, port: config.httpPort }]),
     ],
   }
@@ -40,6 +43,7 @@ export async function withPorts(config: BrokerConfig): Promise<BrokerConfig> {
     sqsPort: await chosen(config.sqsPort),
     sqsTlsPort: await chosen(config.sqsTlsPort),
     kafkaPort: await chosen(config.kafkaPort),
+    kafkaTlsPort: await chosen(config.kafkaTlsPort),
     grpcPort: await chosen(config.grpcPort),
     httpPort: await chosen(config.httpPort),
   }

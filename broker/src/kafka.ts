@@ -4,6 +4,7 @@ import type { StorageAdapter } from '@robust/storage-adapters'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { PeerMesh } from './cluster/peer-mesh.ts'
 import type { PlacementClient } from './cluster/placement-client.ts'
+import type { BrokerSettings, Settings } from './cluster/settings.ts'
 import { systemClock } from './cluster/system-clock.ts'
 import { PlacedTopics } from './cluster/topic-definitions.ts'
 import type { BrokerConfig } from './config.ts'
@@ -13,15 +14,20 @@ import type { StoragePressure } from './core/storage-pressure.ts'
 import { CommittedOffsets } from './core/topics/committed-offsets.ts'
 import { TopicLogs } from './core/topics/topic-logs.ts'
 import type { Topics } from './core/topics/topics.ts'
-import { type KafkaListenerName, KafkaServer } from './protocols/kafka/server.ts'
+import { PlacedPermissions } from './placed-permissions.ts'
+import { PlacedQuotas } from './placed-quotas.ts'
+import { PlacedScramUsers } from './placed-scram-users.ts'
+import { type KafkaEntrances, KafkaServer } from './protocols/kafka/server.ts'
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
 import type { Authenticator } from './security/authenticator.ts'
+import { Bans } from './security/bans.ts'
 import type { ComposedTransactions } from './transactions.ts'
 
 export interface KafkaParts {
   readonly config: BrokerConfig
   readonly metadata: MetadataCache
+  readonly settings: BrokerSettings
   readonly placement: PlacementClient
   readonly mesh: PeerMesh
   readonly hosted: HostedShards
@@ -35,22 +41,28 @@ export interface KafkaParts {
 }
 
 export function composeKafka(parts: KafkaParts): KafkaServer {
-  const { config, metadata, placement, transactions, admission, security, log } = parts
+  const { config, metadata, settings, placement, transactions, admission, security, log } = parts
+  const { host, tls, proxied } = config
   const isMember = (): boolean => placement.leaseValid
   const given = { ...parts, directory: metadata, clock: systemClock, isMember }
   const server = new KafkaServer({
-    ...{ host: config.host, port: config.kafkaPort, proxied: config.proxied.includes('kafka') },
+    entrances: { host, ports: kafkaPorts(config), tls, proxied },
     topics: new TopicLogs({ ...given, definitions: new PlacedTopics(given) }),
     offsets: new CommittedOffsets(given),
+    permissions: new PlacedPermissions(given),
+    scramUsers: new PlacedScramUsers(given),
+    quotas: new PlacedQuotas(given),
     members: {
       self: metadata.self,
       clusterId: () => metadata.clusterId,
-      nodes: () => kafkaNodes(metadata),
+      nodes: (entrance) => kafkaNodes(metadata, entrance),
       hashOf,
     },
     transactions: transactions.client,
     nextProducerId: transactions.newProducerId,
     newMemberId: () => `member-${randomUUID()}`,
+    bans: new Bans(metadata.resources, () => systemClock.wallMs()),
+    reauthenticationMs: settings.live(reauthenticationMs),
     newSessionId: () => randomInt(1, 2 ** 31),
     ...{ authenticator: security, admission, clock: systemClock, log },
   })
@@ -59,18 +71,21 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
   return server
 }
 
-function kafkaNodes(metadata: MetadataCache) {
+function kafkaNodes(metadata: MetadataCache, entrance: string) {
   return metadata
     .nodes()
     .flatMap(({ nodeId: node, endpoints }) =>
       endpoints
-        .filter(({ protocol }) => protocol === 'kafka')
+        .filter(({ protocol }) => protocol === entrance)
         .map(({ host, port }) => ({ node, host, port })),
     )
 }
 
-export function kafkaPorts({
-  kafkaPort,
-}: BrokerConfig): Readonly<Record<KafkaListenerName, number | undefined>> {
-  return { kafka: kafkaPort }
+function reauthenticationMs(settings: Settings): number | null {
+  const seconds = settings.get('kafka.reauthentication-seconds')
+  return seconds === null ? null : seconds * 1_000
+}
+
+export function kafkaPorts({ kafkaPort, kafkaTlsPort }: BrokerConfig): KafkaEntrances['ports'] {
+  return { kafka: kafkaPort, kafkas: kafkaTlsPort }
 }

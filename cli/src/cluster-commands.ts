@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { DownOptions } from './commands/cluster-down.ts'
 import type { EventsOptions } from './commands/cluster-events.ts'
+import type { NetOptions, PartitionOptions } from './commands/cluster-links.ts'
 import type { LogsOptions } from './commands/cluster-logs.ts'
 import type { UpOptions } from './commands/cluster-up.ts'
 import type { Context } from './context.ts'
@@ -33,6 +34,7 @@ export function addClusterCommands(program: Command, wiring: Wiring): void {
   addLooks(cluster, wiring)
   addSignals(cluster, wiring)
   addChanges(cluster, wiring)
+  addLinks(cluster, wiring)
 }
 
 function addUp(cluster: Command, { act }: Wiring): void {
@@ -54,6 +56,7 @@ function addUp(cluster: Command, { act }: Wiring): void {
     .option('--port-offset <k>', 'added to every standard port (0)', integer(0, 65_000))
     .option('--shards <count>', 'shards of the cluster, fixed for ever (64)', integer(1, 16_384))
     .addOption(new Option('--preset <preset>', 'time-outs (dev)').choices(['dev', 'production']))
+    .option('--breakable', 'links between nodes can be disturbed: cluster partition, net, heal')
     .option('--set <setting>', 'ROLE.FLAG=VALUE[@NODE], may be repeated', collect)
     .option('--timeout <seconds>', 'until it must be ready', integer(1, 3600), TIMEOUT_SECONDS)
     .option('--foreground', 'stay; Ctrl-C takes the cluster down')
@@ -206,6 +209,42 @@ function addChanges(cluster: Command, { act }: Wiring): void {
     )
 }
 
+function addLinks(cluster: Command, { act }: Wiring): void {
+  withCommon(cluster.command('partition'))
+    .description('cut nodes off from others (a cluster that was made --breakable)')
+    .argument('<nodes>', `one or more of ${NODE}, with commas between them`)
+    .option('--from <nodes>', 'from these (all others)')
+    .option('--one-way', 'what they send is lost, what they are sent arrives')
+    .option('--for <time>', '30s, 500ms, 2m: then heal what was cut (until heal)', duration)
+    .action((nodes: string, options: PartitionOptions & Common) =>
+      act(options, async (context) => {
+        const { partition } = await import('./commands/cluster-links.ts')
+        return partition(context, nodes, options)
+      }),
+    )
+  withCommon(cluster.command('net'))
+    .description('slow links between nodes or make them lose; without a flag, show what holds')
+    .option('--from <node>', 'who sends, * for all', '*')
+    .option('--to <node>', 'to whom, * for all', '*')
+    .option('--delay <time>', 'of everything, like 50ms', duration)
+    .option('--jitter <time>', 'up to so much more, at random', duration)
+    .option('--loss <percent>', 'pieces that TCP has to send again', integer(0, 100))
+    .action((options: NetOptions & Common) =>
+      act(options, async (context) => {
+        const { disturb } = await import('./commands/cluster-links.ts')
+        return disturb(context, options)
+      }),
+    )
+  withCommon(cluster.command('heal'))
+    .description('make every link whole again')
+    .action((options: Common) =>
+      act(options, async (context) => {
+        const { heal } = await import('./commands/cluster-links.ts')
+        return heal(context, options)
+      }),
+    )
+}
+
 export function withCommon(command: Command): Command {
   return withOutput(withName(command))
 }
@@ -240,7 +279,7 @@ export function integer(min: number, max: number): (text: string) => number {
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
 
 /** To milliseconds. */
-function duration(text: string): number {
+export function duration(text: string): number {
   const [, number, unit = 's'] = /^(\d{1,9})(ms|s|m|h)?$/.exec(text) ?? []
   const ms = Number(number) * (UNITS[unit] ?? Number.NaN)
   if (ms > 0 && ms <= DAY_MS) return ms

@@ -8,6 +8,7 @@ export type ErrorId =
   | 'NO_SUCH_NODE'
   | 'CLUSTER_EXISTS'
   | 'CLUSTER_BUSY'
+  | 'LINKS_NOT_BREAKABLE'
   | 'CANNOT_WRITE'
   | 'DATA_LOSS'
   | 'BAD_STATE_FILE'

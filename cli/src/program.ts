@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander'
 import { addBridgeCommands } from './bridge-commands.ts'
+import { addChaosCommands } from './chaos-commands.ts'
 import { addClientCommands } from './client-commands.ts'
 import { createStateStore, type Role } from './cluster/state.ts'
 import { type Act, addClusterCommands } from './cluster-commands.ts'
@@ -64,10 +65,12 @@ export async function run(
   }
 }
 
+const ROLES: readonly Role[] = ['placement', 'broker', 'storage', 'network']
+
 /** Role programs read their own arguments: this program does not know them. */
 function roleOf([noun, verb]: readonly string[]): Role | undefined {
   if (verb !== 'start') return undefined
-  return noun === 'placement' || noun === 'broker' || noun === 'storage' ? noun : undefined
+  return ROLES.find((role) => role === noun)
 }
 
 async function runRole(
@@ -152,6 +155,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addRuleCommands(program, wiring)
   addBridgeCommands(program, wiring)
   addPlacementCommands(program, wiring)
+  addChaosCommands(program, wiring)
   addRoleHelp(program)
   addStorageCommands(program, act)
   return program
@@ -171,6 +175,7 @@ function addRoleHelp(program: Command): void {
     ['broker', 'one broker; joins a cluster by hand'],
     ['placement', 'one Placement Center node'],
     ['storage', 'one storage node, for all brokers of a cluster'],
+    ['network', 'the links of a cluster on this machine, to be disturbed'],
   ] as const
   for (const [name, description] of roles) {
     const known = program.commands.find((command) => command.name() === name)

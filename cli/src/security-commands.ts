@@ -87,8 +87,14 @@ function addRules(acl: Command, { act }: Wiring): void {
     withPlacement(withCommon(acl.command(name)))
       .description(name === 'allow' ? 'what no rule allows is denied' : 'wins over what is allowed')
       .argument('<user>', 'or * for everybody')
-      .argument('<action>', 'publish, subscribe or all')
+      .argument(
+        '<action>',
+        'publish, subscribe, all; for Kafka also create, delete, alter, describe and others',
+      )
       .argument('<pattern>', 'a filter; the levels %u and %c are the user and the client id')
+      .option('--on <subject>', 'group, transactional-id or cluster; of these * is all (address)')
+      .option('--prefix', 'whatever begins with the pattern, which is no filter then')
+      .option('--host <address>', 'only clients of this address')
       .option('--qos <list>', 'only with these, such as 1,2 (any)')
       .addOption(
         new Option('--retain <flag>', 'only messages that are, or are not, to be retained').choices(

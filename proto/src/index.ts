@@ -27,6 +27,14 @@ export {
 export type { Link, LinkEvents } from './link/link.ts'
 export { type LinkService, listenOnSharedPort, type SharedPort } from './link/shared-port.ts'
 export {
+  PERMISSION_ACTIONS,
+  PERMISSION_SUBJECTS,
+  type Permission,
+  type PermissionAction,
+  type PermissionSubject,
+  permissionName,
+} from './permissions.ts'
+export {
   type ProbeCheck,
   type ProbeServer,
   type ProbeServerOptions,

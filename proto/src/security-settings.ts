@@ -38,6 +38,14 @@ export const SECURITY_SETTINGS = {
     role: 'broker',
     description: 'that the back end http is asked at',
   },
+  'security.jwt-algorithms': {
+    type: 'text',
+    bytesMax: 256,
+    default: null,
+    role: 'broker',
+    description:
+      'that tokens may be signed by, such as RS256,ES256; unset: HS, RS, PS and ES with 256, 384 or 512, and EdDSA',
+  },
   'security.jwt-audience': {
     type: 'text',
     bytesMax: 256,

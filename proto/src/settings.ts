@@ -4,6 +4,7 @@
  * process's own flag, or no limit, holds until the setting is set.
  */
 
+import { KAFKA_SETTINGS } from './kafka-settings.ts'
 import { LIMIT_SETTINGS } from './limit-settings.ts'
 import { MQTT_SETTINGS } from './mqtt-settings.ts'
 import { SECURITY_SETTINGS } from './security-settings.ts'
@@ -24,6 +25,7 @@ export const SETTINGS = {
     unit: 's',
     description: 'a drain that names no deadline: after it shards are taken and clients closed',
   }),
+  ...KAFKA_SETTINGS,
   ...LIMIT_SETTINGS,
   'log.level': {
     type: 'choice',

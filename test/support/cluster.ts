@@ -18,6 +18,7 @@ export interface TestCluster {
   mqttPort(node: number): number
   sqsPort(node: number): number
   kafkaPort(node: number): number
+  kafkaTlsPort(node: number): number
   robust(...args: string[]): Promise<Ran>
   /** The parsed answer of `robust cluster status -o json`. */
   status(): Promise<ClusterStatus>
@@ -98,6 +99,7 @@ function testCluster(home: string, offset: number): TestCluster {
     mqttPort: (node) => 1883 + 100 * (node - 1) + offset,
     sqsPort: (node) => 9324 + 100 * (node - 1) + offset,
     kafkaPort: (node) => 9092 + 100 * (node - 1) + offset,
+    kafkaTlsPort: (node) => 9093 + 100 * (node - 1) + offset,
     robust,
     status: async () => JSON.parse((await robust('cluster', 'status', '-o', 'json')).stdout),
     events: async (...flags) =>

@@ -21,6 +21,8 @@ const NO_METADATA = new Metadata()
 const CALL_MS = 2_000
 /** A broker that does not hear of changes for so long is about to be removed, or loads everything anew. */
 const KNOWN_MS = 5_000
+/** Until a change by somebody else has come here, ms. */
+const RETRY_MS = 50
 
 /**
  * All of them or none. Resolves with the new version; undefined: something of another version is there. Rejects
@@ -43,6 +45,39 @@ export async function changeResources(
   }
   await known(options, version)
   return version
+}
+
+export interface ResourceAt {
+  readonly kind: string
+  readonly tenant: string
+  readonly name: string
+}
+
+type Value = Readonly<Record<string, unknown>>
+
+/** More often only who changes the same thing all the time is in the way. */
+const ATTEMPTS = 5
+
+/**
+ * `edit` gets the value as it is now (undefined: there is none) and answers what it is to be (undefined: it goes); it
+ * may throw. Rejects with BrokerError: REFUSED, UNAVAILABLE (the outcome is unknown then, or others change it).
+ */
+export async function editResource(
+  options: ResourceChanges,
+  key: ResourceAt,
+  edit: (now: Value | undefined) => Value | undefined,
+): Promise<void> {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const known = options.metadata.resources.get(key.kind, key.tenant, key.name)
+    const edited = edit(known && (JSON.parse(known.value) as Value))
+    if (known === undefined && edited === undefined) return
+    const value = edited && JSON.stringify(edited)
+    const change = { key, value, expectedVersion: known?.version ?? 0 }
+    if ((await changeResources(options, [change])) !== undefined) return
+    // Somebody else was first: what they have changed comes with the watch.
+    await new Promise<void>((resolve) => options.clock.after(RETRY_MS, resolve))
+  }
+  throw new BrokerError('UNAVAILABLE', `${key.kind} ${key.name} changes all the time`)
 }
 
 async function known({ metadata, mesh, clock }: ResourceChanges, version: number): Promise<void> {

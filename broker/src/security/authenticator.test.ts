@@ -108,7 +108,7 @@ describe('Authenticator', () => {
 
 describe('Access', () => {
   const access = (rules: readonly Rule[], clientId = 'c1') =>
-    new Access('ann', clientId, () => rules)
+    new Access('ann', { clientId, address: '127.0.0.1' }, () => rules)
   const allow = (action: Rule['action'], pattern: string): Rule => ({
     action,
     pattern,
@@ -152,7 +152,8 @@ describe('Access', () => {
 })
 
 describe('Access by QoS and retain', () => {
-  const access = (...rules: Rule[]) => new Access('u', 'c', () => rules)
+  const access = (...rules: Rule[]) =>
+    new Access('u', { clientId: 'c', address: '127.0.0.1' }, () => rules)
   const all = { action: 'all', pattern: '#', allow: true } as const
 
   test('denies what a rule denies for its QoS, and nothing else', () => {
@@ -168,5 +169,44 @@ describe('Access by QoS and retain', () => {
     expect(it.mayPublish('a', { qos: 1, retain: false })).toBe(true)
     expect(it.mayPublish('a', { qos: 1, retain: true })).toBe(false)
     expect(it.maySubscribe('a', 1)).toBe(true)
+  })
+
+  test('a prefix is for what begins so, also of a filter, and is for no wildcard', () => {
+    const it = access({ ...all, pattern: 'shop/or', prefix: true })
+    expect([it.mayPublish('shop/orders'), it.mayPublish('shop/other')]).toEqual([true, false])
+    const may = (filter: string) => it.maySubscribe(filter)
+    expect(['shop/orders/+', 'shop/or#', 'shop/+', 'shop/#', '#'].map(may)).toEqual([
+      ...[true, false, false, false, false],
+    ])
+    const denied = access(all, { ...all, pattern: 'shop/or', prefix: true, allow: false })
+    const mayNot = ['shop/orders/+', 'shop/+', 'shop/#', '#', 'shop', 'park/#'].map((filter) =>
+      denied.maySubscribe(filter),
+    )
+    expect(mayNot).toEqual([false, false, false, false, true, true])
+  })
+
+  test('a rule for an address of clients is for no others', () => {
+    expect(access({ ...all, host: '127.0.0.1' }).mayPublish('a')).toBe(true)
+    expect(access({ ...all, host: '127.0.0.2' }).mayPublish('a')).toBe(false)
+    expect(access(all, { ...all, host: '127.0.0.1', allow: false }).maySubscribe('a')).toBe(false)
+  })
+
+  test('a rule for a group is for no address, and a topic is not called like a question', () => {
+    const it = access(
+      { ...all, on: 'group', pattern: '*' },
+      { ...all, pattern: 'create address x' },
+    )
+    expect([it.mayPublish('a'), it.maySubscribe('a')]).toEqual([false, false])
+    expect(it.may('subscribe', 'group', 'a/#')).toBe(true)
+    expect(it.mayPublish('create address x')).toBe(true)
+    expect(it.may('create', 'address', 'x')).toBe(false)
+  })
+
+  test('who may with some of a kind, and is not denied all of it, may with any', () => {
+    const may = (...rules: Rule[]) => access(...rules).mayWithAny('publish', 'address')
+    expect(may({ ...all, pattern: 'a' })).toBe(true)
+    expect(may({ ...all, pattern: 'a' }, { ...all, pattern: 'a/b', allow: false })).toBe(true)
+    expect(may(all, { ...all, allow: false })).toBe(false)
+    expect(may({ ...all, action: 'subscribe' })).toBe(false)
   })
 })

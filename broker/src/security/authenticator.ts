@@ -7,9 +7,16 @@ import type { KnownResource, Resources } from '../core/ports/resources.ts'
 import { NamedCounts } from '../core/ports/telemetry.ts'
 import { Access, type Rule } from './access.ts'
 import type { Backend, BackendAnswer } from './backends/backend.ts'
-import type { AuthenticationMethod } from './enhanced.ts'
+import type { AuthenticationMethod, ClientPlace } from './enhanced.ts'
 import { isPassword } from './password-hash.ts'
-import { parseScramVerifier, ScramMethod, type ScramVerifier } from './scram.ts'
+import {
+  parseScramVerifier,
+  SCRAM_FIELDS,
+  SCRAM_NAMES,
+  ScramMethod,
+  type ScramName,
+  type ScramVerifier,
+} from './scram.ts'
 
 export type Anonymous = 'loopback' | 'always' | 'never'
 
@@ -21,6 +28,9 @@ export interface Credentials {
   readonly certificateName: string | undefined
   readonly remoteAddress: string
 }
+
+/** What is known of a client before it says anything. */
+export type Greeting = Pick<Credentials, 'clientId' | 'certificateName' | 'remoteAddress'>
 
 /** `access` undefined: everything is allowed. */
 export type Authenticated =
@@ -39,7 +49,7 @@ export type Authenticated =
 export interface AuthenticatorOptions {
   readonly resources: Resources
   readonly anonymous: () => Anonymous
-  /** Besides SCRAM-SHA-256. */
+  /** Besides SCRAM. */
   readonly methods?: readonly AuthenticationMethod[]
   /** Asked in their order about clients that are no users of the metadata. */
   readonly backends?: () => readonly Backend[]
@@ -52,7 +62,8 @@ export const ANONYMOUS = 'anonymous'
 interface User {
   readonly version: number
   readonly password: string | undefined
-  readonly scram: ScramVerifier | undefined
+  /** A user has those that could be made of the password when it was set. */
+  readonly scram: ReadonlyMap<ScramName, ScramVerifier>
   readonly isAdmin: boolean
   readonly disabled: boolean
 }
@@ -83,7 +94,7 @@ export class Authenticator {
   constructor(options: AuthenticatorOptions) {
     this.#options = options
     const { resources, methods = [] } = options
-    for (const method of [this.#scram(), ...methods]) this.#methods.set(method.name, method)
+    for (const method of [...this.#scram(), ...methods]) this.#methods.set(method.name, method)
     for (const resource of resources.list('user')) this.#users.set(resource.name, userOf(resource))
     resources.observe('user', ({ name }, now) => this.#userChanged(name, now))
     this.#readRules()
@@ -108,19 +119,20 @@ export class Authenticator {
     return this.#methods.get(name)
   }
 
-  #scram(): AuthenticationMethod {
-    return new ScramMethod({
-      verifierOf: (name) => {
+  #scram(): AuthenticationMethod[] {
+    const users = {
+      verifierOf: (name: string, method: ScramName) => {
         const user = this.#users.get(name)
-        return user?.disabled === false ? user.scram : undefined
+        return user?.disabled === false ? user.scram.get(method) : undefined
       },
-      accessOf: (name, clientId) => this.#accessOf(name, clientId),
-    })
+      accessOf: (name: string, client: ClientPlace) => this.#accessOf(name, client),
+    }
+    return SCRAM_NAMES.map((name) => new ScramMethod(name, users))
   }
 
-  #accessOf(name: string, clientId: string): Access | undefined {
+  #accessOf(name: string, client: ClientPlace): Access | undefined {
     const isAdmin = this.#users.get(name)?.isAdmin === true
-    return isAdmin ? undefined : new Access(name, clientId, (user) => this.#rulesOf(user))
+    return isAdmin ? undefined : new Access(name, client, (user) => this.#rulesOf(user))
   }
 
   /** There is nobody yet to be told from others. */
@@ -134,10 +146,42 @@ export class Authenticator {
   }
 
   /** A user that has proved in another way who it is. */
-  admit(name: string): Authenticated {
+  admit(name: string, address: string): Authenticated {
     const user = this.#users.get(name)
     if (user === undefined || user.disabled) return { kind: 'bad-credentials' }
-    return this.#in(name, '')
+    return this.#in(name, { clientId: '', address })
+  }
+
+  /** Who a client is that has said nothing yet, and may do so later: that it is nobody is no failure. */
+  greet({ clientId, ...rest }: Greeting): Promise<Authenticated> {
+    return this.#authenticate({ clientId, username: undefined, password: undefined, ...rest })
+  }
+
+  /** Whether tokens can be checked here. */
+  get takesTokens(): boolean {
+    return this.#tokens !== undefined
+  }
+
+  get #tokens(): Backend | undefined {
+    return this.#options.backends?.().find(({ name }) => name === 'jwt')
+  }
+
+  /** By a signed token alone, which must say how long it is good. */
+  async authenticateToken(token: Buffer, client: ClientPlace): Promise<Authenticated> {
+    const found = await this.#byToken(token, client)
+    if (found.kind !== 'in') this.failures.add(found.kind)
+    return found
+  }
+
+  async #byToken(token: Buffer, { clientId, address }: ClientPlace): Promise<Authenticated> {
+    const backend = this.#tokens
+    if (backend === undefined) return { kind: 'unavailable' }
+    const who = { clientId, remoteAddress: address, certificateName: undefined }
+    const given = { ...who, username: undefined, password: token }
+    const found = await this.#ask([backend], given)
+    if (found?.kind !== 'in') return found ?? { kind: 'bad-credentials' }
+    const isDisabled = this.#users.get(found.user)?.disabled === true
+    return found.until === undefined || isDisabled ? { kind: 'bad-credentials' } : found
   }
 
   async authenticate(credentials: Credentials): Promise<Authenticated> {
@@ -147,10 +191,11 @@ export class Authenticator {
   }
 
   async #authenticate(credentials: Credentials): Promise<Authenticated> {
-    const { username, password, certificateName, clientId } = credentials
+    const { username, password, certificateName } = credentials
+    const client = { clientId: credentials.clientId, address: credentials.remoteAddress }
     if (username === undefined && certificateName !== undefined) {
       const user = this.#users.get(certificateName)
-      if (user !== undefined && !user.disabled) return this.#in(certificateName, clientId)
+      if (user !== undefined && !user.disabled) return this.#in(certificateName, client)
     }
     const backends = this.#options.backends?.() ?? []
     const isForeign = username === undefined || !this.#users.has(username)
@@ -163,7 +208,7 @@ export class Authenticator {
         ? { kind: 'in', user: username ?? ANONYMOUS, access: undefined, isUnproved: true }
         : { kind: 'not-authorised' }
     }
-    if (username === undefined) return this.#anonymously(clientId)
+    if (username === undefined) return this.#anonymously(client)
     const user = this.#users.get(username)
     const known = user?.password
     if (user === undefined || user.disabled || known === undefined || password === undefined) {
@@ -171,7 +216,7 @@ export class Authenticator {
     }
     const given = Buffer.from(password).toString('utf8')
     if (!(await this.#isRight(username, given, known))) return { kind: 'bad-credentials' }
-    return this.#in(username, clientId)
+    return this.#in(username, client)
   }
 
   /** Undefined: none of them knows the client. */
@@ -183,7 +228,8 @@ export class Authenticator {
       try {
         const answer = await backend.check(credentials)
         if (answer.kind === 'bad-credentials') return answer
-        if (answer.kind === 'in') return this.#foreign(answer, credentials.clientId)
+        const { clientId, remoteAddress: address } = credentials
+        if (answer.kind === 'in') return this.#foreign(answer, { clientId, address })
       } catch (error) {
         // The next one must not let in who this one would have kept out.
         this.#options.onBackendError?.(backend.name, error as Error)
@@ -194,7 +240,7 @@ export class Authenticator {
   }
 
   /** A user of a back end has its rules, and those that the metadata has for its name. */
-  #foreign({ user, isAdmin, rules, until }: AnswerIn, clientId: string): Authenticated {
+  #foreign({ user, isAdmin, rules, until }: AnswerIn, client: ClientPlace): Authenticated {
     if (isAdmin) return { kind: 'in', user, access: undefined, until }
     let base: readonly Rule[] | undefined
     let all: readonly Rule[] = rules
@@ -206,7 +252,7 @@ export class Authenticator {
       }
       return all
     }
-    return { kind: 'in', user, access: new Access(user, clientId, rulesNow), until }
+    return { kind: 'in', user, access: new Access(user, client, rulesNow), until }
   }
 
   stop(): void {
@@ -219,14 +265,14 @@ export class Authenticator {
     return anonymous === 'always'
   }
 
-  #anonymously(clientId: string): Authenticated {
+  #anonymously(client: ClientPlace): Authenticated {
     if (this.#options.anonymous() !== 'always') return { kind: 'not-authorised' }
-    const access = new Access(ANONYMOUS, clientId, (user) => this.#rulesOf(user))
+    const access = new Access(ANONYMOUS, client, (user) => this.#rulesOf(user))
     return { kind: 'in', user: ANONYMOUS, access }
   }
 
-  #in(name: string, clientId: string): Authenticated {
-    return { kind: 'in', user: name, access: this.#accessOf(name, clientId) }
+  #in(name: string, client: ClientPlace): Authenticated {
+    return { kind: 'in', user: name, access: this.#accessOf(name, client) }
   }
 
   async #isRight(name: string, password: string, stored: string): Promise<boolean> {
@@ -272,15 +318,10 @@ export class Authenticator {
   #readRules(): void {
     const rules = new Map<string, Rule[]>()
     for (const { value } of this.#options.resources.list('permission')) {
-      const stored = parse(value)
-      const { user, action, pattern, allow = true, qos, retain } = stored
-      if (typeof user !== 'string' || typeof pattern !== 'string' || !isAction(action)) continue
+      const { user, ...rule } = parse(value)
+      if (typeof user !== 'string' || !isRule(rule)) continue
       const mine = rules.get(user) ?? []
-      mine.push({
-        ...{ action, pattern, allow: allow === true },
-        ...(Array.isArray(qos) && { qos: qos as number[] }),
-        ...(typeof retain === 'boolean' && { retain }),
-      })
+      mine.push(rule)
       rules.set(user, mine)
     }
     this.#rules = rules
@@ -290,18 +331,26 @@ export class Authenticator {
 
 function userOf({ version, value }: KnownResource): User {
   const { credentials, tags, disabled } = parse(value)
-  const { password, scram } = (credentials ?? {}) as Record<string, unknown>
+  const known = (credentials ?? {}) as Record<string, unknown>
+  const { password } = known
+  const scram = SCRAM_NAMES.flatMap((name) => {
+    const stored = known[SCRAM_FIELDS[name]]
+    const verifier = typeof stored === 'string' ? parseScramVerifier(stored, name) : undefined
+    return verifier === undefined ? [] : [[name, verifier] as const]
+  })
   return {
     version,
     password: typeof password === 'string' ? password : undefined,
-    scram: typeof scram === 'string' ? parseScramVerifier(scram) : undefined,
+    scram: new Map(scram),
     isAdmin: Array.isArray(tags) && tags.includes('admin'),
     disabled: disabled === true,
   }
 }
 
-function isAction(action: unknown): action is Rule['action'] {
-  return action === 'publish' || action === 'subscribe' || action === 'all'
+/** The Placement Center has checked it; one that does not say otherwise allows. */
+function isRule(rule: Record<string, unknown>): rule is Record<string, unknown> & Rule {
+  rule['allow'] ??= true
+  return typeof rule['action'] === 'string' && typeof rule['pattern'] === 'string'
 }
 
 function parse(json: string): Record<string, unknown> {

@@ -10,6 +10,10 @@ export type ExchangeStep =
       readonly user: string
       readonly access: Access | undefined
       readonly data: Buffer | undefined
+      /** Wall clock, ms: it must not stay for longer. */
+      readonly until?: number | undefined
+      /** The client only says so: there are no users. */
+      readonly isUnproved?: boolean | undefined
     }
   | { readonly kind: 'refused'; readonly reason: string }
 
@@ -18,8 +22,14 @@ export interface AuthenticationExchange {
   next(data: Buffer | undefined): Promise<ExchangeStep>
 }
 
+/** Who a client says that it is, and where it comes from. */
+export interface ClientPlace {
+  readonly clientId: string
+  readonly address: string
+}
+
 export interface AuthenticationMethod {
   /** As clients ask for it. */
   readonly name: string
-  begin(client: { readonly clientId: string }): AuthenticationExchange
+  begin(client: ClientPlace): AuthenticationExchange
 }

@@ -2,14 +2,17 @@ import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { ScramClient } from '../testing/scram-client.ts'
 import type { ExchangeStep } from './enhanced.ts'
-import { parseScramVerifier, ScramMethod, scramVerifier } from './scram.ts'
+import { parseScramVerifier, ScramMethod, type ScramName, scramVerifier } from './scram.ts'
+
+const CLIENT = { clientId: 'c', address: '127.0.0.1' }
+const SHA_256 = 'SCRAM-SHA-256'
 
 const text = (step: ExchangeStep): string =>
   step.kind === 'refused' ? step.reason : (step.data?.toString() ?? '')
 
-async function methodFor(password: string) {
-  const verifier = parseScramVerifier(await scramVerifier(password))
-  return new ScramMethod({
+async function methodFor(password: string, name: ScramName = SHA_256) {
+  const verifier = parseScramVerifier(await scramVerifier(password, name), name)
+  return new ScramMethod(name, {
     verifierOf: (user) => (user === 'u,=' ? verifier : undefined),
     accessOf: () => undefined,
   })
@@ -23,10 +26,11 @@ describe('ScramMethod', () => {
     const storedKey = createHash('sha256').update(key('Client Key')).digest()
     const verifier = { iterations: 4096, salt, storedKey, serverKey: key('Server Key') }
     const method = new ScramMethod(
+      SHA_256,
       { verifierOf: () => verifier, accessOf: () => undefined },
       () => '%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0',
     )
-    const exchange = method.begin({ clientId: 'c' })
+    const exchange = method.begin(CLIENT)
     const first = await exchange.next(Buffer.from('n,,n=user,r=rOprNGfwEbeRWgbNEkqO'))
     expect(text(first)).toBe(
       'r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096',
@@ -46,7 +50,7 @@ describe('ScramMethod', () => {
       ['password', 'refused'],
     ]) {
       const client = new ScramClient('u=2C=3D', password as string)
-      const exchange = method.begin({ clientId: 'c' })
+      const exchange = method.begin(CLIENT)
       const challenge = await exchange.next(client.first())
       const step = await exchange.next(client.final(Buffer.from(text(challenge))))
       expect(step.kind).toBe(kind)
@@ -54,12 +58,21 @@ describe('ScramMethod', () => {
     }
   })
 
+  test('takes a nonce that begins with the client’s own twice', async () => {
+    const method = await methodFor('x')
+    const client = new ScramClient('u=2C=3D', 'x')
+    const exchange = method.begin(CLIENT)
+    const challenge = Buffer.from(text(await exchange.next(client.first())))
+    const step = await exchange.next(client.final(challenge, { repeats: true }))
+    expect(step).toMatchObject({ kind: 'in', user: 'u,=' })
+  })
+
   test('asks an unknown name for its proof too, with the same salt each time', async () => {
     const method = await methodFor('x')
     const challenges: string[] = []
     for (let i = 0; i < 2; i++) {
       const client = new ScramClient('nobody', 'x')
-      const exchange = method.begin({ clientId: 'c' })
+      const exchange = method.begin(CLIENT)
       const challenge = text(await exchange.next(client.first()))
       challenges.push(/,s=.*$/.exec(challenge)?.[0] ?? '')
       expect((await exchange.next(client.final(Buffer.from(challenge)))).kind).toBe('refused')
@@ -77,7 +90,7 @@ describe('ScramMethod', () => {
     'nonsense',
   ])('refuses to begin with %s', async (first) => {
     const method = await methodFor('x')
-    const step = await method.begin({ clientId: 'c' }).next(Buffer.from(first))
+    const step = await method.begin(CLIENT).next(Buffer.from(first))
     expect(step.kind).toBe('refused')
   })
 
@@ -85,7 +98,7 @@ describe('ScramMethod', () => {
     const method = await methodFor('x')
     const begin = async () => {
       const client = new ScramClient('u=2C=3D', 'x')
-      const exchange = method.begin({ clientId: 'c' })
+      const exchange = method.begin(CLIENT)
       const challenge = Buffer.from(text(await exchange.next(client.first())))
       return { exchange, final: client.final(challenge).toString() }
     }
@@ -104,12 +117,12 @@ describe('ScramMethod', () => {
 
 describe('parseScramVerifier', () => {
   test('takes what scramVerifier makes, and nothing else', async () => {
-    const stored = await scramVerifier('x')
+    const stored = await scramVerifier('x', SHA_256)
     expect(stored).toMatch(/^SCRAM-SHA-256\$16384:[^$:]+\$[^$:]+:[^$:]+$/)
-    expect(await scramVerifier('x')).not.toBe(stored)
-    expect(parseScramVerifier(stored)).toMatchObject({ iterations: 16_384 })
+    expect(await scramVerifier('x', SHA_256)).not.toBe(stored)
+    expect(parseScramVerifier(stored, SHA_256)).toMatchObject({ iterations: 16_384 })
     for (const bad of ['', 'x', stored.replace('256$', '1$'), stored.slice(0, -5)]) {
-      expect(parseScramVerifier(bad)).toBeUndefined()
+      expect(parseScramVerifier(bad, SHA_256)).toBeUndefined()
     }
   })
 })

@@ -2,6 +2,7 @@
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
 import type { Peers } from '../core/ports/peers.ts'
+import { NamedCounts } from '../core/ports/telemetry.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { partitionOf } from '../core/topics/topic.ts'
@@ -22,9 +23,15 @@ import { KafkaConnection } from '../protocols/kafka/connection.ts'
 import { FetchSessions } from '../protocols/kafka/fetch-sessions.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
+import type { Doors } from '../protocols/kafka/identity.ts'
 import { Members } from '../protocols/kafka/mapping.ts'
+import { ClientQuotas, type QuotaEntry, type QuotaStore } from '../protocols/kafka/quotas.ts'
 import { ByteReader } from '../protocols/shared/byte-reader.ts'
 import type { Access } from '../security/access.ts'
+import { FailedAttempts } from '../security/failed-attempts.ts'
+import type { Permission, Permissions, StoredPermission } from '../security/permissions.ts'
+import type { ScramName } from '../security/scram.ts'
+import type { ScramUsers } from '../security/scram-users.ts'
 import { CoreTransactions } from './core-transactions.ts'
 import { LogBench } from './log-fixtures.ts'
 import { MemoryStream } from './memory-stream.ts'
@@ -42,7 +49,7 @@ type Answers<Response> = Spoken & { readonly response: WireType<Response> }
 export class KafkaClient {
   readonly stream: MemoryStream
   readonly answers: Buffer[] = []
-  readonly #frames = new Frames()
+  readonly #frames = new Frames(() => Number.POSITIVE_INFINITY)
   #correlationId = 0
 
   constructor() {
@@ -98,12 +105,80 @@ export class KafkaClient {
   }
 }
 
+class KnownPermissions implements Permissions {
+  #all: readonly StoredPermission[] = []
+
+  all(): readonly StoredPermission[] {
+    return this.#all
+  }
+
+  add(more: readonly Permission[]): Promise<void> {
+    const stored = more.map((one) => ({ ...one, id: JSON.stringify(one) }))
+    const byId = new Map([...this.#all, ...stored].map((one) => [one.id, one]))
+    this.#all = [...byId.values()]
+    return Promise.resolve()
+  }
+
+  remove(gone: readonly StoredPermission[]): Promise<void> {
+    this.#all = this.#all.filter(({ id }) => gone.every((one) => one.id !== id))
+    return Promise.resolve()
+  }
+}
+
+class KnownQuotas implements QuotaStore {
+  readonly #all = new Map<string, QuotaEntry>()
+  #changed: () => void = () => undefined
+
+  all(): readonly QuotaEntry[] {
+    return [...this.#all.values()]
+  }
+
+  observe(listener: () => void): void {
+    this.#changed = listener
+  }
+
+  change(...[entity, changes]: Parameters<QuotaStore['change']>): Promise<void> {
+    const key = JSON.stringify(entity)
+    const limits = { ...this.#all.get(key)?.quota, ...Object.fromEntries(changes) }
+    const quota = Object.fromEntries(Object.entries(limits).filter(([, value]) => value))
+    if (Object.keys(quota).length === 0) this.#all.delete(key)
+    else this.#all.set(key, { entity, quota })
+    this.#changed()
+    return Promise.resolve()
+  }
+}
+
+const refuse = () => Promise.resolve({ kind: 'bad-credentials' } as const)
+
 export class KafkaBench {
   readonly logs = new LogBench()
   readonly topics = new Topics(() => undefined)
   readonly refusedBy: object[] = []
   readonly onOwners = new Set<() => void>()
   access: Access | undefined
+  readonly banned = new Set<string>()
+  reauthenticationMs: number | null = null
+  /** Lets everybody in without a word, as `access` says. */
+  authenticator: Doors['authenticator'] = {
+    greet: () => Promise.resolve({ kind: 'in', user: 'u', access: this.access }),
+    ...{ authenticate: refuse, authenticateToken: refuse, takesTokens: false },
+    ...{ method: () => undefined, failures: new NamedCounts() },
+  }
+  readonly permissions = new KnownPermissions()
+  readonly quotas = new KnownQuotas()
+  readonly credentials = new Map<string, Map<ScramName, number>>()
+  readonly scramUsers: ScramUsers = {
+    all: () => this.credentials,
+    set: (user, changes) => {
+      const known = this.credentials.get(user) ?? new Map<ScramName, number>()
+      this.credentials.set(user, known)
+      for (const [name, salted] of changes) {
+        if (salted === undefined) known.delete(name)
+        else known.set(name, salted.iterations)
+      }
+      return Promise.resolve()
+    },
+  }
   /** Of the broker that owns every shard. */
   owner = 'b1'
   level = 0
@@ -166,10 +241,15 @@ export class KafkaBench {
         certificateName: undefined,
       },
       ...{ entrance: 'kafka', clock, services: this.#services() },
-      authenticate: () => Promise.resolve({ kind: 'in', user: 'u', access: this.access }),
-      admission: {
-        ...{ admit: () => undefined, enter: () => undefined, leave: () => undefined },
-        ...{ isOutOfMemory: false, isOverrun: false },
+      doors: {
+        authenticator: this.authenticator,
+        admission: {
+          ...{ admit: () => undefined, enter: () => undefined, leave: () => undefined },
+          ...{ isOutOfMemory: false, isOverrun: false },
+        },
+        ...{ bans: { isBanned: (visitor) => this.banned.has(visitor.user ?? '') }, clock },
+        ...{ attempts: new FailedAttempts(clock), log: { warn: log } },
+        reauthenticationMs: () => this.reauthenticationMs,
       },
       log: { debug: () => undefined, info: log, warn: log, error: log },
       onClose: () => undefined,
@@ -196,13 +276,16 @@ export class KafkaBench {
     const pressure = new StoragePressure({ clock, level: () => this.level })
     return {
       topics: new TopicLogs({ ...given, topics: this.topics, definitions, pressure }),
-      members: new Members({
-        ...{ self: 'b1', clusterId: () => 'c', hashOf: (name: string) => Number(name.slice(1)) },
-        nodes: () => [
-          { node: 'b1', host: 'one', port: 9_092 },
-          { node: 'b2', host: 'two', port: 9_192 },
-        ],
-      }),
+      members: new Members(
+        {
+          ...{ self: 'b1', clusterId: () => 'c', hashOf: (name: string) => Number(name.slice(1)) },
+          nodes: () => [
+            { node: 'b1', host: 'one', port: 9_092 },
+            { node: 'b2', host: 'two', port: 9_192 },
+          ],
+        },
+        { entrance: 'kafka', dialled: '127.0.0.1' },
+      ),
       coordinator: new Coordinator({
         ...{ offsets: new CommittedOffsets(given), clock, newMemberId: () => 'm1' },
       }),
@@ -212,6 +295,9 @@ export class KafkaBench {
       transactions: this.#transactions.client,
       fetchSessions: this.#fetchSessions,
       nextProducerId: () => this.#nextProducerId++,
+      permissions: this.permissions,
+      scramUsers: this.scramUsers,
+      quotas: new ClientQuotas(clock, this.quotas),
     }
   }
 }

@@ -1,4 +1,4 @@
-/** The client's side of SCRAM-SHA-256, written apart from the server's. */
+/** The client's side of SCRAM, written apart from the server's. */
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 
 export class ScramClient {
@@ -8,7 +8,14 @@ export class ScramClient {
   #all = ''
   #salted = Buffer.alloc(0)
 
-  constructor(user: string, password: string, nonce = 'fyko+d2lbbFgONRv9qkxdawL') {
+  readonly #digest: 'sha256' | 'sha512'
+
+  constructor(
+    user: string,
+    password: string,
+    { nonce = 'fyko+d2lbbFgONRv9qkxdawL', digest = 'sha256' as 'sha256' | 'sha512' } = {},
+  ) {
+    this.#digest = digest
     this.#user = user
     this.#password = password
     this.#nonce = nonce
@@ -22,32 +29,33 @@ export class ScramClient {
     return Buffer.from(`n,,${this.#bare}`)
   }
 
-  final(challenge: Buffer): Buffer {
+  /** `repeats`: as librdkafka before 2.6 does. */
+  final(challenge: Buffer, { repeats = false } = {}): Buffer {
     const fields = /^r=([^,]+),s=([^,]+),i=(\d+)$/.exec(challenge.toString())
     const [, nonce = '', salt = '', count = '0'] = fields ?? []
     this.#salted = pbkdf2Sync(
       this.#password,
       Buffer.from(salt, 'base64'),
       Number(count),
-      32,
-      'sha256',
+      this.#digest === 'sha256' ? 32 : 64,
+      this.#digest,
     )
-    const clientKey = sign(this.#salted, 'Client Key')
-    const storedKey = createHash('sha256').update(clientKey).digest()
-    const withoutProof = `c=biws,r=${nonce}`
+    const clientKey = this.#sign(this.#salted, 'Client Key')
+    const storedKey = createHash(this.#digest).update(clientKey).digest()
+    const withoutProof = `c=biws,r=${repeats ? this.#nonce : ''}${nonce}`
     this.#all = `${this.#bare},${challenge},${withoutProof}`
-    const signature = sign(storedKey, this.#all)
+    const signature = this.#sign(storedKey, this.#all)
     const proof = Buffer.from(clientKey.map((byte, at) => byte ^ (signature[at] ?? 0)))
     return Buffer.from(`${withoutProof},p=${proof.toString('base64')}`)
   }
 
   /** Whether the server knows the password too. */
   trusts(answer: Buffer | undefined): boolean {
-    const signature = sign(sign(this.#salted, 'Server Key'), this.#all)
+    const signature = this.#sign(this.#sign(this.#salted, 'Server Key'), this.#all)
     return answer?.toString() === `v=${signature.toString('base64')}`
   }
-}
 
-function sign(key: Buffer, text: string): Buffer {
-  return createHmac('sha256', key).update(text).digest()
+  #sign(key: Buffer, text: string): Buffer {
+    return createHmac(this.#digest, key).update(text).digest()
+  }
 }

@@ -83,7 +83,7 @@ export async function launch(
  */
 function inOrder(nodes: readonly NodeRecord[]): [readonly NodeRecord[], readonly NodeRecord[]] {
   if (availableParallelism() >= nodes.length) return [[], nodes]
-  const isFirst = ({ role }: NodeRecord): boolean => role === 'placement'
+  const isFirst = ({ role }: NodeRecord): boolean => role === 'placement' || role === 'network'
   return [nodes.filter(isFirst), nodes.filter((node) => !isFirst(node))]
 }
 

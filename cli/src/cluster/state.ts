@@ -9,7 +9,7 @@ import { exitCodes } from '../exit-codes.ts'
 import { makeFolder } from './folders.ts'
 import type { ProcessIdentity } from './process-table.ts'
 
-export type Role = 'placement' | 'storage' | 'broker'
+export type Role = 'placement' | 'storage' | 'broker' | 'network'
 
 export interface NodeRecord {
   readonly name: string
@@ -17,8 +17,12 @@ export interface NodeRecord {
   /** Null while it is not meant to run. */
   readonly pid: number | null
   readonly startTime: string | null
-  /** By protocol. */
+  /** By protocol: where others reach it. */
   readonly ports: Readonly<Record<string, number>>
+  /** Where it listens itself, when `network-1` stands before its gRPC port. */
+  readonly innerGrpc?: number
+  /** Of `network-1`: the ports at which it stands before the others. */
+  readonly fronts?: readonly number[]
   /** What follows `robust ROLE start`. */
   readonly args: readonly string[]
   readonly logFile: string
@@ -40,6 +44,8 @@ export interface ClusterState {
   readonly storageUrl: string
   /** Addresses of a Placement Center that is not started by this command; empty: it is. */
   readonly externalPlacement: readonly string[]
+  /** Nodes reach each other through `network-1`, which can disturb their links. */
+  readonly breakable?: boolean
   /** `ROLE.FLAG=VALUE[@NODE]`, as given. */
   readonly settings: readonly string[]
   readonly nodes: readonly NodeRecord[]

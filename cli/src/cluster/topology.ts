@@ -1,6 +1,7 @@
 /** Which nodes a cluster has, with which ports and arguments. Pure: plans, and starts nothing. */
 import { join } from 'node:path'
 import { usageError } from '../errors.ts'
+import type { Front } from '../network/link-proxy.ts'
 import type { PortUse } from './ports.ts'
 import type { ClusterState, NodeRecord, Role } from './state.ts'
 
@@ -12,15 +13,20 @@ export const standardPorts = {
   sqs: 9324,
   sqss: 9325,
   kafka: 9092,
+  kafkas: 9093,
   http: 8080,
   brokerGrpc: 9981,
   placement: 1228,
   placementHttp: 1229,
   storage: 1778,
   storageHttp: 1779,
+  network: 1679,
 }
 
 export const portStep = 100
+
+/** From the gRPC port at which `network-1` stands before a node to the one at which the node listens. */
+const INNER_STEP = 60
 
 const PORT_MAX = 65_535
 
@@ -28,7 +34,7 @@ const PORT_MAX = 65_535
 export type ClusterPlan = Omit<ClusterState, 'nodes' | 'version' | 'createdAt'>
 
 export interface Setting {
-  readonly role: Role
+  readonly role: Exclude<Role, 'network'>
   readonly flag: string
   readonly value: string
   /** Only this node. */
@@ -48,13 +54,13 @@ export function parseSetting(text: string): Setting {
       '--set broker.packet-bytes-max=1048576',
     )
   }
-  if (flagsOfPlan[role as Role].includes(flag)) {
+  if (flagsOfPlan[role as Setting['role']].includes(flag)) {
     throw usageError(`--set ${role}.${flag}: robust cluster up decides this one itself`)
   }
-  return { role: role as Role, flag, value, ...(node !== undefined && { node }) }
+  return { role: role as Setting['role'], flag, value, ...(node !== undefined && { node }) }
 }
 
-const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
+const flagsOfPlan: Readonly<Record<Setting['role'], readonly string[]>> = {
   placement: [
     'node-id',
     'listen',
@@ -72,7 +78,8 @@ const flagsOfPlan: Readonly<Record<Role, readonly string[]>> = {
 
 function portFlags(): string[] {
   const plain = ['mqtt-port', 'ws-port', 'sqs-port', 'kafka-port', 'http-port', 'grpc-port']
-  return [...plain, 'mqtt-tls-port', 'wss-port', 'sqs-tls-port']
+  const secure = ['mqtt-tls-port', 'wss-port', 'sqs-tls-port', 'kafka-tls-port']
+  return [...plain, ...secure, 'advertise-grpc-port']
 }
 
 export interface Counts {
@@ -88,11 +95,33 @@ export function planNodes(plan: ClusterPlan, counts: Counts): NodeRecord[] {
   const of = placement - joined
   const numbers = (count: number) => Array.from({ length: count }, (_, at) => at + 1)
   const inPlacement = plan.externalPlacement.length === 0 ? numbers(placement) : []
-  return [
+  const nodes = [
     ...(isShared(plan.storageUrl) ? [] : [storageNode(plan)]),
     ...inPlacement.map((number) => placementNode(plan, { number, of })),
     ...numbers(brokers).map((number) => brokerNode(plan, { number, placement })),
   ]
+  return plan.breakable === true ? [networkNode(plan, nodes), ...nodes] : nodes
+}
+
+/** Stands before the gRPC ports of all the others. */
+export function networkNode(plan: ClusterPlan, nodes: readonly NodeRecord[]): NodeRecord {
+  const http = portOf(plan, standardPorts.network, 1)
+  const fronts = nodes.flatMap((each) => frontOf(each) ?? [])
+  const flags = { host: plan.host, 'http-port': String(http) }
+  const planned = node(plan, { name: 'network-1', role: 'network', ports: { http }, flags })
+  const more = fronts.flatMap((front) => ['--front', textOf(front)])
+  return { ...planned, args: [...planned.args, ...more], fronts: fronts.map(({ port }) => port) }
+}
+
+/** Undefined: nothing stands before it. */
+export function frontOf({ name, ports, innerGrpc }: NodeRecord): Front | undefined {
+  const port = ports['grpc']
+  if (port === undefined || innerGrpc === undefined) return undefined
+  return { node: name, port, inner: innerGrpc }
+}
+
+export function textOf({ node: name, port, inner }: Front): string {
+  return `${name}=${port}:${inner}`
 }
 
 /** One of those that the cluster began with (`of` them), or one that joins these. */
@@ -107,10 +136,12 @@ export function placementNode(
     { length: of },
     (_, at) => `placement-${at + 1}=${placementAddress(plan, at + 1)}`,
   )
+  const inner = innerOf(plan, port)
   const flags = {
     'node-id': name,
-    listen: `${plan.host}:${port}`,
+    listen: `${plan.host}:${inner ?? port}`,
     'http-port': String(http),
+    ...(inner !== undefined && number > of && { advertise: `${plan.host}:${port}` }),
     ...(number > of
       ? { join: placementAddresses(plan, of).join(',') }
       : { peers: peers.join(',') }),
@@ -119,7 +150,7 @@ export function placementNode(
     shards: String(plan.shards),
     preset: plan.preset,
   }
-  return node(plan, { name, role: 'placement', ports: { grpc: port, http }, flags })
+  return node(plan, { name, role: 'placement', ports: { grpc: port, http }, flags, inner })
 }
 
 export function brokerNode(
@@ -137,12 +168,14 @@ export function brokerNode(
       mqtts: portOf(plan, standardPorts.mqtts, number),
       wss: portOf(plan, standardPorts.wss, number),
       sqss: portOf(plan, standardPorts.sqss, number),
+      kafkas: portOf(plan, standardPorts.kafkas, number),
     }),
     sqs: portOf(plan, standardPorts.sqs, number),
     kafka: portOf(plan, standardPorts.kafka, number),
     http: portOf(plan, standardPorts.http, number),
     grpc: portOf(plan, standardPorts.brokerGrpc, number),
   }
+  const inner = innerOf(plan, ports.grpc)
   const flags = {
     'node-id': name,
     placement: placementAddresses(plan, placement).join(','),
@@ -157,11 +190,13 @@ export function brokerNode(
       'mqtt-tls-port': String(ports.mqtts),
       'wss-port': String(ports.wss),
       'sqs-tls-port': String(ports.sqss),
+      'kafka-tls-port': String(ports.kafkas),
     }),
     'http-port': String(ports.http),
-    'grpc-port': String(ports.grpc),
+    'grpc-port': String(inner ?? ports.grpc),
+    ...(inner !== undefined && { 'advertise-grpc-port': String(ports.grpc) }),
   }
-  return node(plan, { name, role: 'broker', ports, flags })
+  return node(plan, { name, role: 'broker', ports, flags, inner })
 }
 
 export function placementAddresses(plan: ClusterPlan, count: number): readonly string[] {
@@ -197,10 +232,15 @@ export function withoutPassword(storageUrl: string): string {
     .replaceAll(/([?&]sentinel-password=)[^&]*/g, '$1***')
 }
 
+/** Where the nodes listen themselves. */
 export function portUses(host: string, nodes: readonly NodeRecord[]): PortUse[] {
-  return nodes.flatMap(({ name, ports }) =>
-    Object.entries(ports).map(([protocol, port]) => ({ node: name, protocol, host, port })),
-  )
+  return nodes.flatMap(({ name, ports, innerGrpc, fronts = [] }) => [
+    ...Object.entries(ports).map(([protocol, port]) => {
+      const own = protocol === 'grpc' ? (innerGrpc ?? port) : port
+      return { node: name, protocol, host, port: own }
+    }),
+    ...fronts.map((port) => ({ node: name, protocol: 'links', host, port })),
+  ])
 }
 
 /** How many of the Placement Center nodes came after the cluster was made. */
@@ -217,18 +257,23 @@ function storageNode(plan: ClusterPlan): NodeRecord {
   const name = 'storage-1'
   const port = portOf(plan, standardPorts.storage, 1)
   const http = portOf(plan, standardPorts.storageHttp, 1)
+  const inner = innerOf(plan, port)
   const flags = {
-    listen: `${plan.host}:${port}`,
+    listen: `${plan.host}:${inner ?? port}`,
     'http-port': String(http),
     url: plan.storageUrl,
   }
   const [, path] = /^leveldb:(.+)$/.exec(plan.storageUrl) ?? []
-  const parts = { name, role: 'storage', ports: { grpc: port, http }, flags } as const
+  const parts = { name, role: 'storage', ports: { grpc: port, http }, flags, inner } as const
   return node(plan, path === undefined ? parts : { ...parts, dataDir: path })
 }
 
 function placementAddress(plan: ClusterPlan, number: number): string {
   return `${plan.host}:${portOf(plan, standardPorts.placement, number)}`
+}
+
+function innerOf({ breakable }: ClusterPlan, port: number): number | undefined {
+  return breakable === true ? port + INNER_STEP : undefined
 }
 
 function portOf(plan: ClusterPlan, standard: number, number: number): number {
@@ -242,6 +287,7 @@ function node(
   parts: Pick<NodeRecord, 'name' | 'role' | 'ports'> & {
     flags: Readonly<Record<string, string>>
     dataDir?: string
+    inner?: number | undefined
   },
 ): NodeRecord {
   const { name, role, ports } = parts
@@ -256,6 +302,7 @@ function node(
     pid: null,
     startTime: null,
     ports,
+    ...(parts.inner !== undefined && { innerGrpc: parts.inner }),
     args: Object.entries(flags).flatMap(([flag, value]) =>
       value === '' ? [`--${flag}`] : [`--${flag}`, value],
     ),

@@ -211,7 +211,12 @@ function viewNode(
     return { ...common, ...viewBroker(answers, best, { name: node.name, process }) }
   }
   const reply = answers.placement.get(address)
-  const answersNow = node.role === 'placement' ? reply !== undefined : answers.serving.has(address)
+  const answersNow = {
+    placement: reply !== undefined,
+    storage: answers.serving.has(address),
+    // It stands between all the others: whether it serves is seen by them.
+    network: true,
+  }[node.role]
   return {
     ...common,
     ...nothingOfBrokers,

@@ -1,5 +1,14 @@
 /** `robust acl`: what users may do. A rule is named by what it says, so the same one is there once. */
-import { createHash } from 'node:crypto'
+
+import { isIP } from 'node:net'
+import {
+  PERMISSION_ACTIONS,
+  PERMISSION_SUBJECTS,
+  type Permission,
+  type PermissionAction,
+  type PermissionSubject,
+  permissionName,
+} from '@robust/proto'
 import { addressesOf, type TargetOptions, who } from '../cluster/target.ts'
 import type { Context } from '../context.ts'
 import { CliError, usageError } from '../errors.ts'
@@ -11,31 +20,29 @@ export interface AclOptions extends TargetOptions {
   /** Of 0, 1 and 2, by commas. */
   readonly qos?: string
   readonly retain?: 'true' | 'false'
+  readonly on?: string
+  readonly prefix?: boolean
+  readonly host?: string
 }
 
-export interface Rule {
-  readonly user: string
+export interface AskedRule extends Omit<Permission, 'action'> {
   readonly action: string
-  readonly pattern: string
-  readonly allow: boolean
-  readonly qos?: readonly number[]
-  readonly retain?: boolean
 }
 
-const ACTIONS = ['publish', 'subscribe', 'all']
-const ID_CHARACTERS = 10
-
-export async function aclAdd(context: Context, asked: Rule, options: AclOptions): Promise<number> {
-  const rule = { ...asked, ...mannerOf(options) }
+export async function aclAdd(
+  context: Context,
+  asked: AskedRule,
+  options: AclOptions,
+): Promise<number> {
   const { output, format } = context
-  if (!ACTIONS.includes(rule.action))
-    throw usageError(`${rule.action} is none of ${ACTIONS.join(', ')}`)
-  checkPattern(rule.pattern)
-  const name = idOf(rule)
+  const action = oneOf(PERMISSION_ACTIONS, asked.action)
+  const rule: Permission = { ...asked, action, ...subjectOf(options), ...mannerOf(options) }
+  if (rule.on === undefined && rule.prefix === undefined) checkPattern(rule.pattern)
+  const name = permissionName(rule)
   const change = { kind: 'permission', name, value: rule } as const
   await changeResources(addressesOf(context, options), [change], who())
-  const { user, action, pattern, allow } = rule
-  const text = `${user} ${allow ? 'may' : 'may not'} ${verbOf(action)} ${pattern}`
+  const { user, allow } = rule
+  const text = `${user} ${allow ? 'may' : 'may not'} ${verbOf(rule)} ${namedBy(rule)}`
   if (format === 'json') output.json({ id: name, ...rule })
   else output.print(`${name}  ${text}${mannerText(rule)}`)
   return exitCodes.ok
@@ -49,13 +56,14 @@ export async function aclList(
   const { output, format } = context
   const stored = await listResources(addressesOf(context, options), 'permission')
   const rules = stored
-    .map(({ name, value }) => ({ id: name, ...(value as unknown as Rule) }))
+    .map(({ name, value }) => ({ id: name, ...(value as unknown as Permission) }))
     .filter((rule) => user === undefined || rule.user === user)
   if (format === 'json') output.json(rules)
   else {
     const columns = ['RULE', 'USER', '', 'ACTION', 'PATTERN'].map((title) => ({ title }))
-    const rows = rules.map(({ id, allow, action, pattern, ...rule }) => [
-      ...[id, rule.user, allow ? 'allow' : 'deny', action, `${pattern}${mannerText(rule)}`],
+    const rows = rules.map(({ id, ...rule }) => [
+      ...[id, rule.user, rule.allow ? 'allow' : 'deny', rule.action],
+      `${namedBy(rule)}${mannerText(rule)}`,
     ])
     output.print(table(columns, rows, output.paint))
   }
@@ -99,7 +107,7 @@ function checkPattern(pattern: string): void {
   if (pattern === '' || !good) throw usageError(`${JSON.stringify(pattern)} is no filter`)
 }
 
-function mannerOf({ qos, retain }: AclOptions): Pick<Rule, 'qos' | 'retain'> {
+function mannerOf({ qos, retain }: AclOptions): Pick<Permission, 'qos' | 'retain'> {
   const levels = qos?.split(',').map(Number)
   if (levels?.every((level) => [0, 1, 2].includes(level)) === false) {
     throw usageError(`--qos ${qos} is none of 0, 1 and 2, nor a list of them`)
@@ -110,19 +118,38 @@ function mannerOf({ qos, retain }: AclOptions): Pick<Rule, 'qos' | 'retain'> {
   }
 }
 
-function idOf({ user, action, pattern, allow, qos, retain }: Rule): string {
-  const manner = qos === undefined && retain === undefined ? [] : [qos ?? null, retain ?? null]
-  const text = JSON.stringify([user, action, pattern, allow, ...manner])
-  return createHash('sha256').update(text).digest('hex').slice(0, ID_CHARACTERS)
+/** What the rule is about, where that is not an address by a filter. */
+function subjectOf({ on, prefix, host }: AclOptions): Pick<Permission, 'on' | 'prefix' | 'host'> {
+  if (host !== undefined && isIP(host) === 0) throw usageError(`--host ${host} is no address`)
+  const subject = on === undefined ? undefined : oneOf(PERMISSION_SUBJECTS, on)
+  return {
+    ...(subject !== undefined && subject !== 'address' && { on: subject }),
+    ...(prefix === true && { prefix }),
+    ...(host !== undefined && { host }),
+  }
 }
 
-function mannerText({ qos, retain }: Pick<Rule, 'qos' | 'retain'>): string {
+function oneOf<T extends PermissionAction | PermissionSubject>(
+  known: readonly T[],
+  text: string,
+): T {
+  const found = known.find((one) => one === text)
+  if (found === undefined) throw usageError(`${text} is none of ${known.join(', ')}`)
+  return found
+}
+
+function mannerText({ qos, retain, host }: Pick<Permission, 'qos' | 'retain' | 'host'>): string {
   const ofQos = qos === undefined ? '' : ` (QoS ${qos.join(', ')})`
   const ofRetain = retain === undefined ? '' : retain ? ' (retained)' : ' (not retained)'
-  return ofQos + ofRetain
+  return ofQos + ofRetain + (host === undefined ? '' : ` (from ${host})`)
 }
 
-function verbOf(action: string): string {
-  if (action === 'all') return 'publish and subscribe to'
-  return action === 'publish' ? 'publish to' : 'subscribe to'
+function namedBy({ on, prefix, pattern }: Pick<Permission, 'on' | 'prefix' | 'pattern'>): string {
+  return `${on === undefined ? '' : `${on} `}${pattern}${prefix === true ? '...' : ''}`
+}
+
+function verbOf({ action, on }: Pick<Permission, 'action' | 'on'>): string {
+  if (action === 'all')
+    return on === undefined ? 'publish, subscribe and do anything to' : 'do anything to'
+  return action === 'publish' || action === 'subscribe' ? `${action} to` : action
 }

@@ -2,10 +2,19 @@
 import { launch, placementOf } from '../cluster/launch.ts'
 import { stopNode } from '../cluster/nodes.ts'
 import { type ClusterState, type NodeRecord, nodesOf } from '../cluster/state.ts'
-import { brokerNode, joinedCount, numberOf, placementNode } from '../cluster/topology.ts'
+import {
+  brokerNode,
+  frontOf,
+  joinedCount,
+  networkNode,
+  numberOf,
+  placementNode,
+  textOf,
+} from '../cluster/topology.ts'
 import { type Context, requireCluster, whileLocked } from '../context.ts'
 import { usageError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { askNetwork } from '../network/network-client.ts'
 import { addToCenter } from './placement.ts'
 
 export interface AddNodeOptions {
@@ -26,7 +35,8 @@ export async function addNode(context: Context, options: AddNodeOptions): Promis
     const state = requireCluster(context, name)
     const planned = plan(state, options.role)
     output.progress(`starting ${planned.name} ...`)
-    return await start(context, { state, planned, timeoutSeconds: options.timeout })
+    const before = await withFront(state, planned)
+    return await start(context, { state: before, planned, timeoutSeconds: options.timeout })
   })
   if (format === 'json') output.json({ node: node.name, pid: node.pid, ports: node.ports })
   else {
@@ -54,6 +64,23 @@ function plan(state: ClusterState, role: AddNodeOptions['role']): NodeRecord {
     )
   }
   return placementNode(state, { number, of: placement - joinedCount(state.nodes) })
+}
+
+/** The same cluster with the links of the new node, where they go through `network-1`. */
+async function withFront(state: ClusterState, planned: NodeRecord): Promise<ClusterState> {
+  const front = frontOf(planned)
+  if (front === undefined) return state
+  await askNetwork(state, 'PUT /fronts', textOf(front))
+  const nodes = state.nodes.map((node) =>
+    node.role === 'network'
+      ? {
+          ...networkNode(state, [...state.nodes, planned]),
+          pid: node.pid,
+          startTime: node.startTime,
+        }
+      : node,
+  )
+  return { ...state, nodes }
 }
 
 interface Start {

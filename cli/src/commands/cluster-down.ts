@@ -46,6 +46,7 @@ export async function bringDown({ store, output }: Context, state: ClusterState)
   await stop(nodesOf(state, 'broker'))
   output.progress('stopping placement and storage ...')
   await stop([...nodesOf(state, 'placement'), ...nodesOf(state, 'storage')])
+  await stop(nodesOf(state, 'network'))
   const nodes = state.nodes.map((node) => ({ ...node, pid: null, startTime: null }))
   store.write({ ...state, nodes })
 }

@@ -13,6 +13,7 @@ import {
 } from '../cluster/topology.ts'
 import { CliError, usageError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { notBreakable } from '../network/network-client.ts'
 
 export interface AskedCluster {
   readonly nodes?: number
@@ -26,6 +27,7 @@ export interface AskedCluster {
   readonly shards?: number
   readonly preset?: string
   readonly set?: readonly string[]
+  readonly breakable?: boolean
 }
 
 export interface Planned {
@@ -59,6 +61,7 @@ function planNew(asked: AskedCluster, { name, folder }: { name: string; folder: 
     shards: asked.shards ?? 64,
     ...storageOf(asked, `leveldb:${join(dataDir, 'storage-1')}`),
     externalPlacement: placement.external,
+    ...(asked.breakable === true && { breakable: true }),
   }
   const nodes = planNodes(plan, { placement: placement.count, brokers })
   return {
@@ -114,6 +117,7 @@ function refuseOther(asked: AskedCluster, known: ClusterState): void {
     preset: asked.preset,
     placement: asked.placement,
   }
+  if (asked.breakable === true && known.breakable !== true) throw notBreakable(known)
   const isDown = known.nodes.every(({ pid }) => pid === null)
   for (const [option, value] of Object.entries(wants)) {
     if (value === undefined || value === has[option]) continue

@@ -1,4 +1,4 @@
-/** `robust placement|broker|storage start`: one role. Its own program reads the arguments and sets the exit code. */
+/** `robust placement|broker|storage|network start`: one role. Its own program reads the arguments and sets the exit code. */
 import { isPortFree } from '../cluster/ports.ts'
 import type { Role, StateStore } from '../cluster/state.ts'
 import { isShared, portStep, standardPorts, strictUrl } from '../cluster/topology.ts'
@@ -24,6 +24,9 @@ export async function startRole(
   } else if (role === 'storage') {
     const { storageMain } = await import('@robust/storage-adapters')
     await storageMain(args)
+  } else if (role === 'network') {
+    const { networkMain } = await import('../network/network-main.ts')
+    await networkMain(args)
   } else {
     const own = takeDurability(args)
     const more = await portFlags(own, context)

@@ -6,7 +6,7 @@ describe('parseServerConfig', () => {
     const config = parseServerConfig([])
     expect(config.ports).toEqual({
       ...{ mqtt: 1883, ws: 8083, mqtts: 8883, wss: 8084, sqs: 9324, sqss: 9325 },
-      kafka: 9092,
+      ...{ kafka: 9092, kafkas: 9093 },
       ...{ http: 8080, brokerGrpc: 9981, placement: 1228, storage: 1778 },
     })
     expect(config.host).toBe('127.0.0.1')

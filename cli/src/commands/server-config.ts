@@ -15,9 +15,9 @@ export interface ServerConfig {
   readonly advertiseHost: string
   /** The broker's HTTP speaks for the process: its other parts have none. */
   readonly ports: Readonly<
-    Record<Exclude<keyof typeof standardPorts, 'placementHttp' | 'storageHttp'>, number>
+    Record<Exclude<keyof typeof standardPorts, 'placementHttp' | 'storageHttp' | 'network'>, number>
   >
-  /** PEM files for MQTT and SQS over TLS and secure WebSocket; undefined: not offered. */
+  /** PEM files for MQTT, SQS and Kafka over TLS and secure WebSocket; undefined: not offered. */
   readonly tls: { readonly certificate: string; readonly key: string } | undefined
   readonly logLevel: string
 }
@@ -33,7 +33,7 @@ One process with all roles: Placement Center, storage and broker.
   --host HOST            interface to listen on (127.0.0.1)
   --advertise-host HOST  host told to peers and clients
   --mqtt-port PORT       (1883)
-  --tls-cert FILE        PEM certificate: MQTT and SQS over TLS, and secure WebSocket, are offered too
+  --tls-cert FILE        PEM certificate: MQTT, SQS and Kafka over TLS, and secure WebSocket too
   --tls-key FILE         its key
   --port-offset K        added to every standard port (0)
   --log-level LEVEL      debug, info, warn or error (warn)`
@@ -66,6 +66,7 @@ export function parseServerConfig(args: readonly string[]): ServerConfig {
       sqs: shifted(standardPorts.sqs),
       sqss: shifted(standardPorts.sqss),
       kafka: shifted(standardPorts.kafka),
+      kafkas: shifted(standardPorts.kafkas),
       http: shifted(standardPorts.http),
       brokerGrpc: shifted(standardPorts.brokerGrpc),
       placement: shifted(standardPorts.placement),
@@ -92,6 +93,7 @@ export function serverPorts(config: ServerConfig): readonly PortUse[] {
           { node: 'the broker', protocol: 'mqtts', host, port: ports.mqtts },
           { node: 'the broker', protocol: 'wss', host, port: ports.wss },
           { node: 'the broker', protocol: 'sqss', host, port: ports.sqss },
+          { node: 'the broker', protocol: 'kafkas', host, port: ports.kafkas },
         ]),
     { node: 'the broker', protocol: 'sqs', host, port: ports.sqs },
     { node: 'the broker', protocol: 'kafka', host, port: ports.kafka },
@@ -133,6 +135,8 @@ export function brokerConfig(config: ServerConfig): BrokerConfig {
     sqsPort: ports.sqs,
     sqsTlsPort: config.tls && ports.sqss,
     kafkaPort: ports.kafka,
+    kafkaTlsPort: config.tls && ports.kafkas,
+    ...{ kafkaAdvertise: undefined, kafkaTlsAdvertise: undefined },
     tls: config.tls && {
       ...config.tls,
       clientAuthorities: undefined,

@@ -98,15 +98,15 @@ export async function userList(context: Context, options: UserOptions): Promise<
     user: user.name,
     admin: isAdmin(user),
     password: hasPassword(user),
+    scram: scramOf(user),
     disabled: user.value['disabled'] === true,
   }))
   if (format === 'json') output.json(users)
   else {
-    const columns = ['USER', 'ADMIN', 'PASSWORD', 'DISABLED'].map((title) => ({ title }))
+    const columns = ['USER', 'ADMIN', 'PASSWORD', 'SCRAM', 'DISABLED'].map((title) => ({ title }))
     const word = (is: boolean): string => (is ? 'yes' : 'no')
-    const rows = users.map(({ user, admin, password, disabled }) => [
-      user,
-      ...[admin, password, disabled].map(word),
+    const rows = users.map(({ user, admin, password, scram, disabled }) => [
+      ...[user, word(admin), word(password), scram.join(' ') || '-', word(disabled)],
     ])
     output.print(table(columns, rows, output.paint))
   }
@@ -122,12 +122,21 @@ function hasPassword({ value }: StoredResource): boolean {
   return credentials?.['password'] !== undefined
 }
 
+/** A password that was set before a method was known here lets nobody in by it, until it is set again. */
+function scramOf({ value }: StoredResource): string[] {
+  const credentials = (value['credentials'] ?? {}) as Record<string, unknown>
+  const fields = { 'SHA-256': 'scram', 'SHA-512': 'scram512' }
+  return Object.entries(fields).flatMap(([name, field]) =>
+    credentials[field] === undefined ? [] : [name],
+  )
+}
+
 async function credentialsOf({ password }: UserOptions): Promise<object> {
   if (password === false) return {}
   const given = password ?? (await readPassword())
   if (given === '') throw usageError('the password is empty')
-  const { hashPassword, scramVerifier } = await import('@robust/broker')
-  return { password: await hashPassword(given), scram: await scramVerifier(given) }
+  const { hashPassword, scramVerifiers } = await import('@robust/broker')
+  return { password: await hashPassword(given), ...(await scramVerifiers(given)) }
 }
 
 async function readPassword(): Promise<string> {

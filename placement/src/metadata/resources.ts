@@ -22,6 +22,7 @@ export const RESOURCE_KINDS = [
   'deleted-queue',
   'bridge',
   'access-key',
+  'client-quota',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]

@@ -16,6 +16,7 @@ const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
   'deleted-topic': ['17', { name: 'telemetry' }],
   'deleted-queue': ['18', { name: 'orders' }],
   'access-key': ['AK1', { user: 'ann', secret: 's', account: '123456789012' }],
+  'client-quota': ['q', { user: 'ann', client: '', producerByteRate: 1.5 }],
   'auto-subscription': ['a', { topic: 'inbox/%c', qos: 1, retainHandling: 2 }],
   'topic-rewrite': ['r', { action: 'all', filter: 'a/+', target: 'b/$1' }],
   bridge: [
@@ -50,6 +51,9 @@ describe('refusalOfValue', () => {
     ['bridge', { url: 'mqtt://h', out: [{ filter: 'a', qos: 1, prefix: '#' }] }, 'out of a bridge'],
     ['auto-subscription', { topic: 'a', qos: 3 }, 'is one of 0, 1, 2'],
     ['topic-rewrite', { action: 'x', filter: 'a', target: 'b' }, 'is one of publish'],
+    ['permission', { user: 'u', action: 'x', pattern: '#' }, 'is one of publish'],
+    ['permission', { user: 'u', action: 'all', pattern: 'g', on: 'x' }, 'is one of address'],
+    ['client-quota', { producerByteRate: 0 }, 'is a number above 0'],
     ['ban', { kind: 'client' }, 'needs the field who'],
     ['user', { toString: 1 }, 'no field toString'],
     ['setting', 0, 'whole number'],

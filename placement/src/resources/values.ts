@@ -2,7 +2,13 @@
  * What the value of each kind of resource may be. Checked before a change is proposed, never when it is
  * applied: all members must apply a command alike, whatever version of this table they have.
  */
-import { refusalOfQueue, refusalOfSetting, refusalOfTopic } from '@robust/proto'
+import {
+  PERMISSION_ACTIONS,
+  PERMISSION_SUBJECTS,
+  refusalOfQueue,
+  refusalOfSetting,
+  refusalOfTopic,
+} from '@robust/proto'
 import type { ResourceKind } from '../metadata/resources.ts'
 
 type Check = (value: unknown) => boolean
@@ -22,6 +28,10 @@ const texts: Field = {
 const bridgeRules: Field = {
   is: 'a list of {filter, qos, prefix}',
   check: (value) => Array.isArray(value) && value.every(isBridgeRule),
+}
+const rate: Field = {
+  is: 'a number above 0',
+  check: (value) => Number.isFinite(value) && Number(value) > 0,
 }
 const object: Field = { is: 'an object', check: isObject }
 
@@ -58,6 +68,14 @@ const FIELDS: Readonly<
   user: { tags: texts, credentials: object, disabled: flag },
   // Named by its id; the secret itself, since a signature cannot be checked by a hash of it.
   'access-key': { user: required(text), secret: required(text), account: text },
+  // Of a user, a client id or both, by what it is named; an empty name is whoever has no quota of its own.
+  'client-quota': {
+    user: text,
+    client: text,
+    producerByteRate: rate,
+    consumerByteRate: rate,
+    requestPercentage: rate,
+  },
   'auto-subscription': {
     topic: required(text),
     qos: oneOf(0, 1, 2),
@@ -95,9 +113,12 @@ const FIELDS: Readonly<
   },
   permission: {
     user: required(text),
-    action: required(text),
+    action: required(oneOf(...PERMISSION_ACTIONS)),
     pattern: required(text),
     allow: flag,
+    on: oneOf(...PERMISSION_SUBJECTS),
+    prefix: flag,
+    host: text,
     qos: { is: 'a list of 0, 1 and 2', check: isQosList },
     retain: flag,
   },

@@ -3,11 +3,16 @@ import type { Clock } from '../../core/ports/clock.ts'
 import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
 import type { Transactions } from '../../core/transactions/transactions.ts'
-import type { Access } from '../../security/access.ts'
+import type { Operation, Subject } from '../../security/access.ts'
+import type { Permissions } from '../../security/permissions.ts'
+import type { ScramUsers } from '../../security/scram-users.ts'
+import { CLUSTER_NAME, operationBits } from './acls.ts'
 import type { FetchSessions } from './fetch-sessions.ts'
 import type { Coordinator } from './groups/coordinator.ts'
+import type { ClientIdentity } from './identity.ts'
 import type { Members } from './mapping.ts'
 import type { RequestHeader } from './packets.ts'
+import type { ClientQuotas } from './quotas.ts'
 
 export interface Counts {
   messagesIn: number
@@ -28,15 +33,19 @@ export interface Services {
   readonly fetchSessions: FetchSessions
   /** Never given twice in the cluster. */
   readonly nextProducerId: () => number
+  readonly permissions: Permissions
+  readonly scramUsers: ScramUsers
+  readonly quotas: ClientQuotas
 }
 
 export interface Caller {
   /** Its address. */
   readonly remote: string
-  /** Undefined: everything is allowed. */
-  readonly access: Access | undefined
+  readonly identity: ClientIdentity
   /** The client has gone, or is sent away: nothing need be waited for. */
   readonly gone: AbortSignal
+  /** It is not read again before so many ms. */
+  readonly hush: (ms: number) => void
 }
 
 export interface Call extends Caller {
@@ -44,24 +53,39 @@ export interface Call extends Caller {
   readonly header: RequestHeader
 }
 
-export function mayWrite({ access, services }: Call, topic: string): boolean {
-  return counted(services, access === undefined || access.mayPublish(topic))
+/** Undefined rights: everything is allowed. */
+export function may(call: Call, operation: Operation, [on, name]: [Subject, string]): boolean {
+  const { access } = call.identity
+  return counted(call, access === undefined || access.may(operation, on, name))
 }
 
-export function mayRead({ access, services }: Call, topic: string): boolean {
-  return counted(services, access === undefined || access.maySubscribe(topic))
+export function mayWrite(call: Call, topic: string): boolean {
+  const { access } = call.identity
+  return counted(call, access === undefined || access.mayPublish(topic))
 }
 
-/** Whoever may do both. */
-export function mayManage(call: Call, topic: string): boolean {
-  return mayWrite(call, topic) && mayRead(call, topic)
+export function mayRead(call: Call, topic: string): boolean {
+  return may(call, 'subscribe', ['address', topic])
 }
 
-export function maySee({ access }: Call, topic: string): boolean {
-  return access === undefined || access.mayPublish(topic) || access.maySubscribe(topic)
+/** Whoever may make any topic, or this one. */
+export function mayCreate(call: Call, topic: string): boolean {
+  const { access } = call.identity
+  const mayAny = access === undefined || access.may('create', 'cluster', CLUSTER_NAME)
+  return mayAny || may(call, 'create', ['address', topic])
 }
 
-function counted({ counts }: Services, isAllowed: boolean): boolean {
+/** What is not shown is no attempt that was denied. */
+export function maySee({ identity: { access } }: Call, topic: string): boolean {
+  return access === undefined || access.may('describe', 'address', topic)
+}
+
+/** What the client may do there, as Kafka tells it. */
+export function operationsOn({ identity: { access } }: Call, on: Subject, name: string): number {
+  return operationBits(on, (operation) => access === undefined || access.may(operation, on, name))
+}
+
+function counted({ services: { counts } }: Call, isAllowed: boolean): boolean {
   if (!isAllowed) counts.denied++
   return isAllowed
 }

@@ -323,7 +323,7 @@ test('committed offsets are there for the next coordinator, but not for a topic 
 
 describe('rights', () => {
   test('decide what may be written, read and seen', async () => {
-    bench.access = new Access('u', 'c', () => [
+    bench.access = new Access('u', { clientId: 'c', address: '127.0.0.1' }, () => [
       { action: 'publish', pattern: 'orders', allow: true },
     ])
     bench.topic('secret')

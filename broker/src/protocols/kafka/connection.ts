@@ -3,22 +3,25 @@
  * at once when nothing else is before them, so that what a producer sends in a row is one commit.
  */
 import type { Clock } from '../../core/ports/clock.ts'
-import type { Access } from '../../security/access.ts'
-import type { Authenticated, Credentials } from '../../security/authenticator.ts'
-import type { AdmissionPort } from '../shared/admission.ts'
 import type { Peer } from '../shared/listener.ts'
 import type { ConnectedClient, ProtocolLog } from '../shared/protocol-server.ts'
 import type { Services } from './call.ts'
 import { Frames } from './frames.ts'
-import { REQUEST_BYTES_AT_ONCE, REQUESTS_AT_ONCE } from './limits.ts'
-import { type Asked, ask, isOfClient } from './session.ts'
+import { ClientIdentity, type Doors } from './identity.ts'
+import {
+  AUTHENTICATION_MS,
+  REQUEST_BYTES_AT_ONCE,
+  REQUEST_BYTES_MAX,
+  REQUESTS_AT_ONCE,
+  SASL_REQUEST_BYTES_MAX,
+} from './limits.ts'
+import { type Asked, ask, askRaw, isOfClient } from './session.ts'
 
 export interface KafkaConnectionOptions {
   readonly peer: Peer
   readonly entrance: string
   readonly services: Services
-  readonly authenticate: (credentials: Credentials) => Promise<Authenticated>
-  readonly admission: AdmissionPort
+  readonly doors: Doors
   readonly clock: Clock
   readonly log: ProtocolLog
   readonly onClose: () => void
@@ -30,12 +33,13 @@ const RESUME_SHARE = 0.5
 
 export class KafkaConnection {
   readonly id: string
-  user = ''
+  readonly identity: ClientIdentity
   readonly #options: KafkaConnectionOptions
-  readonly #frames = new Frames()
+  readonly #frames = new Frames(() =>
+    this.identity.isIn ? REQUEST_BYTES_MAX : SASL_REQUEST_BYTES_MAX,
+  )
   readonly #gone = new AbortController()
   readonly #connectedAtMs: number
-  #access: Access | undefined
   /** The name that the client gives itself. */
   #clientId = ''
   /** Resolves when the last of the requests so far is answered. */
@@ -47,15 +51,17 @@ export class KafkaConnection {
   #isPaused = false
   #isEnding = false
   #requests = 0
+  #hushedUntilMs = 0
 
   constructor(options: KafkaConnectionOptions) {
     this.#options = options
-    const { peer, clock } = options
+    const { peer, clock, doors, entrance } = options
     this.id = `kafka-${peer.address}:${peer.port}`
+    this.identity = new ClientIdentity({ ...doors, id: this.id, entrance, peer })
     this.#connectedAtMs = clock.wallMs()
     peer.stream.once('close', () => {
       this.#gone.abort()
-      if (this.user !== '') options.admission.leave(this.user)
+      this.identity.leave()
       options.onClose()
     })
     peer.stream.on('error', () => peer.stream.destroy())
@@ -73,7 +79,7 @@ export class KafkaConnection {
     const { peer, entrance } = this.#options
     return {
       clientId: this.id,
-      user: this.user,
+      user: this.identity.user,
       protocol: this.#clientId === '' ? 'Kafka' : `Kafka (${this.#clientId})`,
       remote: `${peer.address}:${peer.port}`,
       entrance,
@@ -83,23 +89,26 @@ export class KafkaConnection {
     }
   }
 
-  /** Begins to read, unless the client is not let in: it is closed then, as there is no word for it. */
+  /** Begins to read, unless nobody may come in: it is closed then, as there is no word for it. */
   async start(): Promise<void> {
-    const { peer, authenticate, admission, entrance, log } = this.#options
-    const refusal = admission.admit(entrance)
-    const found = await authenticate({
-      ...{ clientId: this.id, username: undefined, password: undefined },
-      ...{ certificateName: peer.certificateName, remoteAddress: peer.address },
-    })
+    const { peer, clock, log } = this.#options
+    const mayStay = await this.identity.greet()
     if (peer.stream.destroyed) return
-    if (refusal !== undefined || found.kind !== 'in' || admission.enter(found.user) !== undefined) {
-      log.debug({ remote: peer.address, refusal, kind: found.kind }, 'a client is not let in')
+    if (!mayStay) {
+      log.debug({ remote: peer.address }, 'a client is not let in')
       this.destroy()
       return
     }
-    this.user = found.user
-    this.#access = found.access
+    if (!this.identity.isIn) {
+      const timer = clock.after(AUTHENTICATION_MS, () => this.identity.isIn || this.destroy())
+      peer.stream.once('close', () => timer.cancel())
+    }
     peer.stream.on('data', (chunk: Buffer) => this.#take(chunk))
+  }
+
+  /** It goes if it is banned now. */
+  checkBan(): void {
+    if (this.identity.isBanned()) this.destroy()
   }
 
   /** No more requests; the connection ends with its last answer. */
@@ -118,8 +127,10 @@ export class KafkaConnection {
     try {
       for (const frame of this.#frames.take(chunk)) {
         this.#requests++
-        const asked = ask(this.#options.services, frame)
-        this.#clientId = asked.clientId
+        const asked = this.identity.isRaw
+          ? askRaw(frame, this.#clientId)
+          : ask(this.#options.services, frame)
+        this.#name(asked.clientId)
         this.#begin(asked, frame.length)
       }
     } catch (error) {
@@ -129,14 +140,21 @@ export class KafkaConnection {
     this.#holdBack()
   }
 
+  #name(clientId: string): void {
+    if (clientId === this.#clientId) return
+    this.#clientId = clientId
+    if (this.identity.isBanned(clientId)) this.destroy()
+  }
+
   #begin(asked: Asked, bytes: number): void {
     this.#waiting++
     this.#waitingBytes += bytes
     const isBlocking = !asked.isPipelined || this.#blocking > 0
     if (isBlocking) this.#blocking++
     const caller = {
-      ...{ access: this.#access, gone: this.#gone.signal },
+      ...{ identity: this.identity, gone: this.#gone.signal },
       remote: this.#options.peer.address,
+      hush: (ms: number) => this.#hush(ms),
     }
     const answer = (): Promise<Buffer | undefined> => asked.answer(caller)
     const before = this.#last
@@ -153,9 +171,18 @@ export class KafkaConnection {
         this.#waiting--
         this.#waitingBytes -= bytes
         if (isBlocking) this.#blocking--
+        if (this.identity.isOver) this.#close()
         if (this.#isEnding && this.#waiting === 0) this.destroy()
         this.#goOn()
       })
+  }
+
+  /** Takes nothing more, and ends when the client has what it was sent. */
+  #close(): void {
+    const { stream } = this.#options.peer
+    stream.removeAllListeners('data')
+    this.#gone.abort()
+    stream.end(() => stream.destroy())
   }
 
   /** Resolves when the client takes more: whoever does not read its answers is not given others. */
@@ -182,11 +209,27 @@ export class KafkaConnection {
     this.destroy()
   }
 
+  /** The client was told to wait for so long: what it sends nevertheless is not read before (KIP-219). */
+  #hush(ms: number): void {
+    const { peer, clock } = this.#options
+    const untilMs = clock.nowMs() + ms
+    if (untilMs <= this.#hushedUntilMs) return
+    this.#hushedUntilMs = untilMs
+    peer.stream.pause()
+    const timer = clock.after(ms, () => this.#resume())
+    peer.stream.once('close', () => timer.cancel())
+  }
+
+  #resume(): void {
+    const isHushed = this.#hushedUntilMs > this.#options.clock.nowMs()
+    if (!this.#isPaused && !isHushed) this.#options.peer.stream.resume()
+  }
+
   #holdBack(): void {
-    const { peer, admission, clock } = this.#options
-    if (admission.isOutOfMemory) {
+    const { peer, doors, clock } = this.#options
+    if (doors.admission.isOutOfMemory) {
       peer.stream.pause()
-      clock.after(SLOW_MS, () => this.#isPaused || peer.stream.resume())
+      clock.after(SLOW_MS, () => this.#resume())
     }
     const isMuch = this.#waiting >= REQUESTS_AT_ONCE || this.#waitingBytes >= REQUEST_BYTES_AT_ONCE
     if (!isMuch || this.#isPaused) return
@@ -199,7 +242,7 @@ export class KafkaConnection {
     if (this.#waiting > REQUESTS_AT_ONCE * RESUME_SHARE) return
     if (this.#waitingBytes > REQUEST_BYTES_AT_ONCE * RESUME_SHARE) return
     this.#isPaused = false
-    this.#options.peer.stream.resume()
+    this.#resume()
   }
 }
 

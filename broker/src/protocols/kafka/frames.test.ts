@@ -18,7 +18,7 @@ describe('frames', () => {
         fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1 }),
         (all, cuts) => {
           const bytes = Buffer.concat(all.map(framed))
-          const frames = new Frames()
+          const frames = new Frames(() => REQUEST_BYTES_MAX)
           const found: Buffer[] = []
           for (let at = 0, turn = 0; at < bytes.length; turn++) {
             const length = cuts[turn % cuts.length] as number
@@ -33,7 +33,7 @@ describe('frames', () => {
 
   test('have memory of their own: what is written into one is in no other', () => {
     const chunk = Buffer.concat([framed(Buffer.from('a')), framed(Buffer.from('b'))])
-    const [first, second] = new Frames().take(chunk)
+    const [first, second] = new Frames(() => REQUEST_BYTES_MAX).take(chunk)
     first?.fill(0)
     chunk.fill(0)
     expect(String(second)).toBe('b')
@@ -44,7 +44,7 @@ describe('frames', () => {
     (length) => {
       const head = Buffer.alloc(4)
       head.writeInt32BE(length)
-      expect(() => new Frames().take(head)).toThrow(FrameError)
+      expect(() => new Frames(() => REQUEST_BYTES_MAX).take(head)).toThrow(FrameError)
     },
   )
 })

@@ -1,6 +1,4 @@
 /** Cuts what comes into frames: a length in four bytes, and as many bytes. Nothing is set aside before it comes. */
-import { REQUEST_BYTES_MAX } from './limits.ts'
-
 /** The connection cannot go on: where the next frame begins is not known. */
 export class FrameError extends Error {
   override readonly name = 'FrameError'
@@ -9,8 +7,14 @@ export class FrameError extends Error {
 const LENGTH_BYTES = 4
 
 export class Frames {
+  readonly #bytesMax: () => number
   #chunks: Buffer[] = []
   #bytes = 0
+
+  /** `bytesMax`: of one frame, as it holds when its length has come. */
+  constructor(bytesMax: () => number) {
+    this.#bytesMax = bytesMax
+  }
 
   /** Whole frames without their lengths, each with memory of its own. Throws FrameError. */
   take(chunk: Buffer): Buffer[] {
@@ -32,7 +36,7 @@ export class Frames {
     const [first] = this.#chunks
     const head = first !== undefined && first.length >= LENGTH_BYTES ? first : this.#joined()
     const length = head.readInt32BE(0)
-    if (length < 0 || length > REQUEST_BYTES_MAX) throw new FrameError(`a frame of ${length} bytes`)
+    if (length < 0 || length > this.#bytesMax()) throw new FrameError(`a frame of ${length} bytes`)
     return length
   }
 

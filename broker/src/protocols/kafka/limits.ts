@@ -3,6 +3,11 @@
 /** Of one request: clients bound theirs at 1 MB for each partition's batch. */
 export const REQUEST_BYTES_MAX = 16 * 1024 * 1024
 
+/** Of one request of a client that has not said who it is; a token has some kilobytes. */
+export const SASL_REQUEST_BYTES_MAX = 65_536
+/** A client that has not said by then who it is goes. */
+export const AUTHENTICATION_MS = 30_000
+
 /** Requests of a connection that are not answered yet; behind them the socket is not read. */
 export const REQUESTS_AT_ONCE = 64
 export const REQUEST_BYTES_AT_ONCE = 32 * 1024 * 1024

@@ -3,7 +3,7 @@ import type { Topic } from '../../core/topics/topic-logs.ts'
 
 export interface MemberNode {
   readonly node: string
-  /** Where Kafka's clients reach it. */
+  /** Where Kafka's clients reach it by a listener; a host that means every interface: wherever it is reached now. */
   readonly host: string
   readonly port: number
 }
@@ -17,16 +17,27 @@ export interface KafkaNode {
 export interface MembersOptions {
   readonly self: string
   readonly clusterId: () => string
-  /** Brokers that speak Kafka, this one included. */
-  readonly nodes: () => readonly MemberNode[]
+  /** Brokers that speak Kafka by a listener of this name, this one included. */
+  readonly nodes: (entrance: string) => readonly MemberNode[]
   readonly hashOf: (text: string) => number
 }
 
+/** How a client came in: it must be able to reach the others in the same way. */
+export interface Way {
+  readonly entrance: string
+  /** Address of this broker that it dialled; undefined: not known. */
+  readonly dialled: string | undefined
+}
+
+const EVERY_INTERFACE: readonly string[] = ['0.0.0.0', '::', '']
+
 export class Members {
   readonly #options: MembersOptions
+  readonly #way: Way
 
-  constructor(options: MembersOptions) {
+  constructor(options: MembersOptions, way: Way) {
     this.#options = options
+    this.#way = way
   }
 
   get self(): number {
@@ -38,15 +49,19 @@ export class Members {
   }
 
   all(): readonly KafkaNode[] {
-    return this.#options
-      .nodes()
-      .map(({ node, host, port }) => ({ nodeId: this.idOf(node), host, port }))
+    return this.#options.nodes(this.#way.entrance).map((one) => this.#seen(one))
   }
 
-  /** Undefined: it is not there (now), or speaks no Kafka. */
+  /** Undefined: it is not there (now), or has no such listener. */
   find(node: string): KafkaNode | undefined {
-    const found = this.#options.nodes().find((one) => one.node === node)
-    return found && { nodeId: this.idOf(node), host: found.host, port: found.port }
+    const found = this.#options.nodes(this.#way.entrance).find((one) => one.node === node)
+    return found && this.#seen(found)
+  }
+
+  #seen({ node, host, port }: MemberNode): KafkaNode {
+    const { dialled = host } = this.#way
+    const reached = EVERY_INTERFACE.includes(host) ? dialled.replace(/^::ffff:/, '') : host
+    return { nodeId: this.idOf(node), host: reached, port }
   }
 
   /** The same at every broker, for as long as the node has its name; 31 bits, so that it is never negative. */

@@ -1,5 +1,6 @@
 /** Requests and responses as bytes: the headers, and the bodies by their schemas. No socket, no service. */
 import { ByteReader } from '../shared/byte-reader.ts'
+import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import { type Api, isFlexible } from './codec/api.ts'
 import {
   DESCRIBE_GROUPS,
@@ -21,6 +22,13 @@ import {
   OFFSET_FOR_LEADER_EPOCH,
   PRODUCE,
 } from './codec/log-apis.ts'
+import {
+  ALTER_CLIENT_QUOTAS,
+  ALTER_USER_SCRAM_CREDENTIALS,
+  DESCRIBE_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+} from './codec/quota-apis.ts'
+import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import {
   ADD_OFFSETS_TO_TXN,
   ADD_PARTITIONS_TO_TXN,
@@ -57,6 +65,7 @@ export const APIS: readonly Api[] = [
   LEAVE_GROUP,
   SYNC_GROUP,
   DESCRIBE_GROUPS,
+  SASL_HANDSHAKE,
   API_VERSIONS,
   CREATE_TOPICS,
   DELETE_TOPICS,
@@ -67,6 +76,14 @@ export const APIS: readonly Api[] = [
   END_TXN,
   WRITE_TXN_MARKERS,
   TXN_OFFSET_COMMIT,
+  DESCRIBE_ACLS,
+  CREATE_ACLS,
+  DELETE_ACLS,
+  SASL_AUTHENTICATE,
+  DESCRIBE_CLIENT_QUOTAS,
+  ALTER_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+  ALTER_USER_SCRAM_CREDENTIALS,
   DESCRIBE_PRODUCERS,
   DESCRIBE_TRANSACTIONS,
   LIST_TRANSACTIONS,

@@ -5,8 +5,13 @@ import type { CommittedOffsets } from '../../core/topics/committed-offsets.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
 import type { Transactions } from '../../core/transactions/transactions.ts'
 import { ANONYMOUS, type Authenticator } from '../../security/authenticator.ts'
+import type { Bans } from '../../security/bans.ts'
+import { FailedAttempts } from '../../security/failed-attempts.ts'
+import type { Permissions } from '../../security/permissions.ts'
+import type { ScramUsers } from '../../security/scram-users.ts'
+import type { TlsOptions } from '../../security/tls-certificates.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
-import { type Listener, listen, type Peer } from '../shared/listener.ts'
+import { ListenError, type Listener, listen, type Peer } from '../shared/listener.ts'
 import type {
   ClientMove,
   ConnectedClient,
@@ -16,29 +21,43 @@ import type {
   ProtocolLog,
   ProtocolServer,
 } from '../shared/protocol-server.ts'
+import { SeldomLog } from '../shared/seldom-log.ts'
 import type { Services } from './call.ts'
 import { KafkaConnection } from './connection.ts'
 import { FetchSessions } from './fetch-sessions.ts'
 import { Coordinator } from './groups/coordinator.ts'
+import type { Doors } from './identity.ts'
 import { Members, type MembersOptions } from './mapping.ts'
+import { ClientQuotas, type QuotaStore } from './quotas.ts'
 
-export type KafkaListenerName = 'kafka'
+/** Plain, and over TLS. */
+export type KafkaListenerName = 'kafka' | 'kafkas'
 
-export interface KafkaServerOptions {
+export interface KafkaEntrances {
   readonly host: string
   /** Undefined: not offered. */
-  readonly port: number | undefined
-  /** The load balancer in front sends PROXY headers. */
-  readonly proxied: boolean
+  readonly ports: Readonly<Record<KafkaListenerName, number | undefined>>
+  readonly tls: TlsOptions | undefined
+  /** Listeners behind a load balancer that sends PROXY headers; names of other protocols do not matter. */
+  readonly proxied: readonly string[]
+}
+
+export interface KafkaServerOptions {
+  readonly entrances: KafkaEntrances
   readonly topics: TopicLogs
   readonly offsets: CommittedOffsets
+  readonly permissions: Permissions
+  readonly scramUsers: ScramUsers
+  readonly quotas: QuotaStore
   readonly members: MembersOptions
   readonly transactions: Transactions
   readonly nextProducerId: () => number
   readonly newMemberId: () => string
+  readonly authenticator: Doors['authenticator'] & Pick<Authenticator, 'onRevoked'>
+  readonly bans: Bans
+  readonly reauthenticationMs: () => number | null
   /** 31 bits, not to be guessed. */
   readonly newSessionId: () => number
-  readonly authenticator: Pick<Authenticator, 'authenticate' | 'onRevoked'>
   readonly admission: AdmissionPort
   readonly clock: Clock
   readonly log: ProtocolLog
@@ -50,31 +69,39 @@ export class KafkaServer implements ProtocolServer {
   readonly protocol = 'kafka'
   readonly latencies: ProtocolLatencies = { publish: new Latencies(), delivery: new Latencies() }
   readonly #options: KafkaServerOptions
-  readonly #services: Services
+  readonly #services: Omit<Services, 'members'>
+  readonly #doors: Doors
   readonly #coordinator: Coordinator
   readonly #connections = new Set<KafkaConnection>()
   readonly #ended = { bytesIn: 0, bytesOut: 0, opened: 0 }
-  #listener: Listener | undefined
+  readonly #listeners: Listener[] = []
   #onEmpty: (() => void) | undefined
 
   constructor(options: KafkaServerOptions) {
     this.#options = options
-    const { topics, clock, transactions, nextProducerId } = options
+    const { topics, clock, transactions, nextProducerId, bans, permissions, scramUsers } = options
     this.#coordinator = new Coordinator(options)
     this.#services = {
-      ...{ topics, clock, transactions, nextProducerId },
-      members: new Members(options.members),
+      ...{ topics, clock, transactions, nextProducerId, permissions, scramUsers },
+      quotas: new ClientQuotas(clock, options.quotas),
       coordinator: this.#coordinator,
       fetchSessions: new FetchSessions(options.newSessionId),
       onOwners: new Set(),
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       produceLatency: this.latencies.publish,
     }
+    const attempts = new FailedAttempts(clock)
+    this.#doors = { ...options, attempts, log: new SeldomLog(options.log, clock) }
     options.authenticator.onRevoked((user) => {
       // The first user ends the time in which everybody was let in without rules.
       for (const connection of [...this.#connections]) {
-        if (connection.user === user || user === ANONYMOUS) connection.destroy()
+        const { identity } = connection
+        const isRevoked = identity.user === user || (user === ANONYMOUS && identity.isUnproved)
+        if (isRevoked) connection.destroy()
       }
+    })
+    bans.onChange(() => {
+      for (const connection of [...this.#connections]) connection.checkBan()
     })
   }
 
@@ -82,24 +109,50 @@ export class KafkaServer implements ProtocolServer {
     return this.#connections.size
   }
 
+  /** Rejects with ListenError; what was opened before is closed again. */
   async start(): Promise<readonly ListeningEndpoint[]> {
-    const { host, port, proxied, log } = this.#options
-    if (port === undefined) return []
-    this.#listener = await listen({
-      ...{ host, port, proxyProtocol: proxied },
-      onPeer: (peer) => this.#accept(peer),
-      onError: (err) =>
-        log.error({ errId: 'KAFKA_LISTENER_FAILED', err }, 'a listener has trouble'),
+    const { host, ports } = this.#options.entrances
+    const endpoints: ListeningEndpoint[] = []
+    try {
+      for (const entrance of ['kafka', 'kafkas'] as const) {
+        const port = ports[entrance]
+        if (port === undefined) continue
+        const listener = await this.#open(entrance, port)
+        this.#listeners.push(listener)
+        endpoints.push({ protocol: entrance, host, port: listener.port })
+      }
+      return endpoints
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
+  }
+
+  #open(entrance: KafkaListenerName, port: number): Promise<Listener> {
+    const { host, tls, proxied } = this.#options.entrances
+    const secure = entrance === 'kafkas'
+    if (secure && tls === undefined) {
+      const message = `${entrance} needs a certificate and a key`
+      throw new ListenError(message, { code: 'BAD_CERTIFICATE', host, port, cause: undefined })
+    }
+    return listen({
+      ...{ host, port, tls: secure ? tls : undefined, proxyProtocol: proxied.includes(entrance) },
+      onPeer: (peer) => this.#accept(peer, entrance),
+      onError: (error) => this.#failed('KAFKA_LISTENER_FAILED', error),
+      onCertificates: (error) => error && this.#failed('BAD_CERTIFICATE', error),
     })
-    return [{ protocol: 'kafka', host, port: this.#listener.port }]
+  }
+
+  #failed(errId: 'KAFKA_LISTENER_FAILED' | 'BAD_CERTIFICATE', err: Error): void {
+    this.#options.log.error({ errId, err }, 'a listener has trouble')
   }
 
   async stop(): Promise<void> {
-    const stopped = this.#listener?.stop()
+    const stopped = this.#listeners.splice(0).map((listener) => listener.stop())
     for (const connection of [...this.#connections]) connection.end()
     if (this.#connections.size > 0) await this.#empty()
     this.disconnectAll()
-    await stopped
+    await Promise.all(stopped)
   }
 
   #empty(): Promise<void> {
@@ -157,16 +210,17 @@ export class KafkaServer implements ProtocolServer {
     return false
   }
 
-  #accept(peer: Peer): void {
-    const { admission, clock, authenticator, log } = this.#options
+  #accept(peer: Peer, entrance: KafkaListenerName): void {
+    const { admission, clock, log } = this.#options
     this.#ended.opened++
     if (admission.isOverrun) {
       peer.stream.destroy()
       return
     }
+    const way = { entrance, dialled: peer.dialled }
     const connection: KafkaConnection = new KafkaConnection({
-      ...{ peer, admission, clock, log, entrance: 'kafka', services: this.#services },
-      authenticate: (credentials) => authenticator.authenticate(credentials),
+      ...{ peer, clock, log, entrance, doors: this.#doors },
+      services: { ...this.#services, members: new Members(this.#options.members, way) },
       onClose: () => {
         this.#ended.bytesIn += connection.bytesIn
         this.#ended.bytesOut += connection.bytesOut

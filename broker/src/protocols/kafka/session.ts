@@ -2,6 +2,7 @@
 
 import { LongVarintError, ShortInputError } from '../shared/byte-reader.ts'
 import type { Call, Caller, Services } from './call.ts'
+import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import type { Api } from './codec/api.ts'
 import {
   DESCRIBE_GROUPS,
@@ -24,6 +25,13 @@ import {
   PRODUCE,
 } from './codec/log-apis.ts'
 import {
+  ALTER_CLIENT_QUOTAS,
+  ALTER_USER_SCRAM_CREDENTIALS,
+  DESCRIBE_CLIENT_QUOTAS,
+  DESCRIBE_USER_SCRAM_CREDENTIALS,
+} from './codec/quota-apis.ts'
+import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
+import {
   ADD_OFFSETS_TO_TXN,
   ADD_PARTITIONS_TO_TXN,
   DESCRIBE_PRODUCERS,
@@ -35,7 +43,9 @@ import {
   WRITE_TXN_MARKERS,
 } from './codec/transaction-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
+import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
+import { createAcls, deleteAcls, describeAcls } from './handlers/acls.ts'
 import { fetch } from './handlers/fetch.ts'
 import {
   describeGroups,
@@ -50,6 +60,12 @@ import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
+import { alterClientQuotas, describeClientQuotas } from './handlers/quotas.ts'
+import { saslAuthenticate, saslHandshake } from './handlers/sasl.ts'
+import {
+  alterUserScramCredentials,
+  describeUserScramCredentials,
+} from './handlers/scram-credentials.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import {
   describeProducers,
@@ -65,6 +81,8 @@ import {
 } from './handlers/transactions.ts'
 import { commitTxnOffsets } from './handlers/txn-offsets.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
+import type { Use } from './quotas.ts'
+import { RIGHTS } from './rights.ts'
 
 type Handler = (call: Call, request: never) => unknown
 
@@ -81,10 +99,19 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [LEAVE_GROUP.key, leaveGroup],
   [SYNC_GROUP.key, syncGroup],
   [DESCRIBE_GROUPS.key, describeGroups],
+  [SASL_HANDSHAKE.key, saslHandshake],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],
   [DELETE_TOPICS.key, deleteTopics],
   [INIT_PRODUCER_ID.key, initProducerId],
+  [DESCRIBE_ACLS.key, describeAcls],
+  [CREATE_ACLS.key, createAcls],
+  [DELETE_ACLS.key, deleteAcls],
+  [SASL_AUTHENTICATE.key, saslAuthenticate],
+  [DESCRIBE_CLIENT_QUOTAS.key, describeClientQuotas],
+  [ALTER_CLIENT_QUOTAS.key, alterClientQuotas],
+  [DESCRIBE_USER_SCRAM_CREDENTIALS.key, describeUserScramCredentials],
+  [ALTER_USER_SCRAM_CREDENTIALS.key, alterUserScramCredentials],
   [OFFSET_FOR_LEADER_EPOCH.key, offsetForLeaderEpoch],
   [ADD_PARTITIONS_TO_TXN.key, addPartitionsToTxn],
   [ADD_OFFSETS_TO_TXN.key, addOffsetsToTxn],
@@ -101,11 +128,19 @@ export class NotSpokenError extends Error {
   override readonly name = 'NotSpokenError'
 }
 
+/** It must say first who it is, or again. */
+export class NotAuthenticatedError extends Error {
+  override readonly name = 'NotAuthenticatedError'
+}
+
+/** What whoever it is may ask. */
+const FOR_ANYBODY: readonly number[] = [API_VERSIONS.key, SASL_HANDSHAKE.key, SASL_AUTHENTICATE.key]
+
 /** What the client has sent is at fault. */
 export function isOfClient(error: unknown): error is Error {
   return [
     ...[MalformedError, ShortInputError, LongVarintError],
-    ...[FrameError, NotSpokenError, UnansweredError],
+    ...[FrameError, NotSpokenError, NotAuthenticatedError, UnansweredError],
   ].some((kind) => error instanceof kind)
 }
 
@@ -132,18 +167,62 @@ export function ask(services: Services, frame: Buffer): Asked {
   return { isPipelined: false, clientId, answer }
 }
 
+/** A message of a SASL mechanism that came by itself, and is answered by one. */
+export function askRaw(message: Buffer, clientId: string): Asked {
+  return {
+    ...{ isPipelined: false, clientId },
+    answer: async ({ identity }) => {
+      const { errorCode, errorMessage, authBytes } = await identity.authenticate(message)
+      if (errorCode !== ERROR.NONE) throw new NotAuthenticatedError(errorMessage ?? '')
+      const length = Buffer.alloc(4)
+      length.writeInt32BE(authBytes.length)
+      return Buffer.concat([length, authBytes])
+    },
+  }
+}
+
 function known(services: Services, api: Api, { header, body }: RequestFrame): Asked {
   const { clientId, version, correlationId } = header
+  const { clock, quotas } = services
+  const beganMs = clock.nowMs()
+  const bytesIn = body.end
   const request = decodeBody(api, version, body)
   const handler = HANDLERS.get(api.key)
+  const right = RIGHTS.get(api.key)
+  if (right === undefined) throw new NotSpokenError(`${api.name} has no right that is asked for`)
+  const decodedMs = clock.nowMs() - beganMs
   return {
     isPipelined: api.key === PRODUCE.key,
     clientId,
     answer: async (caller) => {
-      const response = await handler?.({ services, header, ...caller }, request as never)
-      return response === undefined
-        ? undefined
-        : encodeResponse({ api, version, correlationId }, response)
+      if (!caller.identity.isCurrent && !FOR_ANYBODY.includes(api.key)) {
+        throw new NotAuthenticatedError(`${api.name} before authentication`)
+      }
+      const call: Call = { services, header, ...caller }
+      const startMs = clock.nowMs()
+      const answer = (about: object) => handler?.(call, about as never)
+      const answered = right.guard(call, api, answer)(request as Record<string, unknown>)
+      const handledMs = decodedMs + clock.nowMs() - startMs
+      const response = await answered
+      const encoded = (body: unknown) => encodeResponse({ api, version, correlationId }, body)
+      const { isOpen } = quotas
+      const frame = response === undefined ? undefined : encoded(response)
+      if (isOpen) return frame
+      const uses = usesOf(api, { bytesIn, bytesOut: frame?.length ?? 0, handledMs })
+      const waitMs = quotas.spend({ user: caller.identity.user, client: clientId }, uses)
+      if (waitMs === 0) return frame
+      caller.hush(waitMs)
+      return frame && encoded({ ...(response as object), throttleTimeMs: waitMs })
     },
   }
+}
+
+/** The first part of the work alone is measured: what waits for storage is no work of this thread. */
+function usesOf(
+  { key }: Api,
+  { bytesIn, bytesOut, handledMs }: { bytesIn: number; bytesOut: number; handledMs: number },
+): readonly Use[] {
+  const time: Use = ['requestPercentage', handledMs]
+  if (key === PRODUCE.key) return [time, ['producerByteRate', bytesIn]]
+  return key === FETCH.key ? [time, ['consumerByteRate', bytesOut]] : [time]
 }

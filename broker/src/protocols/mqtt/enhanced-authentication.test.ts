@@ -9,7 +9,7 @@ let bench: MqttBench
 let scram: string
 
 beforeAll(async () => {
-  scram = await scramVerifier('pw')
+  scram = await scramVerifier('pw', 'SCRAM-SHA-256')
   bench = await MqttBench.start()
 })
 afterEach(() => bench.reset())
@@ -130,7 +130,7 @@ describe('enhanced authentication', () => {
 
   test('again: succeeds with AUTH 0x00, while messages flow [MQTT-4.12.1-1]', async () => {
     const client = await loggedIn()
-    const again = new ScramClient('u', 'pw', 'another-nonce')
+    const again = new ScramClient('u', 'pw', { nonce: 'another-nonce' })
     client.send(auth(0x19, again.first()))
     client.publish('mine/a', 'x', { qos: 1, messageId: 7 })
     const challenge = await client.next('auth')
@@ -149,7 +149,7 @@ describe('enhanced authentication', () => {
     'again: as %s with %s ends the connection with 0x87 [MQTT-4.12.1-2]',
     async (user, password) => {
       const client = await loggedIn()
-      const again = new ScramClient(user, password, 'n2')
+      const again = new ScramClient(user, password, { nonce: 'n2' })
       client.send(auth(0x19, again.first()))
       client.send(auth(0x18, again.final(dataOf(await client.next('auth')))))
       expect((await client.next('disconnect')).reasonCode).toBe(ReasonCode.notAuthorized)

@@ -38,6 +38,8 @@ export interface Peer {
   /** Common name of the client certificate, when one was asked for and verified. */
   readonly certificateName: string | undefined
   readonly secure: boolean
+  /** Address of this machine that the client dialled; undefined: not known, as behind a load balancer. */
+  readonly dialled?: string | undefined
 }
 
 export interface ListenerOptions {
@@ -120,6 +122,7 @@ function peerOf(stream: Socket | TLSSocket, header: ProxyHeader | undefined): Pe
     port: header?.source?.port ?? stream.remotePort ?? 0,
     certificateName: (Array.isArray(own) ? own[0] : own) ?? header?.certificateName,
     secure,
+    dialled: header === undefined ? stream.localAddress : undefined,
   }
 }
 

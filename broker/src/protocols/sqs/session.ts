@@ -136,7 +136,7 @@ export class SqsSession {
     const isRight =
       signature.service === SERVICE && this.#verifier.verify(request, signature, key.secret)
     if (!isRight) throw new SqsError('SignatureDoesNotMatch', MISMATCH)
-    const caller = callerOf(authenticator.admit(key.user), key.account)
+    const caller = callerOf(authenticator.admit(key.user, request.remoteAddress), key.account)
     return { caller, region: signature.region }
   }
 

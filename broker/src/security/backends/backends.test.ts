@@ -50,7 +50,14 @@ const credentials = (more: Partial<BackendCredentials> & { secret?: string } = {
 
 describe('JwtBackend', () => {
   const options = (keys: string, more: object = {}) => ({
-    ...{ keys, audience: undefined, issuer: undefined, userClaim: 'sub', wallMs: () => NOW },
+    ...{
+      keys,
+      algorithms: [],
+      audience: undefined,
+      issuer: undefined,
+      userClaim: 'sub',
+      wallMs: () => NOW,
+    },
     ...more,
   })
 

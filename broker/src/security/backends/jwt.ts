@@ -25,6 +25,8 @@ import {
 export interface JwtOptions {
   /** `https://...` or `file:PATH` of a JSON Web Key Set. */
   readonly keys: string
+  /** That tokens may be signed by; empty: those that are known here. Throws Error for others. */
+  readonly algorithms: readonly string[]
   readonly audience: string | undefined
   readonly issuer: string | undefined
   readonly userClaim: string
@@ -55,10 +57,14 @@ export class JwtBackend implements Backend {
   readonly name = 'jwt'
   readonly #options: JwtOptions
   readonly #keys: JWTVerifyGetKey
+  readonly #algorithms: string[]
 
   constructor(options: JwtOptions) {
     this.#options = options
-    const { keys } = options
+    const { keys, algorithms } = options
+    const unknown = algorithms.find((name) => !ALGORITHMS.includes(name))
+    if (unknown !== undefined) throw new Error(`tokens cannot be signed by ${unknown}`)
+    this.#algorithms = algorithms.length === 0 ? ALGORITHMS : [...algorithms]
     this.#keys = keys.startsWith('file:')
       ? keysOfFile(keys.slice('file:'.length))
       : createRemoteJWKSet(new URL(keys), { timeoutDuration: TIMEOUT_MS })
@@ -70,7 +76,7 @@ export class JwtBackend implements Backend {
     const { audience, issuer, wallMs } = this.#options
     try {
       const { payload } = await jwtVerify(token, this.#keys, {
-        algorithms: ALGORITHMS,
+        algorithms: this.#algorithms,
         currentDate: new Date(wallMs()),
         ...(audience !== undefined && { audience }),
         ...(issuer !== undefined && { issuer }),

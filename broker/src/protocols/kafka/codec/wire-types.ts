@@ -75,6 +75,15 @@ export const int64: WireType<number> = fixed(8, 0, {
   },
 })
 
+export const float64: WireType<number> = fixed(8, 0, {
+  read: ({ reader }) => reader.view(8).readDoubleBE(),
+  write: ({ writer }, value) => {
+    const content = Buffer.alloc(8)
+    content.writeDoubleBE(value)
+    writer.bytes(content)
+  },
+})
+
 /** As 32 hexadecimal digits. */
 export const uuid: WireType<string> = fixed(16, '0'.repeat(32), {
   read: ({ reader }) => reader.view(16).toString('hex'),

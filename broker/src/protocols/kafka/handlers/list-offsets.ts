@@ -1,6 +1,6 @@
 /** ListOffsets: where a partition begins and ends, and what came first at a time. */
 import type { ServedPartition } from '../../../core/topics/topic-logs.ts'
-import { type Call, mayRead } from '../call.ts'
+import { type Call, maySee } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { LIST_OFFSETS } from '../codec/log-apis.ts'
 import { ERROR } from '../errors.ts'
@@ -51,7 +51,7 @@ async function find(
   const failed = (errorCode: number): Partition => ({
     ...{ ...NOTHING, index, errorCode },
   })
-  if (!mayRead(call, name)) return failed(ERROR.TOPIC_AUTHORIZATION_FAILED)
+  if (!maySee(call, name)) return failed(ERROR.TOPIC_AUTHORIZATION_FAILED)
   const { topics } = call.services
   const topic = topics.get(name)
   if (topic === undefined || index < 0 || index >= topic.partitions) {

@@ -1,7 +1,8 @@
 /** Metadata and ApiVersions: what a client asks before it does anything. */
 import { BrokerError } from '../../../core/errors.ts'
 import type { Topic } from '../../../core/topics/topic-logs.ts'
-import { type Call, mayManage, maySee } from '../call.ts'
+import { CLUSTER_NAME } from '../acls.ts'
+import { type Call, mayCreate, maySee, operationsOn } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { API_VERSIONS, METADATA } from '../codec/log-apis.ts'
 import { ERROR } from '../errors.ts'
@@ -16,7 +17,7 @@ type Response = ResponseOf<typeof METADATA>
 type TopicMetadata = Response['topics'][number]
 type Asked = NonNullable<Request['topics']>[number]
 
-/** Nothing is known of rights on operations: the least number says so. */
+/** The client did not ask what it may do: the least number says so. */
 const UNKNOWN_OPERATIONS = -0x8000_0000
 const NO_ID = '0'.repeat(32)
 
@@ -28,10 +29,8 @@ export async function metadata(call: Call, request: Request): Promise<Response> 
     ? topics
         .all()
         .filter(({ name }) => maySee(call, name))
-        .map((topic) => describe(call, topic))
-    : await Promise.all(
-        (request.topics ?? []).map((asked) => find(call, asked, request.allowAutoTopicCreation)),
-      )
+        .map((topic) => describe(call, topic, request))
+    : await Promise.all((request.topics ?? []).map((asked) => find(call, asked, request)))
   return {
     throttleTimeMs: 0,
     brokers: members.all().map((node) => ({ ...node, rack: null })),
@@ -39,23 +38,26 @@ export async function metadata(call: Call, request: Request): Promise<Response> 
     // Whoever is asked can do what a controller does.
     controllerId: members.self,
     topics: found,
-    clusterAuthorizedOperations: UNKNOWN_OPERATIONS,
+    clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
+      ? operationsOn(call, 'cluster', CLUSTER_NAME)
+      : UNKNOWN_OPERATIONS,
     errorCode: ERROR.NONE,
   }
 }
 
-async function find(call: Call, asked: Asked, mayMake: boolean): Promise<TopicMetadata> {
+async function find(call: Call, asked: Asked, request: Request): Promise<TopicMetadata> {
   const { topics } = call.services
   const { name } = asked
   if (name === null) {
     const topic = topics.byId(topicIdOf(asked.topicId))
     const isKnown = topic !== undefined && maySee(call, topic.name)
-    return isKnown ? describe(call, topic) : failed(asked, ERROR.UNKNOWN_TOPIC_ID)
+    return isKnown ? describe(call, topic, request) : failed(asked, ERROR.UNKNOWN_TOPIC_ID)
   }
   if (!maySee(call, name)) return failed(asked, ERROR.TOPIC_AUTHORIZATION_FAILED)
   const topic = topics.get(name)
-  if (topic !== undefined) return describe(call, topic)
-  if (!mayMake || !mayManage(call, name)) return failed(asked, ERROR.UNKNOWN_TOPIC_OR_PARTITION)
+  if (topic !== undefined) return describe(call, topic, request)
+  if (!request.allowAutoTopicCreation) return failed(asked, ERROR.UNKNOWN_TOPIC_OR_PARTITION)
+  if (!mayCreate(call, name)) return failed(asked, ERROR.TOPIC_AUTHORIZATION_FAILED)
   if (!isTopicName(name)) return failed(asked, ERROR.INVALID_TOPIC_EXCEPTION)
   try {
     await topics.create({ name, partitions: DEFAULT_PARTITIONS, config: {} })
@@ -65,10 +67,13 @@ async function find(call: Call, asked: Asked, mayMake: boolean): Promise<TopicMe
     return failed(asked, isRefused ? ERROR.INVALID_TOPIC_EXCEPTION : ERROR.LEADER_NOT_AVAILABLE)
   }
   const made = topics.get(name)
-  return made === undefined ? failed(asked, ERROR.LEADER_NOT_AVAILABLE) : describe(call, made)
+  return made === undefined
+    ? failed(asked, ERROR.LEADER_NOT_AVAILABLE)
+    : describe(call, made, request)
 }
 
-function describe({ services }: Call, topic: Topic): TopicMetadata {
+function describe(call: Call, topic: Topic, request: Request): TopicMetadata {
+  const { services } = call
   const partitions = Array.from({ length: topic.partitions }, (_, index) => {
     const leader = leaderOf(services, topic, index)
     // Storage keeps the copies: to clients the owner is the one replica.
@@ -83,7 +88,10 @@ function describe({ services }: Call, topic: Topic): TopicMetadata {
   })
   return {
     ...{ errorCode: ERROR.NONE, name: topic.name, topicId: uuidOf(topic), isInternal: false },
-    ...{ partitions, authorizedOperations: UNKNOWN_OPERATIONS },
+    partitions,
+    authorizedOperations: request.includeTopicAuthorizedOperations
+      ? operationsOn(call, 'address', topic.name)
+      : UNKNOWN_OPERATIONS,
   }
 }
 

@@ -1,5 +1,5 @@
 /** OffsetCommit and OffsetFetch: what groups have committed, at the coordinator of each. */
-import { type Call, mayRead } from '../call.ts'
+import { type Call, mayRead, maySee } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { OFFSET_COMMIT, OFFSET_FETCH } from '../codec/group-apis.ts'
 import { ERROR } from '../errors.ts'
@@ -68,7 +68,7 @@ export async function fetchOffsets(call: Call, request: FetchRequest): Promise<F
   const all = await found.committed()
   const isUnstable = await unstableIn(found, request.requireStable)
   if (request.topics === null) {
-    const byTopic = topics.all().filter(({ name }) => mayRead(call, name))
+    const byTopic = topics.all().filter(({ name }) => maySee(call, name))
     const listed = byTopic.map(({ name, id }) => ({
       name,
       partitions: all
@@ -85,7 +85,7 @@ export async function fetchOffsets(call: Call, request: FetchRequest): Promise<F
   const answered = await Promise.all(
     request.topics.map(async ({ name, partitions }) => {
       const id = topics.get(name)?.id
-      const isAllowed = mayRead(call, name)
+      const isAllowed = maySee(call, name)
       const fetched = partitions.map(async (index): Promise<Fetched> => {
         if (!isAllowed) return { ...NOTHING, index, errorCode: ERROR.TOPIC_AUTHORIZATION_FAILED }
         if (id !== undefined && isUnstable(id, index)) return { ...UNSTABLE, index }

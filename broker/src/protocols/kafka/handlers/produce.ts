@@ -1,6 +1,6 @@
 /** Produce: batches as they come, each partition at its owner. */
 import type { Topic, VerifyTransaction } from '../../../core/topics/topic-logs.ts'
-import { type Call, mayWrite } from '../call.ts'
+import { type Call, may, mayWrite } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { PRODUCE } from '../codec/log-apis.ts'
 import { APPEND_FAULT, ERROR } from '../errors.ts'
@@ -58,6 +58,9 @@ async function append(call: Call, { request, topic, name, one }: Appending): Pro
   const { transactionalId } = request
   if (transactionalId !== null && !isTransactionalId(transactionalId)) {
     return refused(one, ERROR.INVALID_REQUEST)
+  }
+  if (transactionalId !== null && !may(call, 'publish', ['transactional-id', transactionalId])) {
+    return refused(one, ERROR.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
   }
   if (name === '') return refused(one, ERROR.UNKNOWN_TOPIC_ID)
   if (!mayWrite(call, name)) return refused(one, ERROR.TOPIC_AUTHORIZATION_FAILED)

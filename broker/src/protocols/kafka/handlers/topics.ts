@@ -1,7 +1,7 @@
 /** CreateTopics and DeleteTopics. What cannot be done as it is asked for is refused, never passed over. */
 import { BrokerError } from '../../../core/errors.ts'
 import type { NewTopic } from '../../../core/topics/topic-logs.ts'
-import { type Call, mayManage } from '../call.ts'
+import { type Call, may, mayCreate, maySee } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { CREATE_TOPICS, DELETE_TOPICS } from '../codec/log-apis.ts'
 import { ERROR } from '../errors.ts'
@@ -54,7 +54,7 @@ async function create(
 ): Promise<Refusal | undefined> {
   const { topics } = call.services
   if (!isTopicName(asked.name)) return refuse(ERROR.INVALID_TOPIC_EXCEPTION, 'no name for a topic')
-  if (!mayManage(call, asked.name)) return refuse(ERROR.TOPIC_AUTHORIZATION_FAILED, 'not allowed')
+  if (!mayCreate(call, asked.name)) return refuse(ERROR.TOPIC_AUTHORIZATION_FAILED, 'not allowed')
   if (topics.get(asked.name) !== undefined) return EXISTS
   const topic = newTopicOf(asked)
   if ('code' in topic) return topic
@@ -131,7 +131,9 @@ export async function deleteTopics(
 
 async function remove(call: Call, name: string): Promise<number> {
   const { topics } = call.services
-  if (!mayManage(call, name)) return ERROR.TOPIC_AUTHORIZATION_FAILED
+  if (!maySee(call, name) || !may(call, 'delete', ['address', name])) {
+    return ERROR.TOPIC_AUTHORIZATION_FAILED
+  }
   if (topics.get(name) === undefined) return ERROR.UNKNOWN_TOPIC_OR_PARTITION
   try {
     return (await topics.remove(name)) ? ERROR.NONE : ERROR.REQUEST_TIMED_OUT

@@ -39,7 +39,8 @@ export async function exchange(
 ): Promise<Exchanged> {
   const method = session.services.security.method(name)
   if (method === undefined) return { kind: 'refused', reason: 'the method is not known any more' }
-  const conversation = method.begin({ clientId: session.clientId })
+  const { address } = session.transport.peer
+  const conversation = method.begin({ clientId: session.clientId, address })
   let step = await conversation.next(first)
   while (step.kind === 'continue') {
     const properties = { authenticationMethod: name, authenticationData: step.data }

@@ -1,0 +1,105 @@
+/** Does to a cluster what a step says, and undoes it. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { ClusterControl } from '../control.ts'
+import { describeFault, type Fault } from './faults.ts'
+import type { Step } from './plan.ts'
+
+/** Told when something was done. */
+export type Say = (text: string) => void
+
+/** Resolves when it has begun, with what undoes it. */
+export async function begin(control: ClusterControl, step: Step, say: Say): Promise<Undo> {
+  const { fault, parts } = step
+  if (fault.kind === 'wait') {
+    await sleep(fault.forMs)
+    return nothing
+  }
+  if (fault.kind === 'together') {
+    const undone = await Promise.all(parts.map((part) => begin(control, part, say)))
+    return () => Promise.all(undone.map((undo) => undo())).then(nothing)
+  }
+  if ('parts' in fault) {
+    const undone: Undo[] = []
+    for (const part of parts) {
+      undone.push(await begin(control, part, say))
+      if (part.fault.kind !== 'wait') await sleep(part.fault.forMs)
+    }
+    return async () => {
+      for (const undo of undone.reverse()) await undo()
+    }
+  }
+  const nodes = await resolved(control, step.nodes)
+  const undo = await inflict(control, fault, { nodes, others: step.others })
+  say(describeFault(fault, nodes))
+  return async () => {
+    await undo()
+    if (undo !== nothing) say(`${UNDONE[fault.kind]} ${nodes.join(', ')}`)
+  }
+}
+
+export type Undo = () => Promise<void>
+
+const nothing: Undo = () => Promise.resolve()
+
+const UNDONE = {
+  kill: 'started',
+  pause: 'resumed',
+  restart: '',
+  drain: 'undrained',
+  cut: 'healed',
+  slow: 'healed',
+}
+
+async function inflict(
+  control: ClusterControl,
+  fault: Extract<Fault, { target: string }>,
+  { nodes, others }: { readonly nodes: readonly string[]; readonly others: readonly string[] },
+): Promise<Undo> {
+  const each = (act: (node: string) => Promise<void>) => async () => {
+    await Promise.all(nodes.map(act))
+  }
+  switch (fault.kind) {
+    case 'kill':
+      await each((node) => control.kill(node))()
+      return () => control.start(nodes)
+    case 'pause':
+      await each((node) => control.pause(node))()
+      return each((node) => control.resume(node))
+    case 'restart':
+      await each((node) => control.restart(node))()
+      return nothing
+    case 'drain':
+      await each((node) => control.drain(node))()
+      return each((node) => control.undrain(node))
+    default:
+      return disturb(control, fault, { nodes, others })
+  }
+}
+
+async function disturb(
+  { links }: ClusterControl,
+  fault: Extract<Fault, { kind: 'cut' | 'slow' }>,
+  { nodes, others }: { readonly nodes: readonly string[]; readonly others: readonly string[] },
+): Promise<Undo> {
+  if (links === undefined) throw new Error('the links of this cluster cannot be disturbed')
+  if (fault.kind === 'cut') await links.cut(nodes, others, fault.oneWay)
+  else {
+    for (const node of nodes) {
+      for (const other of others) {
+        await links.disturb(node, other, fault)
+        if (!fault.oneWay) await links.disturb(other, node, fault)
+      }
+    }
+  }
+  return () => links.heal()
+}
+
+async function resolved(
+  control: ClusterControl,
+  nodes: readonly string[],
+): Promise<readonly string[]> {
+  if (!nodes.includes('leader')) return nodes
+  const leader = await control.leader()
+  if (leader === undefined) throw new Error('no Placement Center node leads')
+  return nodes.map((node) => (node === 'leader' ? leader : node))
+}

@@ -1,0 +1,123 @@
+/** A cluster of this machine as the chaos engine drives it: by what the commands do, without what they print. */
+import type { ClusterControl, ClusterLinks, Endpoints } from '@robust/chaos'
+import { drainNode, undrainNode } from '../commands/cluster-drain.ts'
+import { killNode, pauseNode, restartNode, resumeNode } from '../commands/cluster-nodes.ts'
+import { type Context, requireCluster, whileLocked } from '../context.ts'
+import { NO_RULE } from '../network/link-rules.ts'
+import { askNetwork } from '../network/network-client.ts'
+import { createOutput } from '../output.ts'
+import { askCluster } from './ask.ts'
+import { launch, placementOf } from './launch.ts'
+import { nodeState } from './nodes.ts'
+import { leaderStatus } from './readiness.ts'
+import { type ClusterState, nodesOf } from './state.ts'
+import { viewCluster } from './view.ts'
+
+const SECONDS = 60
+const DRAIN_MS = 5_000
+
+export function controlOf(given: Context, name: string): ClusterControl {
+  const context = { ...given, output: silent }
+  const state = (): ClusterState => requireCluster(context, name)
+  // Each command takes the lock of the cluster.
+  const inTurn = queue()
+  const act = (command: () => Promise<unknown>) => inTurn(command).then(() => undefined)
+  const timed = { name, timeout: SECONDS }
+  return {
+    nodes: state().nodes.flatMap(({ name: node, role }) =>
+      role === 'network' ? [] : [{ name: node, role }],
+    ),
+    endpoints: endpointsOf(state()),
+    kill: (node) => act(() => killNode(context, node, { name, signal: 'SIGKILL' })),
+    pause: (node) => act(() => pauseNode(context, node, { name })),
+    resume: (node) => act(() => resumeNode(context, node, { name })),
+    restart: (node) => act(() => restartNode(context, node, timed)),
+    start: gathered((nodes) => act(() => startNodes(context, name, nodes))),
+    drain: (node) => act(() => drainNode(context, node, { ...timed, deadline: DRAIN_MS })),
+    undrain: (node) => act(() => undrainNode(context, node, { name })),
+    ...(state().breakable === true && { links: linksOf(state) }),
+    leader: async () => (await leaderStatus(placementOf(state())))?.nodeId,
+    trouble: async () => {
+      const { health, reasons } = viewCluster(await askCluster(state()))
+      return health === 'healthy' ? undefined : reasons.join('; ')
+    },
+  }
+}
+
+const silent = createOutput({
+  stdout: () => undefined,
+  stderr: () => undefined,
+  colours: false,
+  progress: false,
+})
+
+function endpointsOf(state: ClusterState): Endpoints {
+  const of = (protocol: string) =>
+    nodesOf(state, 'broker').flatMap(({ ports: { [protocol]: port } }) =>
+      port === undefined ? [] : [{ host: state.host, port }],
+    )
+  return { mqtt: of('mqtt'), kafka: of('kafka'), sqs: of('sqs') }
+}
+
+function linksOf(state: () => ClusterState): ClusterLinks {
+  const add = async (rules: readonly (typeof NO_RULE)[]): Promise<void> => {
+    const known = await askNetwork(state(), 'GET /rules')
+    await askNetwork(state(), 'PUT /rules', [...known, ...rules])
+  }
+  return {
+    cut: (nodes, others, oneWay) =>
+      add(
+        nodes.flatMap((from) =>
+          others.flatMap((to) => {
+            const out = { ...NO_RULE, from, to, cut: true }
+            return oneWay ? [out] : [out, { ...out, from: to, to: from }]
+          }),
+        ),
+      ),
+    disturb: (from, to, how) => {
+      const { delayMs, jitterMs, lossPercent } = how
+      return add([{ from, to, cut: false, delayMs, jitterMs, lossPercent }])
+    },
+    heal: async () => {
+      await askNetwork(state(), 'PUT /rules', [])
+    },
+  }
+}
+
+function startNodes(context: Context, name: string, names: readonly string[]): Promise<unknown> {
+  return whileLocked(context, name, async () => {
+    const state = requireCluster(context, name)
+    const nodes = state.nodes
+      .filter((node) => names.includes(node.name) && nodeState(node) === 'stopped')
+      .map((node) => ({ ...node, pid: null, startTime: null }))
+    return launch(context, state, { nodes, timeoutMs: SECONDS * 1000, alone: true })
+  })
+}
+
+function queue(): <T>(work: () => Promise<T>) => Promise<T> {
+  let last: Promise<unknown> = Promise.resolve()
+  return (work) => {
+    const next = last.then(work, work)
+    last = next.catch(() => undefined)
+    return next
+  }
+}
+
+/** What is asked for in one turn is done at once: nodes that need each other to be ready must not wait in a row. */
+function gathered(
+  act: (nodes: readonly string[]) => Promise<void>,
+): (nodes: readonly string[]) => Promise<void> {
+  let waiting: { nodes: string[]; done: Promise<void> } | undefined
+  return (nodes) => {
+    if (waiting === undefined) {
+      const batch: string[] = []
+      const done = new Promise((resolve) => setImmediate(resolve)).then(() => {
+        waiting = undefined
+        return act(batch)
+      })
+      waiting = { nodes: batch, done }
+    }
+    waiting.nodes.push(...nodes)
+    return waiting.done
+  }
+}
