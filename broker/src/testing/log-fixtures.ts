@@ -15,6 +15,7 @@ import { LogShard } from '../core/logs/log-shard.ts'
 import type { PartitionLog } from '../core/logs/partition-log.ts'
 import { TailCache } from '../core/logs/tail-cache.ts'
 import { TaskBudget } from '../core/logs/task-budget.ts'
+import { toKeyedRecord } from '../core/record.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
@@ -60,6 +61,7 @@ export class LogBench {
       budget: new TaskBudget({ clock: this.clock, bytesPerSecond: 1 << 24 }),
       policyOf: (log) => (log.startsWith('topic/') ? this.policy : undefined),
       isDeleted: (log) => this.deleted.has(log),
+      recordOf: toKeyedRecord,
       onError: (error) => this.errors.push(error),
     })
     shard.start()

@@ -27,6 +27,8 @@ export interface ServedPartitionOptions {
   readonly log: PartitionLog
   readonly epoch: number
   readonly isServed: () => boolean
+  /** A batch is staged, in this turn. */
+  readonly appended: (batchOffset: number) => void
   readonly pressure: StoragePressure
   readonly clock: Clock
 }
@@ -171,6 +173,7 @@ export class ServedPartition {
       durable.push(outcome)
     }
     const { baseOffset = 0, timestamp } = first ?? {}
+    this.#options.appended(baseOffset)
     const kept = { baseOffset, timestamp, records: recordsIn(batches) }
     return Promise.all(durable).then((outcomes) =>
       this.#heldUp(outcomes.includes('lost') ? { fault: 'lost' } : kept),
