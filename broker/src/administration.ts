@@ -2,6 +2,7 @@
 import type { HostedShards } from './core/hosted-shard.ts'
 import type { Message, Subscription } from './core/message.ts'
 import type { Messaging } from './core/messaging.ts'
+import type { GroupAdministration, ListedGroup } from './core/ports/group-administration.ts'
 import type { ConnectedClient, ProtocolServer } from './protocols/shared/protocol-server.ts'
 
 export interface Page {
@@ -51,6 +52,16 @@ export class Administration {
 
   kick(clientId: string): boolean {
     return this.#options.protocols.some((protocol) => protocol.kick(clientId))
+  }
+
+  /** Of all protocols. Rejects with BrokerError UNAVAILABLE. */
+  async listGroups(page: Page): Promise<readonly ListedGroup[]> {
+    const listed = await Promise.all(this.groups().map((groups) => groups.list()))
+    return pageOf(listed.flat(), page, ({ name }) => name)
+  }
+
+  groups(): readonly GroupAdministration[] {
+    return this.#options.protocols.flatMap(({ groups }) => groups ?? [])
   }
 
   sessions(page: Page): readonly ListedSession[] {

@@ -57,6 +57,15 @@ const BRIDGES: Listing<admin.ListBridgesReply, admin.BridgeState> = {
   nameOf: ({ name }) => name,
 }
 
+const GROUPS: Listing<admin.ListGroupsReply, admin.GroupSummary> = {
+  ask: (address, page) =>
+    askBroker(address, (client, call, done) =>
+      client.listGroups(page, call.metadata, call.options, done),
+    ),
+  itemsOf: ({ groups }) => groups,
+  nameOf: ({ name }) => name,
+}
+
 const RETAINED: Listing<admin.ListRetainedReply, admin.RetainedMessage> = {
   ask: (address, page) =>
     askBroker(address, (client, call, done) =>
@@ -72,6 +81,10 @@ export function listClients(addresses: readonly string[], page: PageOptions) {
 
 export function listSessions(addresses: readonly string[], page: PageOptions) {
   return list(addresses, page, SESSIONS)
+}
+
+export function listGroups(addresses: readonly string[], page: PageOptions) {
+  return list(addresses, page, GROUPS)
 }
 
 export function listSubscriptions(addresses: readonly string[], page: PageOptions) {

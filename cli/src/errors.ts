@@ -21,6 +21,7 @@ export type ErrorId =
   | 'CONFLICT'
   | 'NO_SUCH_SETTING'
   | 'NO_SUCH_CLIENT'
+  | 'NO_SUCH_GROUP'
   | 'NO_SUCH_TOPIC'
   | 'TOPIC_EXISTS'
   | 'NO_SUCH_QUEUE'

@@ -19,6 +19,7 @@ import {
   usageError,
 } from './errors.ts'
 import { exitCodes } from './exit-codes.ts'
+import { addGroupCommands } from './group-commands.ts'
 import { createOutput, type Format } from './output.ts'
 import { addPlacementCommands } from './placement-commands.ts'
 import { addQueueCommands } from './queue-commands.ts'
@@ -149,6 +150,7 @@ function createProgram(environment: Environment, setExit: (code: number) => void
   addClusterCommands(program, wiring)
   addConfigCommands(program, wiring)
   addTopicCommands(program, wiring)
+  addGroupCommands(program, wiring)
   addQueueCommands(program, wiring)
   addClientCommands(program, wiring)
   addSecurityCommands(program, wiring)

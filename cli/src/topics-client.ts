@@ -2,6 +2,9 @@
 import type { admin, placement } from '@robust/proto'
 import { type TopicValue, topicValue } from '@robust/proto'
 import { askBroker, askLeader } from './clients.ts'
+import { leaderStatus } from './cluster/readiness.ts'
+import { CliError } from './errors.ts'
+import { exitCodes } from './exit-codes.ts'
 
 export interface StoredTopic extends TopicValue {
   readonly name: string
@@ -28,17 +31,22 @@ export async function listTopics(addresses: readonly string[]): Promise<readonly
   return topics
 }
 
-/** Undefined: there is none of this name. */
-export async function getTopic(
+/** Throws NO_SUCH_TOPIC. */
+export async function existingTopic(
   addresses: readonly string[],
   name: string,
-): Promise<StoredTopic | undefined> {
+): Promise<StoredTopic> {
   const request = { kind: KIND, tenant: TENANT, namePrefix: name, pageSize: 1, pageToken: '' }
   const reply = await askLeader<placement.ListResourcesReply>(addresses, (client, call, done) =>
     client.listResources(request, call.metadata, call.options, done),
   )
   const [first] = reply.resources
-  return first?.name === name ? topicOf(first) : undefined
+  if (first?.name === name) return topicOf(first)
+  throw new CliError('NO_SUCH_TOPIC', {
+    message: `there is no topic ${name}`,
+    hint: 'robust topic list',
+    exit: exitCodes.notFound,
+  })
 }
 
 export interface TopicChange {
@@ -81,7 +89,40 @@ async function change(
   )
 }
 
-export function describeTopic(
+/** Each partition as its owner tells it, else as anyone does. Throws NO_LEADER or UNREACHABLE. */
+export async function topicPartitions(
+  addresses: readonly string[],
+  name: string,
+): Promise<readonly admin.TopicPartition[]> {
+  const brokers = await brokersOf(addresses)
+  const replies = await Promise.all(brokers.map(({ address }) => describeTopic(address, name)))
+  const answered = replies.filter((reply) => reply !== undefined)
+  const [first] = answered
+  if (first === undefined) throw noBroker()
+  return first.partitions.map((partition, at) => {
+    const own = answered.find(({ partitions }) => partitions[at]?.hasReport === true)
+    return own?.partitions[at] ?? partition
+  })
+}
+
+interface Broker {
+  readonly address: string
+}
+
+export async function brokersOf(addresses: readonly string[]): Promise<readonly Broker[]> {
+  const status = await leaderStatus(addresses)
+  if (status === undefined) {
+    const message = `no Placement Center node leads and answers at ${addresses.join(', ')}`
+    throw new CliError('NO_LEADER', { message, exit: exitCodes.tryAgain })
+  }
+  return (status.metadata?.nodes ?? []).map(({ grpcAddress: address }) => ({ address }))
+}
+
+export function noBroker(): CliError {
+  return new CliError('UNREACHABLE', { message: 'no broker answers', exit: exitCodes.unreachable })
+}
+
+function describeTopic(
   address: string,
   name: string,
 ): Promise<admin.DescribeTopicReply | undefined> {

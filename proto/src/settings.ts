@@ -35,6 +35,11 @@ export const SETTINGS = {
     description: 'what brokers and Placement Center nodes log; unset: --log-level',
   },
   ...MQTT_SETTINGS,
+  'offsets.retention-seconds': integer('broker', [60, 315_360_000, 7 * DAY_SECONDS], {
+    unit: 's',
+    description:
+      'that what a group of Kafka consumers has committed is kept when it has no members, or does not read the topic any more',
+  }),
   'overload.after-ms': integer('placement', [0, 3_600_000, 10_000], {
     unit: 'ms',
     description: 'how long a threshold must be passed, and afterwards not, before anything is done',

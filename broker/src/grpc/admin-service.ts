@@ -2,21 +2,15 @@
 import type { admin } from '@robust/proto'
 import { BrokerError } from '../core/errors.ts'
 import type { Message, Subscription } from '../core/message.ts'
-import type { PartitionStatus, TopicReader, TopicRecord } from '../core/topics/topic-reader.ts'
+import type { PartitionStatus, TopicRecord } from '../core/topics/topic-reader.ts'
 import { answering } from './answering.ts'
+import { createGroupCalls, type GroupCallsOptions } from './group-calls.ts'
+import { type Page, pageOf } from './pages.ts'
 import { createQueueCalls, type QueueCallsOptions } from './queue-calls.ts'
 
-export interface AdminOptions extends QueueCallsOptions {
-  readonly self: string
-  readonly topics: TopicReader
-  readonly administration: AdministrationPort
+export interface AdminOptions extends QueueCallsOptions, GroupCallsOptions {
+  readonly administration: AdministrationPort & GroupCallsOptions['administration']
   readonly bridges: () => readonly admin.BridgeState[]
-}
-
-interface Page {
-  readonly filter: string
-  readonly after: string
-  readonly limit: number
 }
 
 /** See administration.ts. */
@@ -49,9 +43,6 @@ type ClientCall =
   | 'getRetained'
   | 'deleteRetained'
 
-const PAGE_DEFAULT = 100
-const PAGE_MAX = 10_000
-
 const RECORDS_DEFAULT = 100
 const RECORDS_MAX = 10_000
 
@@ -60,6 +51,7 @@ export function createAdminService(options: AdminOptions): admin.BrokerAdminServ
   return {
     ...createClientCalls(options),
     ...createQueueCalls(options),
+    ...createGroupCalls(options),
     listBridges: answering(async (request: admin.ListRequest) => {
       const { filter, after, limit } = pageOf(request)
       const bridges = options
@@ -125,10 +117,6 @@ function createClientCalls({
       existed: await administration.forgetRetained(address),
     })),
   }
-}
-
-function pageOf({ filter, after, limit }: admin.ListRequest): Page {
-  return { filter, after, limit: Math.min(limit || PAGE_DEFAULT, PAGE_MAX) }
 }
 
 function toWireClient({ subscriptions, ...client }: AdministeredClient): admin.Client {

@@ -8,6 +8,7 @@ import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { partitionOf } from '../core/topics/topic.ts'
 import { TopicLogs } from '../core/topics/topic-logs.ts'
 import { Topics } from '../core/topics/topics.ts'
+import type { Services } from '../protocols/kafka/call.ts'
 import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
 import { API_VERSIONS } from '../protocols/kafka/codec/log-apis.ts'
 import {
@@ -24,7 +25,7 @@ import { FetchSessions } from '../protocols/kafka/fetch-sessions.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
 import type { Doors } from '../protocols/kafka/identity.ts'
-import { Members } from '../protocols/kafka/mapping.ts'
+import { Members, uuidOf } from '../protocols/kafka/mapping.ts'
 import { ClientQuotas, type QuotaEntry, type QuotaStore } from '../protocols/kafka/quotas.ts'
 import { ByteReader } from '../protocols/shared/byte-reader.ts'
 import type { Access } from '../security/access.ts'
@@ -182,7 +183,10 @@ export class KafkaBench {
   /** Of the broker that owns every shard. */
   owner = 'b1'
   level = 0
+  #connected: Services | undefined
+  offsetsRetentionMs = 1_000_000
   #nextProducerId = 1_000
+  #members = 0
   #hosted: HostedShard | undefined
   readonly #parts = {
     directory: {
@@ -232,7 +236,18 @@ export class KafkaBench {
     return partitionOf(topic, partition, 1).log
   }
 
+  /** Of the connection that was made last. */
+  get services(): Services {
+    if (this.#connected === undefined) throw new Error('nobody has connected')
+    return this.#connected
+  }
+
+  topicId(name: string): string {
+    return uuidOf(this.topics.get('default', name) ?? { id: '0' })
+  }
+
   async connect(): Promise<KafkaClient> {
+    this.#connected = this.#services()
     const client = new KafkaClient()
     const { clock } = this.logs
     const log = (fields: object): void => void this.refusedBy.push(fields)
@@ -241,7 +256,7 @@ export class KafkaBench {
         ...{ stream: client.stream, address: '127.0.0.1', port: 1, secure: false },
         certificateName: undefined,
       },
-      ...{ entrance: 'kafka', clock, services: this.#services() },
+      ...{ entrance: 'kafka', clock, services: this.services },
       doors: {
         authenticator: this.authenticator,
         admission: {
@@ -259,7 +274,7 @@ export class KafkaBench {
     return client
   }
 
-  #services() {
+  #services(): Services {
     const { clock, storage } = this.logs
     const { directory, hosted } = this.#parts
     const given = { directory, hosted, clock, storage, isMember: () => true }
@@ -275,8 +290,9 @@ export class KafkaBench {
       },
     }
     const pressure = new StoragePressure({ clock, level: () => this.level })
+    const topics = new TopicLogs({ ...given, topics: this.topics, definitions, pressure })
     return {
-      topics: new TopicLogs({ ...given, topics: this.topics, definitions, pressure }),
+      topics,
       members: new Members(
         {
           ...{ self: 'b1', clusterId: () => 'c', hashOf: (name: string) => Number(name.slice(1)) },
@@ -288,7 +304,10 @@ export class KafkaBench {
         { entrance: 'kafka', dialled: '127.0.0.1' },
       ),
       coordinator: new Coordinator({
-        ...{ offsets: new CommittedOffsets(given), clock, newMemberId: () => 'm1' },
+        ...{ offsets: new CommittedOffsets(given), clock },
+        newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
+        offsetsRetentionMs: () => this.offsetsRetentionMs,
+        topics,
       }),
       onOwners: this.onOwners,
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },

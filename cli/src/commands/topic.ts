@@ -6,20 +6,20 @@ import {
   TOPIC_SETTINGS,
   type TopicConfig,
 } from '@robust/proto'
-import { leaderStatus } from '../cluster/readiness.ts'
 import { addressesOf, type TargetOptions, who } from '../cluster/target.ts'
 import type { Context } from '../context.ts'
 import { CliError, usageError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { table } from '../output.ts'
 import {
+  brokersOf,
   deleteTopic,
-  describeTopic,
-  getTopic,
+  existingTopic,
   listTopics,
+  noBroker,
   putTopic,
   readTopic,
-  type StoredTopic,
+  topicPartitions,
 } from '../topics-client.ts'
 
 export interface TopicOptions extends TargetOptions {
@@ -57,7 +57,7 @@ export async function topicAlter(
   options: TopicOptions,
 ): Promise<number> {
   const addresses = addressesOf(context, options)
-  const topic = await existing(addresses, name)
+  const topic = await existingTopic(addresses, name)
   const { partitions, version } = topic
   const changed = configOf(options.config ?? [])
   const capture = options.capture ?? topic.capture
@@ -75,7 +75,7 @@ export async function topicDelete(
   options: TopicOptions,
 ): Promise<number> {
   const addresses = addressesOf(context, options)
-  const topic = await existing(addresses, name)
+  const topic = await existingTopic(addresses, name)
   await deleteTopic(addresses, topic, who())
   if (context.format === 'json') context.output.json({ name, deleted: true })
   else context.output.print(`topic ${name} is deleted; its records go within seconds`)
@@ -112,8 +112,8 @@ export async function topicDescribe(
 ): Promise<number> {
   const { output, format } = context
   const addresses = addressesOf(context, options)
-  const topic = await existing(addresses, name)
-  const partitions = await partitionsOf(await brokersOf(addresses), name)
+  const topic = await existingTopic(addresses, name)
+  const partitions = await topicPartitions(addresses, name)
   if (format === 'json') {
     output.json({ ...topic, partitions })
     return exitCodes.ok
@@ -190,45 +190,6 @@ async function readPages(
     page = next
   }
   return { ...first, records }
-}
-
-/** Each partition as its owner tells it, else as anyone does. */
-async function partitionsOf(brokers: readonly Broker[], name: string) {
-  const replies = await Promise.all(brokers.map(({ address }) => describeTopic(address, name)))
-  const answered = replies.filter((reply) => reply !== undefined)
-  const [first] = answered
-  if (first === undefined) throw noBroker()
-  return first.partitions.map((partition, at) => {
-    const own = answered.find(({ partitions }) => partitions[at]?.hasReport === true)
-    return own?.partitions[at] ?? partition
-  })
-}
-
-interface Broker {
-  readonly address: string
-}
-
-async function brokersOf(addresses: readonly string[]): Promise<readonly Broker[]> {
-  const status = await leaderStatus(addresses)
-  if (status === undefined) {
-    const message = `no Placement Center node leads and answers at ${addresses.join(', ')}`
-    throw new CliError('NO_LEADER', { message, exit: exitCodes.tryAgain })
-  }
-  return (status.metadata?.nodes ?? []).map(({ grpcAddress: address }) => ({ address }))
-}
-
-function noBroker(): CliError {
-  return new CliError('UNREACHABLE', { message: 'no broker answers', exit: exitCodes.unreachable })
-}
-
-async function existing(addresses: readonly string[], name: string): Promise<StoredTopic> {
-  const topic = await getTopic(addresses, name)
-  if (topic !== undefined) return topic
-  throw new CliError('NO_SUCH_TOPIC', {
-    message: `there is no topic ${name}`,
-    hint: 'robust topic list',
-    exit: exitCodes.notFound,
-  })
 }
 
 function asExisting(name: string): (error: unknown) => never {

@@ -367,6 +367,100 @@ export interface ListRedrivesReply {
   redrives: Redrive[];
 }
 
+export interface NamedGroup {
+  name: string;
+}
+
+export interface ListGroupsReply {
+  nodeId: string;
+  /** by name */
+  groups: GroupSummary[];
+}
+
+export interface GroupSummary {
+  name: string;
+  /** classic, consumer or share */
+  type: string;
+  /** in Kafka's words */
+  state: string;
+  members: number;
+}
+
+export interface DescribeGroupReply {
+  /** the rest is empty else */
+  coordinates: boolean;
+  /** absent: there is none of that name */
+  group?: Group | undefined;
+}
+
+export interface Group {
+  name: string;
+  type: string;
+  state: string;
+  /** how partitions are spread over members */
+  protocol: string;
+  /** of the last rebalance, in the words of a client */
+  reason: string;
+  members: GroupMember[];
+  /** by topic and partition: what is committed, and what is read */
+  offsets: GroupOffset[];
+}
+
+export interface GroupMember {
+  memberId: string;
+  /** of a static member */
+  instanceId: string;
+  clientId: string;
+  clientHost: string;
+  partitions: MemberPartitions[];
+}
+
+export interface MemberPartitions {
+  topic: string;
+  partitions: number[];
+}
+
+export interface GroupOffset {
+  topic: string;
+  partition: number;
+  /** of the next record to be read; absent: nothing is committed */
+  offset?:
+    | number
+    | undefined;
+  /** of the partition, and its end */
+  startOffset: number;
+  endOffset: number;
+  committedAtMs: number;
+}
+
+export interface SeekGroupRequest {
+  name: string;
+  offsets: SoughtOffset[];
+}
+
+export interface SoughtOffset {
+  topic: string;
+  partition: number;
+  offset: number;
+}
+
+export interface GroupReply {
+  coordinates: boolean;
+  existed: boolean;
+}
+
+export interface FindOffsetRequest {
+  topic: string;
+  partition: number;
+  timeMs: number;
+}
+
+export interface FindOffsetReply {
+  owns: boolean;
+  /** absent: all are earlier */
+  offset?: number | undefined;
+}
+
 function createBaseListRequest(): ListRequest {
   return { filter: "", after: "", limit: 0 };
 }
@@ -4217,6 +4311,1071 @@ export const ListRedrivesReply: MessageFns<ListRedrivesReply> = {
   },
 };
 
+function createBaseNamedGroup(): NamedGroup {
+  return { name: "" };
+}
+
+export const NamedGroup: MessageFns<NamedGroup> = {
+  encode(message: NamedGroup, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): NamedGroup {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseNamedGroup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<NamedGroup>): NamedGroup {
+    return NamedGroup.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<NamedGroup>): NamedGroup {
+    const message = createBaseNamedGroup();
+    message.name = object.name ?? "";
+    return message;
+  },
+};
+
+function createBaseListGroupsReply(): ListGroupsReply {
+  return { nodeId: "", groups: [] };
+}
+
+export const ListGroupsReply: MessageFns<ListGroupsReply> = {
+  encode(message: ListGroupsReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.nodeId !== "") {
+      writer.uint32(10).string(message.nodeId);
+    }
+    for (const v of message.groups) {
+      GroupSummary.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListGroupsReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListGroupsReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.nodeId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.groups.push(GroupSummary.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ListGroupsReply>): ListGroupsReply {
+    return ListGroupsReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ListGroupsReply>): ListGroupsReply {
+    const message = createBaseListGroupsReply();
+    message.nodeId = object.nodeId ?? "";
+    message.groups = object.groups?.map((e) => GroupSummary.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGroupSummary(): GroupSummary {
+  return { name: "", type: "", state: "", members: 0 };
+}
+
+export const GroupSummary: MessageFns<GroupSummary> = {
+  encode(message: GroupSummary, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.type !== "") {
+      writer.uint32(18).string(message.type);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    if (message.members !== 0) {
+      writer.uint32(32).uint32(message.members);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupSummary {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupSummary();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.members = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupSummary>): GroupSummary {
+    return GroupSummary.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupSummary>): GroupSummary {
+    const message = createBaseGroupSummary();
+    message.name = object.name ?? "";
+    message.type = object.type ?? "";
+    message.state = object.state ?? "";
+    message.members = object.members ?? 0;
+    return message;
+  },
+};
+
+function createBaseDescribeGroupReply(): DescribeGroupReply {
+  return { coordinates: false };
+}
+
+export const DescribeGroupReply: MessageFns<DescribeGroupReply> = {
+  encode(message: DescribeGroupReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.coordinates !== false) {
+      writer.uint32(8).bool(message.coordinates);
+    }
+    if (message.group !== undefined) {
+      Group.encode(message.group, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DescribeGroupReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDescribeGroupReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.coordinates = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.group = Group.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<DescribeGroupReply>): DescribeGroupReply {
+    return DescribeGroupReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<DescribeGroupReply>): DescribeGroupReply {
+    const message = createBaseDescribeGroupReply();
+    message.coordinates = object.coordinates ?? false;
+    message.group = (object.group !== undefined && object.group !== null) ? Group.fromPartial(object.group) : undefined;
+    return message;
+  },
+};
+
+function createBaseGroup(): Group {
+  return { name: "", type: "", state: "", protocol: "", reason: "", members: [], offsets: [] };
+}
+
+export const Group: MessageFns<Group> = {
+  encode(message: Group, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.type !== "") {
+      writer.uint32(18).string(message.type);
+    }
+    if (message.state !== "") {
+      writer.uint32(26).string(message.state);
+    }
+    if (message.protocol !== "") {
+      writer.uint32(34).string(message.protocol);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    for (const v of message.members) {
+      GroupMember.encode(v!, writer.uint32(50).fork()).join();
+    }
+    for (const v of message.offsets) {
+      GroupOffset.encode(v!, writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Group {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroup();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.type = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.state = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.protocol = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.members.push(GroupMember.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.offsets.push(GroupOffset.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<Group>): Group {
+    return Group.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<Group>): Group {
+    const message = createBaseGroup();
+    message.name = object.name ?? "";
+    message.type = object.type ?? "";
+    message.state = object.state ?? "";
+    message.protocol = object.protocol ?? "";
+    message.reason = object.reason ?? "";
+    message.members = object.members?.map((e) => GroupMember.fromPartial(e)) || [];
+    message.offsets = object.offsets?.map((e) => GroupOffset.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGroupMember(): GroupMember {
+  return { memberId: "", instanceId: "", clientId: "", clientHost: "", partitions: [] };
+}
+
+export const GroupMember: MessageFns<GroupMember> = {
+  encode(message: GroupMember, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.memberId !== "") {
+      writer.uint32(10).string(message.memberId);
+    }
+    if (message.instanceId !== "") {
+      writer.uint32(18).string(message.instanceId);
+    }
+    if (message.clientId !== "") {
+      writer.uint32(26).string(message.clientId);
+    }
+    if (message.clientHost !== "") {
+      writer.uint32(34).string(message.clientHost);
+    }
+    for (const v of message.partitions) {
+      MemberPartitions.encode(v!, writer.uint32(42).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupMember {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupMember();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.memberId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.instanceId = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.clientId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.clientHost = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.partitions.push(MemberPartitions.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupMember>): GroupMember {
+    return GroupMember.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupMember>): GroupMember {
+    const message = createBaseGroupMember();
+    message.memberId = object.memberId ?? "";
+    message.instanceId = object.instanceId ?? "";
+    message.clientId = object.clientId ?? "";
+    message.clientHost = object.clientHost ?? "";
+    message.partitions = object.partitions?.map((e) => MemberPartitions.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseMemberPartitions(): MemberPartitions {
+  return { topic: "", partitions: [] };
+}
+
+export const MemberPartitions: MessageFns<MemberPartitions> = {
+  encode(message: MemberPartitions, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.partitions.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.partitions) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MemberPartitions {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMemberPartitions();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.partitions.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.partitions.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<MemberPartitions>): MemberPartitions {
+    return MemberPartitions.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<MemberPartitions>): MemberPartitions {
+    const message = createBaseMemberPartitions();
+    message.topic = object.topic ?? "";
+    message.partitions = object.partitions?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseGroupOffset(): GroupOffset {
+  return { topic: "", partition: 0, startOffset: 0, endOffset: 0, committedAtMs: 0 };
+}
+
+export const GroupOffset: MessageFns<GroupOffset> = {
+  encode(message: GroupOffset, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    if (message.offset !== undefined) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    if (message.startOffset !== 0) {
+      writer.uint32(32).uint64(message.startOffset);
+    }
+    if (message.endOffset !== 0) {
+      writer.uint32(40).uint64(message.endOffset);
+    }
+    if (message.committedAtMs !== 0) {
+      writer.uint32(48).uint64(message.committedAtMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupOffset {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupOffset();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.startOffset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.endOffset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.committedAtMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupOffset>): GroupOffset {
+    return GroupOffset.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupOffset>): GroupOffset {
+    const message = createBaseGroupOffset();
+    message.topic = object.topic ?? "";
+    message.partition = object.partition ?? 0;
+    message.offset = object.offset ?? undefined;
+    message.startOffset = object.startOffset ?? 0;
+    message.endOffset = object.endOffset ?? 0;
+    message.committedAtMs = object.committedAtMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseSeekGroupRequest(): SeekGroupRequest {
+  return { name: "", offsets: [] };
+}
+
+export const SeekGroupRequest: MessageFns<SeekGroupRequest> = {
+  encode(message: SeekGroupRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    for (const v of message.offsets) {
+      SoughtOffset.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SeekGroupRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSeekGroupRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.offsets.push(SoughtOffset.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SeekGroupRequest>): SeekGroupRequest {
+    return SeekGroupRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SeekGroupRequest>): SeekGroupRequest {
+    const message = createBaseSeekGroupRequest();
+    message.name = object.name ?? "";
+    message.offsets = object.offsets?.map((e) => SoughtOffset.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSoughtOffset(): SoughtOffset {
+  return { topic: "", partition: 0, offset: 0 };
+}
+
+export const SoughtOffset: MessageFns<SoughtOffset> = {
+  encode(message: SoughtOffset, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(24).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SoughtOffset {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSoughtOffset();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<SoughtOffset>): SoughtOffset {
+    return SoughtOffset.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<SoughtOffset>): SoughtOffset {
+    const message = createBaseSoughtOffset();
+    message.topic = object.topic ?? "";
+    message.partition = object.partition ?? 0;
+    message.offset = object.offset ?? 0;
+    return message;
+  },
+};
+
+function createBaseGroupReply(): GroupReply {
+  return { coordinates: false, existed: false };
+}
+
+export const GroupReply: MessageFns<GroupReply> = {
+  encode(message: GroupReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.coordinates !== false) {
+      writer.uint32(8).bool(message.coordinates);
+    }
+    if (message.existed !== false) {
+      writer.uint32(16).bool(message.existed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GroupReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGroupReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.coordinates = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.existed = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<GroupReply>): GroupReply {
+    return GroupReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<GroupReply>): GroupReply {
+    const message = createBaseGroupReply();
+    message.coordinates = object.coordinates ?? false;
+    message.existed = object.existed ?? false;
+    return message;
+  },
+};
+
+function createBaseFindOffsetRequest(): FindOffsetRequest {
+  return { topic: "", partition: 0, timeMs: 0 };
+}
+
+export const FindOffsetRequest: MessageFns<FindOffsetRequest> = {
+  encode(message: FindOffsetRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    if (message.timeMs !== 0) {
+      writer.uint32(24).uint64(message.timeMs);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindOffsetRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindOffsetRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.timeMs = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FindOffsetRequest>): FindOffsetRequest {
+    return FindOffsetRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FindOffsetRequest>): FindOffsetRequest {
+    const message = createBaseFindOffsetRequest();
+    message.topic = object.topic ?? "";
+    message.partition = object.partition ?? 0;
+    message.timeMs = object.timeMs ?? 0;
+    return message;
+  },
+};
+
+function createBaseFindOffsetReply(): FindOffsetReply {
+  return { owns: false };
+}
+
+export const FindOffsetReply: MessageFns<FindOffsetReply> = {
+  encode(message: FindOffsetReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.owns !== false) {
+      writer.uint32(8).bool(message.owns);
+    }
+    if (message.offset !== undefined) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FindOffsetReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFindOffsetReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.owns = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<FindOffsetReply>): FindOffsetReply {
+    return FindOffsetReply.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<FindOffsetReply>): FindOffsetReply {
+    const message = createBaseFindOffsetReply();
+    message.owns = object.owns ?? false;
+    message.offset = object.offset ?? undefined;
+    return message;
+  },
+};
+
 export type BrokerAdminService = typeof BrokerAdminService;
 export const BrokerAdminService = {
   /** A topic's partitions. Offsets and bytes are those of storage; rates are known to a partition's owner only. */
@@ -4450,6 +5609,56 @@ export const BrokerAdminService = {
     responseSerialize: (value: Redrive): Buffer => Buffer.from(Redrive.encode(value).finish()),
     responseDeserialize: (value: Buffer): Redrive => Redrive.decode(value),
   },
+  /** Groups of consumers that this broker coordinates. */
+  listGroups: {
+    path: "/robust.admin.v1.BrokerAdmin/ListGroups" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListRequest): Buffer => Buffer.from(ListRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListRequest => ListRequest.decode(value),
+    responseSerialize: (value: ListGroupsReply): Buffer => Buffer.from(ListGroupsReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListGroupsReply => ListGroupsReply.decode(value),
+  },
+  /** By the broker that coordinates the group; others say that they do not. */
+  describeGroup: {
+    path: "/robust.admin.v1.BrokerAdmin/DescribeGroup" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedGroup): Buffer => Buffer.from(NamedGroup.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedGroup => NamedGroup.decode(value),
+    responseSerialize: (value: DescribeGroupReply): Buffer => Buffer.from(DescribeGroupReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DescribeGroupReply => DescribeGroupReply.decode(value),
+  },
+  /** Sets what a group without members has committed. */
+  seekGroup: {
+    path: "/robust.admin.v1.BrokerAdmin/SeekGroup" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: SeekGroupRequest): Buffer => Buffer.from(SeekGroupRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): SeekGroupRequest => SeekGroupRequest.decode(value),
+    responseSerialize: (value: GroupReply): Buffer => Buffer.from(GroupReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GroupReply => GroupReply.decode(value),
+  },
+  /** A group without members, with what it has committed. */
+  deleteGroup: {
+    path: "/robust.admin.v1.BrokerAdmin/DeleteGroup" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: NamedGroup): Buffer => Buffer.from(NamedGroup.encode(value).finish()),
+    requestDeserialize: (value: Buffer): NamedGroup => NamedGroup.decode(value),
+    responseSerialize: (value: GroupReply): Buffer => Buffer.from(GroupReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GroupReply => GroupReply.decode(value),
+  },
+  /** The first record of a partition whose time is this or later, by the owner of the partition. */
+  findOffset: {
+    path: "/robust.admin.v1.BrokerAdmin/FindOffset" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: FindOffsetRequest): Buffer => Buffer.from(FindOffsetRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FindOffsetRequest => FindOffsetRequest.decode(value),
+    responseSerialize: (value: FindOffsetReply): Buffer => Buffer.from(FindOffsetReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FindOffsetReply => FindOffsetReply.decode(value),
+  },
 } as const;
 
 export interface BrokerAdminServer extends UntypedServiceImplementation {
@@ -4490,6 +5699,16 @@ export interface BrokerAdminServer extends UntypedServiceImplementation {
   startRedrive: handleUnaryCall<StartRedriveRequest, Redrive>;
   listRedrives: handleUnaryCall<NamedQueue, ListRedrivesReply>;
   cancelRedrive: handleUnaryCall<CancelRedriveRequest, Redrive>;
+  /** Groups of consumers that this broker coordinates. */
+  listGroups: handleUnaryCall<ListRequest, ListGroupsReply>;
+  /** By the broker that coordinates the group; others say that they do not. */
+  describeGroup: handleUnaryCall<NamedGroup, DescribeGroupReply>;
+  /** Sets what a group without members has committed. */
+  seekGroup: handleUnaryCall<SeekGroupRequest, GroupReply>;
+  /** A group without members, with what it has committed. */
+  deleteGroup: handleUnaryCall<NamedGroup, GroupReply>;
+  /** The first record of a partition whose time is this or later, by the owner of the partition. */
+  findOffset: handleUnaryCall<FindOffsetRequest, FindOffsetReply>;
 }
 
 export interface BrokerAdminClient extends Client1 {
@@ -4859,6 +6078,86 @@ export interface BrokerAdminClient extends Client1 {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: Redrive) => void,
+  ): ClientUnaryCall;
+  /** Groups of consumers that this broker coordinates. */
+  listGroups(
+    request: ListRequest,
+    callback: (error: ServiceError | null, response: ListGroupsReply) => void,
+  ): ClientUnaryCall;
+  listGroups(
+    request: ListRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListGroupsReply) => void,
+  ): ClientUnaryCall;
+  listGroups(
+    request: ListRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListGroupsReply) => void,
+  ): ClientUnaryCall;
+  /** By the broker that coordinates the group; others say that they do not. */
+  describeGroup(
+    request: NamedGroup,
+    callback: (error: ServiceError | null, response: DescribeGroupReply) => void,
+  ): ClientUnaryCall;
+  describeGroup(
+    request: NamedGroup,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: DescribeGroupReply) => void,
+  ): ClientUnaryCall;
+  describeGroup(
+    request: NamedGroup,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: DescribeGroupReply) => void,
+  ): ClientUnaryCall;
+  /** Sets what a group without members has committed. */
+  seekGroup(
+    request: SeekGroupRequest,
+    callback: (error: ServiceError | null, response: GroupReply) => void,
+  ): ClientUnaryCall;
+  seekGroup(
+    request: SeekGroupRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GroupReply) => void,
+  ): ClientUnaryCall;
+  seekGroup(
+    request: SeekGroupRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GroupReply) => void,
+  ): ClientUnaryCall;
+  /** A group without members, with what it has committed. */
+  deleteGroup(
+    request: NamedGroup,
+    callback: (error: ServiceError | null, response: GroupReply) => void,
+  ): ClientUnaryCall;
+  deleteGroup(
+    request: NamedGroup,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GroupReply) => void,
+  ): ClientUnaryCall;
+  deleteGroup(
+    request: NamedGroup,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GroupReply) => void,
+  ): ClientUnaryCall;
+  /** The first record of a partition whose time is this or later, by the owner of the partition. */
+  findOffset(
+    request: FindOffsetRequest,
+    callback: (error: ServiceError | null, response: FindOffsetReply) => void,
+  ): ClientUnaryCall;
+  findOffset(
+    request: FindOffsetRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: FindOffsetReply) => void,
+  ): ClientUnaryCall;
+  findOffset(
+    request: FindOffsetRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: FindOffsetReply) => void,
   ): ClientUnaryCall;
 }
 

@@ -7,6 +7,8 @@ export interface CommittedOffset {
   /** -1: unknown. */
   readonly leaderEpoch: number
   readonly metadata: string
+  /** Wall clock, ms. */
+  readonly committedAtMs: number
 }
 
 /** NUL is in no group's name. Never change this: stored data is found by it. */
@@ -14,6 +16,9 @@ export function committedPrefix(group: string): string {
   return `consumer-offsets\0${group}\0`
 }
 
-export function committedKey(group: string, { topicId, partition }: CommittedOffset): string {
+export function committedKey(
+  group: string,
+  { topicId, partition }: Pick<CommittedOffset, 'topicId' | 'partition'>,
+): string {
   return `${committedPrefix(group)}${topicId}\0${partition}`
 }

@@ -1,11 +1,14 @@
 /**
- * What groups of consumers have committed, on the shard of each group: for every partition an offset, and what the
- * consumer says about it. By the id of the topic: a topic made anew is begun at its beginning.
+ * What is kept of groups of consumers, on the shard of each: what it has committed, for every partition an offset and
+ * what the consumer says about it, and what its coordinator must know of it to go on, which is opaque here. Offsets
+ * are kept by the id of the topic: a topic made anew is begun at its beginning.
  */
-import { prefixEnd, type StorageAdapter } from '@robust/storage-adapters'
+import { type KeyValue, prefixEnd, type StorageAdapter } from '@robust/storage-adapters'
+import { BrokerError } from '../errors.ts'
 import type { HostedShard, HostedShards } from '../hosted-shard.ts'
 import type { Directory, ShardOwner } from '../ports/directory.ts'
 import { shardOf } from '../shard-hash.ts'
+import type { ShardWriter } from '../shard-writer.ts'
 import { decodeJson, encodeJson, scanAll } from '../stored.ts'
 import type {
   TransactionNumber,
@@ -13,17 +16,29 @@ import type {
 } from '../transactions/transaction-participant.ts'
 import { type CommittedOffset, committedKey, committedPrefix } from './committed-key.ts'
 
+export type { TransactionNumber } from '../transactions/transaction-participant.ts'
 export type { CommittedOffset } from './committed-key.ts'
 
-/** The offsets of one group, while its shard is owned here. */
+/** What changes in one commit. */
+export interface GroupChange {
+  readonly commit?: readonly CommittedOffset[]
+  readonly forget?: readonly CommittedOffset[]
+  /** Null: the group is gone. */
+  readonly state?: object | null
+}
+
+/** One group, while its shard is owned here. */
 export interface OffsetsHome {
   readonly isServed: boolean
+  /** This and the next reject with BrokerError UNAVAILABLE. */
   load(): Promise<readonly CommittedOffset[]>
-  /** Resolves when they are durable. False: the shard is lost, the outcome unknown. */
-  commit(offsets: readonly CommittedOffset[]): Promise<boolean>
+  /** What was stored as its state; undefined: nothing. */
+  loadState(): Promise<unknown>
+  /** Resolves when it is durable. False: the shard is lost, the outcome unknown. */
+  change(change: GroupChange): Promise<boolean>
   /** Changes when a transaction has committed offsets: what was loaded is no longer true. */
   readonly revision: number
-  /** As `commit`, once the transaction is committed. */
+  /** As `change`, once the transaction is committed. */
   commitWith(transaction: TransactionNumber, offsets: readonly CommittedOffset[]): Promise<boolean>
   /** Of transactions that go on. Rejects with a StorageError. */
   pending(): Promise<readonly CommittedOffset[]>
@@ -72,24 +87,34 @@ export class CommittedOffsets {
       pending: () => participant.pendingOffsets(group),
       commitWith: (transaction, offsets) =>
         isServed() ? participant.keepOffsets(group, transaction, offsets) : Promise.resolve(false),
-      load: async () => {
-        const prefix = committedPrefix(group)
-        const range = { from: prefix, to: prefixEnd(prefix) }
-        const found: CommittedOffset[] = []
-        for await (const { value } of scanAll(storage, hosted.shard, range)) {
-          found.push(decodeJson<CommittedOffset>(value))
-        }
-        return found
+      load: () =>
+        scanned(storage, hosted.shard, committedPrefix(group)).then(valuesOf<CommittedOffset>),
+      loadState: async () => {
+        const found = await storage.get(hosted.shard, stateKey(group)).catch(unavailable)
+        return found === undefined ? undefined : decodeJson(found)
       },
-      commit: (offsets) => {
+      change: (change) => {
         if (!isServed()) return Promise.resolve(false)
         const { writer } = hosted
-        for (const offset of offsets) writer.put(committedKey(group, offset), encodeJson(offset))
+        writer.transact(() => stage(writer, group, change))
         return new Promise((resolve) => {
           writer.onCommit((outcome) => resolve(outcome === 'committed'))
         })
       },
     }
+  }
+
+  /** The names of the groups on the shards that are owned here. Rejects with BrokerError UNAVAILABLE. */
+  async names(): Promise<readonly string[]> {
+    const { directory, storage } = this.#options
+    const names: string[] = []
+    for (let shard = 0; shard < directory.shardCount; shard++) {
+      const hosted = this.#hosted(shard)
+      if (hosted === undefined) continue
+      const found = await scanned(storage, hosted.shard, STATES)
+      names.push(...found.map(({ key }) => key.slice(STATES.length)))
+    }
+    return names
   }
 
   #shardOf(group: string): number {
@@ -100,4 +125,41 @@ export class CommittedOffsets {
     const hosted = this.#options.hosted.get(shard)
     return hosted?.writer.lost === false && this.#options.isMember() ? hosted : undefined
   }
+}
+
+async function scanned(
+  storage: StorageAdapter,
+  shard: number,
+  prefix: string,
+): Promise<readonly KeyValue[]> {
+  const found: KeyValue[] = []
+  try {
+    const range = { from: prefix, to: prefixEnd(prefix) }
+    for await (const pair of scanAll(storage, shard, range)) found.push(pair)
+  } catch (error) {
+    unavailable(error)
+  }
+  return found
+}
+
+function valuesOf<T>(pairs: readonly KeyValue[]): readonly T[] {
+  return pairs.map(({ value }) => decodeJson<T>(value))
+}
+
+function unavailable(cause: unknown): never {
+  throw new BrokerError('UNAVAILABLE', 'what is kept of groups cannot be read now', { cause })
+}
+
+function stage(writer: ShardWriter, group: string, change: GroupChange): void {
+  const { commit = [], forget = [], state } = change
+  for (const offset of commit) writer.put(committedKey(group, offset), encodeJson(offset))
+  for (const offset of forget) writer.delete(committedKey(group, offset))
+  if (state === null) writer.delete(stateKey(group))
+  else if (state !== undefined) writer.put(stateKey(group), encodeJson(state))
+}
+
+const STATES = 'consumer-group\0'
+
+function stateKey(group: string): string {
+  return `${STATES}${group}`
 }

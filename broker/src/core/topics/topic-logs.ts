@@ -50,6 +50,11 @@ export class TopicLogs {
     this.#options = options
   }
 
+  /** Grows when a topic comes, changes or goes. */
+  get revision(): number {
+    return this.#options.topics.revision
+  }
+
   all(): readonly Topic[] {
     return [...this.#options.topics.all].filter(({ tenant }) => tenant === TENANT)
   }

@@ -10,6 +10,8 @@ export class Topics {
   /** Topics that were deleted: their logs go. */
   readonly #deleted = new Set<string>()
   readonly #onChange: () => void
+  /** Grows with every change. */
+  revision = 0
 
   /** `onChange`: what addresses lead to has changed. */
   constructor(onChange: () => void) {
@@ -34,11 +36,14 @@ export class Topics {
     this.#byName.set(nameKey(topic.tenant, topic.name), topic)
     this.#byId.set(topic.id, topic)
     for (const filter of filtersOf(topic)) this.#index.add(filter, topic)
+    this.revision++
     this.#onChange()
   }
 
   remove(tenant: string, name: string): void {
-    if (this.#forget(tenant, name)) this.#onChange()
+    if (!this.#forget(tenant, name)) return
+    this.revision++
+    this.#onChange()
   }
 
   /** Whether the topic with this id was deleted, for certain. */

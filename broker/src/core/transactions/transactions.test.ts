@@ -320,7 +320,14 @@ describe('offsets of a group', () => {
     return of
   }
 
-  const offset = { topicId: '7', partition: 0, offset: 5, leaderEpoch: -1, metadata: '' }
+  const offset = {
+    topicId: '7',
+    partition: 0,
+    offset: 5,
+    leaderEpoch: -1,
+    metadata: '',
+    committedAtMs: 0,
+  }
 
   async function commitWith(producer: ProducerIdentity, at: number): Promise<boolean> {
     const { client } = node('b').transactions

@@ -7,7 +7,6 @@ import { KafkaBench, type KafkaClient } from '../../testing/kafka-fixtures.ts'
 import { type BatchOptions, batchOf } from '../../testing/log-fixtures.ts'
 import { settle } from '../../testing/virtual-clock.ts'
 import type { RequestOf } from './codec/api.ts'
-import { OFFSET_COMMIT, OFFSET_FETCH } from './codec/group-apis.ts'
 import { API_VERSIONS, FETCH, LIST_OFFSETS, METADATA, PRODUCE } from './codec/log-apis.ts'
 import { INIT_PRODUCER_ID } from './codec/transaction-apis.ts'
 import { ERROR } from './errors.ts'
@@ -300,25 +299,6 @@ test('offsets: the ends, and by time', async () => {
   expect(await at(-1)).toMatchObject({ errorCode: 0, offset: 3, leaderEpoch: 1 })
   expect(await at(1_500)).toMatchObject({ offset: 1, timestamp: 2_000 })
   expect(await at(9_000)).toMatchObject({ offset: -1, timestamp: -1 })
-})
-
-test('committed offsets are there for the next coordinator, but not for a topic made anew', async () => {
-  const group = { groupId: 'g', generationId: -1, memberId: '', retentionTimeMs: -1 }
-  const partitions = [{ index: 1, offset: 42, leaderEpoch: 3, metadata: 'so far' }]
-  const committed = await client.ask(OFFSET_COMMIT, 6, {
-    ...{ ...group, topics: [{ name: 'orders', partitions }] },
-  })
-  expect(committed.topics[0]?.partitions).toEqual([{ index: 1, errorCode: 0 }])
-  await bench.start()
-  const next = await bench.connect()
-  const topics = [{ name: 'orders', partitions: [0, 1] }]
-  const ask = () => next.ask(OFFSET_FETCH, 7, { groupId: 'g', topics, requireStable: true })
-  expect((await ask()).topics[0]?.partitions).toMatchObject([
-    { index: 0, offset: -1 },
-    { index: 1, offset: 42, leaderEpoch: 3, metadata: 'so far' },
-  ])
-  bench.topic('orders', 2)
-  expect((await ask()).topics[0]?.partitions).toMatchObject([{ offset: -1 }, { offset: -1 }])
 })
 
 describe('rights', () => {

@@ -34,3 +34,9 @@ export const OFFSET_METADATA_BYTES_MAX = 4_096
 /** What producers may ask for: Kafka's default. */
 export const TRANSACTION_MS_MAX = 900_000
 export const TRANSACTIONAL_ID_BYTES_MAX = 1_024
+/** Between two looks for offsets that are too old. */
+export const OFFSETS_CHECK_MS = 600_000
+/** Of a member of a group whose coordinator assigns partitions: from its last heartbeat to its end. */
+export const CONSUMER_SESSION_MS = 45_000
+/** What such members are told to wait between two heartbeats; a rebalance takes a few of them. */
+export const CONSUMER_HEARTBEAT_MS = 2_000

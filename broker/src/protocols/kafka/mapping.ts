@@ -71,7 +71,7 @@ export class Members {
 }
 
 /** Ids of topics are whole numbers. */
-export function uuidOf({ id }: Topic): string {
+export function uuidOf({ id }: Pick<Topic, 'id'>): string {
   return Number(id).toString(16).padStart(32, '0')
 }
 

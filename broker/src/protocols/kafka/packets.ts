@@ -2,13 +2,17 @@
 import { ByteReader } from '../shared/byte-reader.ts'
 import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import { type Api, isFlexible } from './codec/api.ts'
+import { CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import {
+  DELETE_GROUPS,
   DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
   LEAVE_GROUP,
+  LIST_GROUPS,
   OFFSET_COMMIT,
+  OFFSET_DELETE,
   OFFSET_FETCH,
   SYNC_GROUP,
 } from './codec/group-apis.ts'
@@ -65,6 +69,7 @@ export const APIS: readonly Api[] = [
   LEAVE_GROUP,
   SYNC_GROUP,
   DESCRIBE_GROUPS,
+  LIST_GROUPS,
   SASL_HANDSHAKE,
   API_VERSIONS,
   CREATE_TOPICS,
@@ -80,6 +85,8 @@ export const APIS: readonly Api[] = [
   CREATE_ACLS,
   DELETE_ACLS,
   SASL_AUTHENTICATE,
+  DELETE_GROUPS,
+  OFFSET_DELETE,
   DESCRIBE_CLIENT_QUOTAS,
   ALTER_CLIENT_QUOTAS,
   DESCRIBE_USER_SCRAM_CREDENTIALS,
@@ -87,6 +94,8 @@ export const APIS: readonly Api[] = [
   DESCRIBE_PRODUCERS,
   DESCRIBE_TRANSACTIONS,
   LIST_TRANSACTIONS,
+  CONSUMER_GROUP_HEARTBEAT,
+  CONSUMER_GROUP_DESCRIBE,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

@@ -109,19 +109,23 @@ describe('topics', () => {
 
 describe('groups', () => {
   const commit = {
-    ...{ groupId: 'g', generationId: -1, memberId: '', retentionTimeMs: -1 },
+    ...{ groupId: 'g', generationId: -1, memberId: '', retentionTimeMs: -1, groupInstanceId: null },
     topics: [
-      { name: 'orders', partitions: [{ index: 0, offset: 1, leaderEpoch: -1, metadata: '' }] },
+      {
+        name: 'orders',
+        topicId: '',
+        partitions: [{ index: 0, offset: 1, leaderEpoch: -1, metadata: '' }],
+      },
     ],
   }
 
   test('want a right of their own', async () => {
     await as(allow('all', '#'))
     const denied = ERROR.GROUP_AUTHORIZATION_FAILED
-    expect((await client.ask(OFFSET_COMMIT, 6, commit)).topics).toEqual([
+    expect((await client.ask(OFFSET_COMMIT, 6, commit)).topics).toMatchObject([
       { name: 'orders', partitions: [{ index: 0, errorCode: denied }] },
     ])
-    const beat = { groupId: 'g', generationId: 1, memberId: 'm' }
+    const beat = { groupId: 'g', generationId: 1, memberId: 'm', groupInstanceId: null }
     expect((await client.ask(HEARTBEAT, 1, beat)).errorCode).toBe(denied)
     const find = { key: 'g', keyType: 0, keys: [] }
     expect((await client.ask(FIND_COORDINATOR, 2, find)).errorCode).toBe(denied)

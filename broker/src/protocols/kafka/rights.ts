@@ -306,6 +306,8 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [61, within('subscribe on each topic')],
   [65, describeTransactions],
   [66, listTransactions],
+  [68, onGroup('subscribe')],
+  [69, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
 ])
 
 /** It has no place for an error but each result. */

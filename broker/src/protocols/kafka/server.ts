@@ -1,5 +1,6 @@
 /** Kafka: its listener and its connections. */
 import type { Clock } from '../../core/ports/clock.ts'
+import type { GroupAdministration } from '../../core/ports/group-administration.ts'
 import { Latencies } from '../../core/ports/telemetry.ts'
 import type { CommittedOffsets } from '../../core/topics/committed-offsets.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
@@ -25,6 +26,7 @@ import { SeldomLog } from '../shared/seldom-log.ts'
 import type { Services } from './call.ts'
 import { KafkaConnection } from './connection.ts'
 import { FetchSessions } from './fetch-sessions.ts'
+import { administrationOf } from './groups/administration.ts'
 import { Coordinator } from './groups/coordinator.ts'
 import type { Doors } from './identity.ts'
 import { Members, type MembersOptions } from './mapping.ts'
@@ -52,7 +54,8 @@ export interface KafkaServerOptions {
   readonly members: MembersOptions
   readonly transactions: Transactions
   readonly nextProducerId: () => number
-  readonly newMemberId: () => string
+  readonly newMemberId: (groupInstanceId: string | null) => string
+  readonly offsetsRetentionMs: () => number
   readonly authenticator: Doors['authenticator'] & Pick<Authenticator, 'onRevoked'>
   readonly bans: Bans
   readonly reauthenticationMs: () => number | null
@@ -67,6 +70,7 @@ const STOP_MS = 2_000
 
 export class KafkaServer implements ProtocolServer {
   readonly protocol = 'kafka'
+  readonly groups: GroupAdministration
   readonly latencies: ProtocolLatencies = { publish: new Latencies(), delivery: new Latencies() }
   readonly #options: KafkaServerOptions
   readonly #services: Omit<Services, 'members'>
@@ -81,6 +85,7 @@ export class KafkaServer implements ProtocolServer {
     this.#options = options
     const { topics, clock, transactions, nextProducerId, bans, permissions, scramUsers } = options
     this.#coordinator = new Coordinator(options)
+    this.groups = administrationOf({ coordinator: this.#coordinator, topics })
     this.#services = {
       ...{ topics, clock, transactions, nextProducerId, permissions, scramUsers },
       quotas: new ClientQuotas(clock, options.quotas),
@@ -121,6 +126,7 @@ export class KafkaServer implements ProtocolServer {
         this.#listeners.push(listener)
         endpoints.push({ protocol: entrance, host, port: listener.port })
       }
+      this.#coordinator.start()
       return endpoints
     } catch (error) {
       await this.stop()
@@ -148,6 +154,7 @@ export class KafkaServer implements ProtocolServer {
   }
 
   async stop(): Promise<void> {
+    this.#coordinator.stop()
     const stopped = this.#listeners.splice(0).map((listener) => listener.stop())
     for (const connection of [...this.#connections]) connection.end()
     if (this.#connections.size > 0) await this.#empty()

@@ -4,13 +4,17 @@ import { LongVarintError, ShortInputError } from '../shared/byte-reader.ts'
 import type { Call, Caller, Services } from './call.ts'
 import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import type { Api } from './codec/api.ts'
+import { CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import {
+  DELETE_GROUPS,
   DESCRIBE_GROUPS,
   FIND_COORDINATOR,
   HEARTBEAT,
   JOIN_GROUP,
   LEAVE_GROUP,
+  LIST_GROUPS,
   OFFSET_COMMIT,
+  OFFSET_DELETE,
   OFFSET_FETCH,
   SYNC_GROUP,
 } from './codec/group-apis.ts'
@@ -46,7 +50,9 @@ import { MalformedError } from './codec/wire-types.ts'
 import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
 import { createAcls, deleteAcls, describeAcls } from './handlers/acls.ts'
+import { consumerGroupHeartbeat, describeConsumerGroups } from './handlers/consumer-groups.ts'
 import { fetch } from './handlers/fetch.ts'
+import { deleteGroups, listGroups } from './handlers/group-list.ts'
 import {
   describeGroups,
   findCoordinator,
@@ -58,7 +64,7 @@ import {
 import { offsetForLeaderEpoch } from './handlers/leader-epochs.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, metadata, unknownVersion } from './handlers/metadata.ts'
-import { commitOffsets, fetchOffsets } from './handlers/offsets.ts'
+import { commitOffsets, deleteOffsets, fetchOffsets } from './handlers/offsets.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
 import { alterClientQuotas, describeClientQuotas } from './handlers/quotas.ts'
 import { saslAuthenticate, saslHandshake } from './handlers/sasl.ts'
@@ -99,6 +105,11 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [LEAVE_GROUP.key, leaveGroup],
   [SYNC_GROUP.key, syncGroup],
   [DESCRIBE_GROUPS.key, describeGroups],
+  [LIST_GROUPS.key, listGroups],
+  [DELETE_GROUPS.key, deleteGroups],
+  [OFFSET_DELETE.key, deleteOffsets],
+  [CONSUMER_GROUP_HEARTBEAT.key, consumerGroupHeartbeat],
+  [CONSUMER_GROUP_DESCRIBE.key, describeConsumerGroups],
   [SASL_HANDSHAKE.key, saslHandshake],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],

@@ -186,7 +186,9 @@ describe('transactions of version 1', () => {
     expect(errorOf(await commit(3))).toBe(0)
     const committed = async (requireStable: boolean) => {
       const topics = [{ name: 'orders', partitions: [0] }]
-      const answer = await client.ask(OFFSET_FETCH, 7, { groupId: 'g', topics, requireStable })
+      const answer = await client.ask(OFFSET_FETCH, 7, {
+        ...{ groupId: 'g', topics, requireStable, groups: [] },
+      })
       return answer.topics[0]?.partitions[0]
     }
     expect(await committed(true)).toMatchObject({ errorCode: ERROR.UNSTABLE_OFFSET_COMMIT })

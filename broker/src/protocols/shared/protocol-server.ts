@@ -1,5 +1,6 @@
 /** What the broker's composition asks of every protocol. */
 import type { Subscription } from '../../core/message.ts'
+import type { GroupAdministration } from '../../core/ports/group-administration.ts'
 import type { Latencies } from '../../core/ports/telemetry.ts'
 
 export interface ListeningEndpoint {
@@ -80,6 +81,8 @@ export interface ProtocolServer {
   clients(): Iterable<ConnectedClient>
   /** Ends the client's connection, by the will of an operator. False: it is not connected here. */
   kick(clientId: string): boolean
+  /** Absent: the protocol has no groups of consumers. */
+  readonly groups?: GroupAdministration
 }
 
 /** What a protocol logs with. Every warning and error carries `errId`. */

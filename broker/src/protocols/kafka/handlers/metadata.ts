@@ -119,6 +119,8 @@ const SPOKEN = APIS.map(({ key, versions: [minVersion, maxVersion] }) => ({
 const LEVELS: Readonly<Record<string, number>> = {
   // A new epoch with each transaction (KIP-890).
   'transaction.version': 2,
+  // Groups whose coordinator assigns partitions (KIP-848).
+  'group.version': 1,
 }
 
 const FEATURES = {

@@ -3,7 +3,7 @@ import type { Call } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { TXN_OFFSET_COMMIT } from '../codec/transaction-apis.ts'
 import { ERROR } from '../errors.ts'
-import type { CoordinatedGroup } from '../groups/coordinator.ts'
+import type { CoordinatedGroup } from '../groups/coordinated-group.ts'
 import { groupAt } from './groups.ts'
 import { offsetErrorOf } from './offsets.ts'
 import { isTransactionalId, OFFSETS_ADD_FROM, offsetsErrorOf } from './transactions.ts'
@@ -12,14 +12,18 @@ type Request = RequestOf<typeof TXN_OFFSET_COMMIT>
 type Response = ResponseOf<typeof TXN_OFFSET_COMMIT>
 
 export async function commitTxnOffsets(call: Call, request: Request): Promise<Response> {
-  const found = groupAt(call, request.groupId)
+  const found = await groupAt(call, request.groupId)
   const refusal = typeof found === 'number' ? found : refusalOf(found, request)
-  const topics = request.topics.map(({ name, partitions }) => ({
-    name,
-    partitions: partitions.map((one) => ({
-      ...{ index: one.index, errorCode: refusal || offsetErrorOf(call, name, one) },
-    })),
-  }))
+  const topics = request.topics.map(({ name, partitions }) => {
+    const asked = { name, topicId: '' }
+    const topic = call.services.topics.get(name)
+    return {
+      name,
+      partitions: partitions.map((one) => ({
+        ...{ index: one.index, errorCode: refusal || offsetErrorOf(call, { asked, topic, one }) },
+      })),
+    }
+  })
   const isRefused = topics.some(({ partitions }) => partitions.every((one) => one.errorCode !== 0))
   if (typeof found === 'number' || refusal !== ERROR.NONE || isRefused) {
     return { throttleTimeMs: 0, topics }
@@ -42,7 +46,7 @@ function refusalOf({ group }: CoordinatedGroup, request: Request): number {
   const { transactionalId, memberId, generationId } = request
   if (!isTransactionalId(transactionalId)) return ERROR.INVALID_REQUEST
   if (memberId === '' && generationId < 0) return ERROR.NONE
-  return group.commitError(memberId, generationId)
+  return group.commitError(request, generationId)
 }
 
 interface Kept {
@@ -57,7 +61,7 @@ async function keep(call: Call, { request, found, topics }: Kept): Promise<numbe
   const adds = header.version >= OFFSETS_ADD_FROM
   const join = { producerId, epoch, partitions: [], groups: [groupId], adds }
   const about = `${epoch} ${groupId}`
-  const { verifications } = found.home
+  const { verifications } = found
   const asked = verifications.begin(producerId, about, () =>
     services.transactions.join(transactionalId, join),
   )
@@ -67,7 +71,7 @@ async function keep(call: Call, { request, found, topics }: Kept): Promise<numbe
     if (asked.isOver) return offsetsErrorOf('busy', header.version)
     const { sequence } = outcome
     const offsets = accepted(call, request, topics)
-    const isKept = await found.home.commitWith({ producerId, sequence }, offsets)
+    const isKept = await found.commitWith({ producerId, sequence }, offsets)
     return isKept ? ERROR.NONE : ERROR.NOT_COORDINATOR
   } finally {
     verifications.done(producerId, about, asked)
