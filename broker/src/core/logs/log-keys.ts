@@ -33,6 +33,11 @@ export function producersKey(log: string): string {
   return part(log, 'producers')
 }
 
+/** How far a group that shares the log's records is; gone with the log. */
+export function shareKey(log: string, group: string): string {
+  return `${part(log, 'share')}${group}`
+}
+
 /** Where the log begins for its readers, and how far it is compacted. */
 export function stateKey(log: string): string {
   return part(log, 'state')

@@ -34,6 +34,15 @@ import {
 } from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import {
+  ALTER_SHARE_GROUP_OFFSETS,
+  DELETE_SHARE_GROUP_OFFSETS,
+  DESCRIBE_SHARE_GROUP_OFFSETS,
+  SHARE_ACKNOWLEDGE,
+  SHARE_FETCH,
+  SHARE_GROUP_DESCRIBE,
+  SHARE_GROUP_HEARTBEAT,
+} from './codec/share-apis.ts'
+import {
   decode,
   encode,
   int16,
@@ -76,6 +85,13 @@ export const APIS: readonly Api[] = [
   ALTER_USER_SCRAM_CREDENTIALS,
   CONSUMER_GROUP_HEARTBEAT,
   CONSUMER_GROUP_DESCRIBE,
+  SHARE_GROUP_HEARTBEAT,
+  SHARE_GROUP_DESCRIBE,
+  SHARE_FETCH,
+  SHARE_ACKNOWLEDGE,
+  DESCRIBE_SHARE_GROUP_OFFSETS,
+  ALTER_SHARE_GROUP_OFFSETS,
+  DELETE_SHARE_GROUP_OFFSETS,
 ] as readonly unknown[] as readonly Api[]
 
 const BY_KEY: ReadonlyMap<number, Api> = new Map(APIS.map((api) => [api.key, api]))

@@ -35,6 +35,15 @@ import {
   DESCRIBE_USER_SCRAM_CREDENTIALS,
 } from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
+import {
+  ALTER_SHARE_GROUP_OFFSETS,
+  DELETE_SHARE_GROUP_OFFSETS,
+  DESCRIBE_SHARE_GROUP_OFFSETS,
+  SHARE_ACKNOWLEDGE,
+  SHARE_FETCH,
+  SHARE_GROUP_DESCRIBE,
+  SHARE_GROUP_HEARTBEAT,
+} from './codec/share-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
 import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
@@ -60,6 +69,14 @@ import {
   alterUserScramCredentials,
   describeUserScramCredentials,
 } from './handlers/scram-credentials.ts'
+import {
+  alterShareOffsets,
+  deleteShareOffsets,
+  describeShareGroups,
+  describeShareOffsets,
+  shareGroupHeartbeat,
+} from './handlers/share-groups.ts'
+import { shareAcknowledge, shareFetch } from './handlers/share-records.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
 import type { Use } from './quotas.ts'
@@ -85,6 +102,13 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [OFFSET_DELETE.key, deleteOffsets],
   [CONSUMER_GROUP_HEARTBEAT.key, consumerGroupHeartbeat],
   [CONSUMER_GROUP_DESCRIBE.key, describeConsumerGroups],
+  [SHARE_GROUP_HEARTBEAT.key, shareGroupHeartbeat],
+  [SHARE_GROUP_DESCRIBE.key, describeShareGroups],
+  [SHARE_FETCH.key, shareFetch],
+  [SHARE_ACKNOWLEDGE.key, shareAcknowledge],
+  [DESCRIBE_SHARE_GROUP_OFFSETS.key, describeShareOffsets],
+  [ALTER_SHARE_GROUP_OFFSETS.key, alterShareOffsets],
+  [DELETE_SHARE_GROUP_OFFSETS.key, deleteShareOffsets],
   [SASL_HANDSHAKE.key, saslHandshake],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],

@@ -118,6 +118,8 @@ const SPOKEN = APIS.map(({ key, versions: [minVersion, maxVersion] }) => ({
 const LEVELS: Readonly<Record<string, number>> = {
   // Groups whose coordinator assigns partitions (KIP-848).
   'group.version': 1,
+  // Groups that share records (KIP-932).
+  'share.version': 1,
 }
 
 const FEATURES = {
