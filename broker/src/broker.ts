@@ -48,6 +48,7 @@ import { observeCalls } from './observability/rpc-latencies.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
 import type { ListeningEndpoint } from './protocols/shared/protocol-server.ts'
 import { type ComposedQueues, composeQueues } from './queues.ts'
+import { type ComposedTransactions, composeTransactions } from './transactions.ts'
 
 export interface BrokerOptions {
   readonly config: BrokerConfig
@@ -109,8 +110,8 @@ interface Node {
 function assemble(parts: Parts): Node {
   const { config, nodeId, storage, log } = parts
   const cluster = assembleCluster(parts)
-  const { metadata, placement, mesh, shards, messaging, queues, runtime, settings } = cluster
-  const { protocols, mover } = cluster
+  const { metadata, placement, mesh, shards, messaging, queues, transactions, runtime } = cluster
+  const { protocols, mover, settings } = cluster
   protocols.push(...composeDialects({ ...cluster, config, nodeId, storage }))
   settings.follow('log.level', (level) => {
     log.level = level ?? config.logLevel
@@ -125,6 +126,7 @@ function assemble(parts: Parts): Node {
     shards.reconcile()
     messaging.changed()
     queues.changed()
+    transactions.changed()
   }
   return {
     start: async () => {
@@ -231,6 +233,7 @@ interface Cluster extends Frontage {
   readonly shards: ShardHost
   readonly messaging: Messaging
   readonly queues: ComposedQueues
+  readonly transactions: ComposedTransactions
   readonly runtime: ReturnType<typeof createRuntimeReport>
   readonly hosted: HostedShards
   readonly topics: Topics
@@ -292,11 +295,9 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     nodeEpoch: () => placement.nodeEpoch,
     mayAcknowledge: () => placement.mayAcknowledge,
   })
-  const queues = composeQueues({
-    ...{ metadata, placement, mesh, hosted, router, pressure },
-    table: queueTable,
-    clock: systemClock,
-  })
+  const owners = { metadata, placement, mesh, hosted, clock: systemClock }
+  const queues = composeQueues({ ...owners, router, pressure, table: queueTable })
+  const transactions = composeTransactions(owners)
   const losses = deadLettersOf(frontage, messaging)
   const shards: ShardHost = new ShardHost({
     ...{ metadata, placement, storage, pressure, hosted, clock: systemClock, incarnation },
@@ -306,7 +307,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     publish: (message) => messaging.publishAndWait(message),
     losses,
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
-    functions: functionsOf(frontage, queues),
+    functions: functionsOf(frontage, queues, transactions),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
     onChange: () => {
       ownersChanged()
@@ -317,18 +318,25 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const ownersChanged = (): void => {
     messaging.changed()
     queues.changed()
+    transactions.changed()
   }
   const bridges: Bridges = composeBridges({ ...frontage, config, metadata, hosted, messaging, log })
   const parts = { metadata, placement, mesh, shards, messaging, queues, runtime, hosted, topics }
   const telemetry = { losses, bridges, rpc, process: new ProcessLatencies() }
-  return { ...frontage, ...parts, ...telemetry, log, register: () => placement.start() }
+  const told = { ...telemetry, transactions, log, register: () => placement.start() }
+  return { ...frontage, ...parts, ...told }
 }
 
-function functionsOf(frontage: Frontage, queues: ComposedQueues): ShardFunctions {
+function functionsOf(
+  frontage: Frontage,
+  queues: ComposedQueues,
+  transactions: ComposedTransactions,
+): ShardFunctions {
   return {
     groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
     schedule: (parts) => new Scheduled(parts),
     queues: (parts) => queues.host(parts),
+    transactions: (parts) => transactions.host(parts),
   }
 }
 

@@ -1,5 +1,5 @@
 /** Kafka, composed: what its server is given, from the flags and the broker's parts. */
-import { randomUUID } from 'node:crypto'
+import { randomInt, randomUUID } from 'node:crypto'
 import type { StorageAdapter } from '@robust/storage-adapters'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { PeerMesh } from './cluster/peer-mesh.ts'
@@ -24,6 +24,7 @@ import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
 import type { Authenticator } from './security/authenticator.ts'
 import { Bans } from './security/bans.ts'
+import type { ComposedTransactions } from './transactions.ts'
 
 export interface KafkaParts {
   readonly config: BrokerConfig
@@ -34,6 +35,7 @@ export interface KafkaParts {
   readonly hosted: HostedShards
   readonly storage: StorageAdapter
   readonly topics: Topics
+  readonly transactions: ComposedTransactions
   readonly pressure: StoragePressure
   readonly admission: AdmissionPort
   readonly security: Authenticator
@@ -41,7 +43,7 @@ export interface KafkaParts {
 }
 
 export function composeKafka(parts: KafkaParts): KafkaServer {
-  const { config, metadata, settings, placement, admission, security, log } = parts
+  const { config, metadata, settings, placement, transactions, admission, security, log } = parts
   const { host, tls, proxied } = config
   const isMember = (): boolean => placement.leaseValid
   const given = { ...parts, directory: metadata, clock: systemClock, isMember }
@@ -58,7 +60,8 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
       nodes: (entrance) => kafkaNodes(metadata, entrance),
       hashOf,
     },
-    nextProducerId: producerIds(placement),
+    transactions: transactions.client,
+    nextProducerId: transactions.newProducerId,
     newMemberId: (instanceId) => `${instanceId ?? 'member'}-${randomUUID()}`,
     offsetsRetentionMs: () => 1_000 * settings.get('offsets.retention-seconds'),
     shares: {
@@ -68,6 +71,7 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
     },
     bans: new Bans(metadata.resources, () => systemClock.wallMs()),
     reauthenticationMs: settings.live(reauthenticationMs),
+    newSessionId: () => randomInt(1, 2 ** 31),
     ...{ authenticator: security, admission, clock: systemClock, log },
   })
   // After the shards themselves have been given up or taken.
@@ -91,15 +95,6 @@ function kafkaNodes(metadata: MetadataCache, entrance: string) {
         .filter(({ protocol }) => protocol === entrance)
         .map(({ host, port }) => ({ node, host, port })),
     )
-}
-
-/** Ids that one registration of a broker has for producers; 2^53 of these begin in 2^31 registrations and more. */
-const IDS_OF_REGISTRATION = 2 ** 22
-
-/** A registration's epoch is never given twice in a cluster, and so neither is an id that begins with it. */
-function producerIds(placement: PlacementClient): () => number {
-  let next = 0
-  return () => placement.nodeEpoch * IDS_OF_REGISTRATION + (next++ % IDS_OF_REGISTRATION)
 }
 
 function reauthenticationMs(settings: Settings): number | null {

@@ -52,6 +52,14 @@ export const TOPIC_SETTINGS = {
     unit: 'ms',
     description: 'a piece is closed at this age even if it is small',
   }),
+  timestamps: {
+    type: 'choice',
+    choices: ['producer', 'broker'],
+    default: 'producer',
+    role: 'broker',
+    description:
+      'whose time the records of Kafka producers have: their own, or when they were appended',
+  },
 } as const satisfies Record<string, SettingSchema>
 
 export type TopicSettingName = keyof typeof TOPIC_SETTINGS

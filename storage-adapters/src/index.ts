@@ -41,6 +41,7 @@ export {
   RecordBatchError,
   type RecordBatchFault,
   recordCount,
+  setAppendTime,
   setBaseOffset,
   setLeaderEpoch,
 } from './record-batch/record-batch.ts'

@@ -7,7 +7,7 @@ import type { StorageAdapter } from '@robust/storage-adapters'
 import { StorageError } from '@robust/storage-adapters'
 import { ClaimShard } from '../core/claims.ts'
 import type { HostedGroups } from '../core/groups/hosted-groups.ts'
-import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
+import type { HostedShard, HostedShards, HostedTransactions } from '../core/hosted-shard.ts'
 import { type LogResources, LogShard } from '../core/logs/log-shard.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock } from '../core/ports/clock.ts'
@@ -56,6 +56,7 @@ export interface ShardFunctions {
   groups(parts: FunctionParts): HostedGroups
   schedule(parts: FunctionParts): HostedSchedule
   queues(parts: FunctionParts): HostedQueues
+  transactions(parts: FunctionParts & { readonly logs: LogShard }): HostedTransactions
 }
 
 export interface FunctionParts {
@@ -181,6 +182,7 @@ export class ShardHost {
           hosted.groups.stop()
           hosted.schedule.stop()
           hosted.queues.stop()
+          hosted.transactions.coordinator.stop()
           return
         }
         this.#storageAvailable = true
@@ -195,6 +197,7 @@ export class ShardHost {
         hosted.schedule.start()
         hosted.queues.start()
         hosted.logs.start()
+        hosted.transactions.coordinator.start()
         this.#options.onChange()
         return
       } catch (error) {
@@ -287,14 +290,20 @@ export class ShardHost {
       clock,
       onError: (err) => log.error({ err, shard, errId: 'LOG_TASK_FAILED' }, 'a log task failed'),
     })
+    const transactions = this.#options.functions.transactions({
+      ...{ ...parts, logs },
+      onError: failed({ errId: 'TRANSACTION_TASK_FAILED' }, 'a transaction task failed'),
+    })
     await Promise.all([
       sessions.load(),
       groups.load(),
       schedule.load(),
       retained.load(),
       claims.load(),
+      transactions.coordinator.load(),
     ])
-    return { shard, epoch, writer, sessions, groups, schedule, queues, retained, claims, logs }
+    const kept = { sessions, groups, schedule, queues, retained, claims, logs, transactions }
+    return { shard, epoch, writer, ...kept }
   }
 
   /**
@@ -367,6 +376,7 @@ export class ShardHost {
     hosted.groups.stop()
     hosted.schedule.stop()
     hosted.queues.stop()
+    hosted.transactions.coordinator.stop()
     hosted.logs.stop()
     hosted.writer.abandon()
   }
@@ -382,6 +392,7 @@ export class ShardHost {
       hosted.groups.stop()
       hosted.schedule.stop()
       hosted.queues.stop()
+      hosted.transactions.coordinator.stop()
       hosted.logs.flush()
       hosted.logs.stop()
       await hosted.writer.drained()

@@ -45,5 +45,6 @@ function policyOf(config: ReturnType<typeof topicValue>['config']): LogPolicy {
     dirtyRatio: number('dirty-percent') / 100,
     segmentBytes: number('segment-bytes'),
     segmentMs: number('segment-ms'),
+    appendTime: config.timestamps === 'broker',
   }
 }

@@ -60,6 +60,26 @@ const requests: ShardRequest[] = [
   { kind: 'release', to, offset: 2 ** 33 },
   { kind: 'enqueue', to, messages: [{ message, identifiers: [1, 2] }] },
   { kind: 'holds', session: 's', filter: 'a/#' },
+  {
+    kind: 'transaction',
+    call: {
+      ...{ kind: 'join', id: 'shop' },
+      join: {
+        ...{ producerId: 2 ** 52, epoch: 32_767, adds: true, groups: ['g'] },
+        partitions: [{ topic: 't', partition: 3, log: 'topic/1/3', shard: 9 }],
+      },
+    },
+  },
+  {
+    kind: 'transaction',
+    call: {
+      kind: 'end',
+      end: {
+        ...{ producerId: 7, epoch: 1, sequence: 3, commit: true, coordinatorEpoch: 2 ** 40 },
+        ...{ logs: ['topic/1/3'], groups: ['g'] },
+      },
+    },
+  },
   { kind: 'claim', claim: { name: 'a/#', session: 's', insteadOf: 'r', release: true } },
   { kind: 'retained', shards: [1, 2], filter: '#', after: 'x' },
 ]

@@ -16,6 +16,13 @@ import {
 import { fromWireAnswer, toWireAnswer } from './wire-queue-replies.ts'
 import { fromWireCall, toWireCall } from './wire-queues.ts'
 import {
+  fromWireEnd,
+  fromWireJoinCall,
+  fromWireJoined,
+  toWireJoined,
+  toWireTransaction,
+} from './wire-transactions.ts'
+import {
   fromWireAddress,
   fromWireMessage,
   fromWireSubscription,
@@ -139,6 +146,8 @@ function toWireKind(request: ShardRequest): WireRequest {
       return { $case: 'groupSettle', value: toWireSettle(request.settle) }
     case 'queue':
       return { $case: 'queue', value: toWireCall(request.call) }
+    case 'transaction':
+      return toWireTransaction(request.call)
     default:
       return request satisfies never
   }
@@ -203,6 +212,10 @@ export function fromWireRequest(wire: broker.ShardRequest): ShardRequest | undef
       const call = fromWireCall(kind.value)
       return call && { kind: 'queue', call }
     }
+    case 'transactionJoin':
+      return { kind: 'transaction', call: fromWireJoinCall(kind.value) }
+    case 'transactionEnd':
+      return { kind: 'transaction', call: fromWireEnd(kind.value) }
     case undefined:
       return undefined
     default:
@@ -231,6 +244,7 @@ export function toWireReply(reply: ShardReply): broker.ShardReply {
     nextAfter: ok?.next?.after ?? '',
     holder: ok?.holder ?? '',
     queue: ok?.queue && toWireAnswer(ok.queue),
+    transaction: ok?.transaction && toWireJoined(ok.transaction),
   }
 }
 
@@ -242,6 +256,7 @@ export function fromWireReply(wire: broker.ShardReply): ShardReply {
         status: 'ok' as const,
         existed: wire.existed,
         ...(queue && { queue }),
+        ...(wire.transaction && { transaction: fromWireJoined(wire.transaction) }),
         ...(wire.holder !== '' && { holder: wire.holder }),
         retained: wire.retained.map((message) => fromWireMessage(message)),
         ...(wire.nextShards.length === 0

@@ -14,6 +14,9 @@ import type { HostedSchedule } from './schedule.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
 import type { PlaceOutcome, ShardWriter } from './shard-writer.ts'
+import type { TransactionCoordinator } from './transactions/transaction-coordinator.ts'
+import type { TransactionParticipant } from './transactions/transaction-participant.ts'
+import type { TransactionCall } from './transactions/transaction-requests.ts'
 
 export interface HostedShard {
   readonly shard: number
@@ -26,6 +29,12 @@ export interface HostedShard {
   readonly claims: ClaimShard
   readonly logs: LogShard
   readonly queues: HostedQueues
+  readonly transactions: HostedTransactions
+}
+
+export interface HostedTransactions {
+  readonly coordinator: TransactionCoordinator
+  readonly participant: TransactionParticipant
 }
 
 /** The shards that this broker serves now. */
@@ -150,6 +159,8 @@ async function dispatch(
       return { status: 'ok' }
     case 'queue':
       return { status: 'ok', queue: await target.queues.handle(request.call, options.signal) }
+    case 'transaction':
+      return answerTransaction(target, request.call)
     case 'holds':
       return { status: 'ok', existed: [sessions.holds(request.session, request.filter)] }
     case 'claim':
@@ -159,6 +170,17 @@ async function dispatch(
     default:
       return request satisfies never
   }
+}
+
+async function answerTransaction(
+  { transactions }: HostedShard,
+  call: TransactionCall,
+): Promise<ShardReply> {
+  if (call.kind === 'join') {
+    return { status: 'ok', transaction: await transactions.coordinator.join(call.id, call.join) }
+  }
+  await transactions.participant.end(call.end)
+  return { status: 'ok' }
 }
 
 async function findRetained(

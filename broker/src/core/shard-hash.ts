@@ -10,6 +10,7 @@ export type ShardKind =
   | 'queue'
   | 'bridge'
   | 'consumer-offsets'
+  | 'transaction'
 
 /** Never change this: stored data is found by it. */
 export function shardOf(kind: ShardKind, name: string, shardCount: number): number {

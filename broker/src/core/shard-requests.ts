@@ -12,6 +12,7 @@ import type {
   DetachRequest,
   ReattachRequest,
 } from './sessions/attach-requests.ts'
+import type { JoinOutcome, TransactionCall } from './transactions/transaction-requests.ts'
 
 export type ShardRequest =
   | { readonly kind: 'attach'; readonly attach: AttachRequest }
@@ -52,6 +53,7 @@ export type ShardRequest =
   | { readonly kind: 'leave'; readonly leave: GroupLeave }
   | { readonly kind: 'settle'; readonly settle: GroupSettle }
   | { readonly kind: 'queue'; readonly call: QueueCall }
+  | { readonly kind: 'transaction'; readonly call: TransactionCall }
 
 export type ShardReply =
   | {
@@ -62,6 +64,7 @@ export type ShardReply =
       readonly holder?: string
       readonly retained?: readonly Message[]
       readonly queue?: QueueReply
+      readonly transaction?: JoinOutcome
       /** There are more retained messages than fit in one answer. */
       readonly next?: RetainedPosition
     }

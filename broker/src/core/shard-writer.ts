@@ -139,7 +139,7 @@ export class ShardWriter {
     const staged = this.#stage(batch.byteLength)
     const base = this.endOf(log)
     setBaseOffset(batch, base)
-    setLeaderEpoch(batch, this.#leaderEpoch)
+    setLeaderEpoch(batch, this.leaderEpoch)
     this.#ends.set(log, nextOffset(batch))
     appendsOf(staged, log).push({ base, records: [], batch })
     return base
@@ -153,7 +153,7 @@ export class ShardWriter {
   }
 
   /** The epoch as record batches carry it. */
-  get #leaderEpoch(): number {
+  get leaderEpoch(): number {
     return this.epoch & 0x7fffffff
   }
 
@@ -282,7 +282,7 @@ export class ShardWriter {
 
   async #commit(staged: Staged): Promise<boolean> {
     seal(staged)
-    const operations = staged.operations.concat(encodeAppends(staged, this.#leaderEpoch))
+    const operations = staged.operations.concat(encodeAppends(staged, this.leaderEpoch))
     /** While there is no room only what frees some is tried in between. */
     let next: readonly Operation[] = operations
     let reopen = false

@@ -27,6 +27,7 @@ import { Topics } from '../core/topics/topics.ts'
 import { GroupShard } from '../functions/group-shard.ts'
 import { Scheduled } from '../functions/scheduled.ts'
 import { CoreQueues } from './core-queues.ts'
+import { CoreTransactions } from './core-transactions.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
 export interface CoreNode {
@@ -34,6 +35,7 @@ export interface CoreNode {
   readonly nodeEpoch: number
   readonly messaging: Messaging
   readonly queues: CoreQueues
+  readonly transactions: CoreTransactions
   readonly hosted: HostedShards
   readonly router: Router
   readonly errors: Error[]
@@ -57,13 +59,13 @@ export class CoreCluster {
   readonly nodes = new Map<string, CoreNode>()
   /** Nodes whose registration may be gone. */
   readonly stale = new Set<string>()
-  readonly #storage: StorageAdapter
+  readonly storage: StorageAdapter
   readonly #owners = new Map<number, ShardOwner>()
   readonly #cuts = new Set<string>()
   #epoch = 0
 
   constructor(storage: StorageAdapter, shardCount: number) {
-    this.#storage = storage
+    this.storage = storage
     this.shardCount = shardCount
   }
 
@@ -74,7 +76,7 @@ export class CoreCluster {
     const nodeEpoch = ++this.#epoch
     const pressure = new StoragePressure({
       clock: this.clock,
-      level: () => this.#storage.pressure ?? 0,
+      level: () => this.storage.pressure ?? 0,
     })
     const parts = { directory, hosted, peers: this.#peers(name, () => node), clock: this.clock }
     const queues = new CoreQueues({ ...parts, table: this.queueTable, router, pressure })
@@ -85,7 +87,9 @@ export class CoreCluster {
       nodeEpoch: () => nodeEpoch,
       mayAcknowledge: () => !this.stale.has(name),
     })
-    const node: CoreNode = { name, nodeEpoch, messaging, queues, hosted, router, errors: [] }
+    const transactions = new CoreTransactions(parts)
+    const kept = { messaging, queues, transactions, hosted, router }
+    const node: CoreNode = { name, nodeEpoch, ...kept, errors: [] }
     this.nodes.set(name, node)
     for (const other of this.nodes.values()) {
       if (other === node) continue
@@ -115,15 +119,17 @@ export class CoreCluster {
       groups.stop()
       schedule.stop()
       queues.stop()
+      transactions.coordinator.stop()
       logs.stop()
       node.messaging.changed()
       node.queues.changed()
+      node.transactions.changed()
     }
     const writer = new ShardWriter({
       shard,
       epoch,
       owner: `${name}/1`,
-      storage: this.#storage,
+      storage: this.storage,
       clock: this.clock,
       onLost: lost,
     })
@@ -141,7 +147,7 @@ export class CoreCluster {
     }
     const sessions: SessionShard = new SessionShard({
       writer,
-      storage: this.#storage,
+      storage: this.storage,
       clock: this.clock,
       connections,
       publish: (message) => node.messaging.publishAndWait(message),
@@ -156,7 +162,7 @@ export class CoreCluster {
     })
     const groups: GroupShard = new GroupShard({
       writer,
-      storage: this.#storage,
+      storage: this.storage,
       clock: this.clock,
       connections,
       announce: (change) => this.#announceShard(shard, epoch, change),
@@ -166,29 +172,35 @@ export class CoreCluster {
     })
     const schedule = new Scheduled({
       writer,
-      storage: this.#storage,
+      storage: this.storage,
       clock: this.clock,
       publish: (message) => node.messaging.publishAndWait(message),
       onError: (error) => node.errors.push(error),
     })
     const queues = node.queues.host({
       writer,
-      storage: this.#storage,
+      storage: this.storage,
       onError: (error) => node.errors.push(error),
     })
-    const retained = new RetainedShard(writer, this.#storage, {
+    const retained = new RetainedShard(writer, this.storage, {
       clock: this.clock,
       limits: () => this.retainedLimits,
     })
-    const claims = new ClaimShard(writer, this.#storage)
+    const claims = new ClaimShard(writer, this.storage)
     const logs = new LogShard({
       writer,
-      storage: this.#storage,
+      storage: this.storage,
       clock: this.clock,
       tails: new TailCache(1 << 20),
       budget: new TaskBudget({ clock: this.clock, bytesPerSecond: 1 << 24 }),
       policyOf: (log) => this.topics.policyOf(log),
       isDeleted: (log) => this.topics.isDeleted(log),
+      onError: (error) => node.errors.push(error),
+    })
+    const transactions = node.transactions.host({
+      writer,
+      storage: this.storage,
+      logs,
       onError: (error) => node.errors.push(error),
     })
     await Promise.all([
@@ -197,13 +209,15 @@ export class CoreCluster {
       schedule.load(),
       retained.load(),
       claims.load(),
+      transactions.coordinator.load(),
     ])
-    const all = { sessions, groups, schedule, queues, retained, claims, logs }
+    const all = { sessions, groups, schedule, queues, retained, claims, logs, transactions }
     node.hosted.add({ shard, epoch, writer, ...all })
     logs.start()
     groups.start()
     schedule.start()
     queues.start()
+    transactions.coordinator.start()
     const added = [...sessions.filters(), ...groups.groups()]
     await this.#announceShard(shard, epoch, { reset: true, added, removed: [] })
     this.#owners.set(shard, { node: name, epoch })
@@ -270,6 +284,7 @@ export class CoreCluster {
     for (const node of this.nodes.values()) {
       node.messaging.changed()
       node.queues.changed()
+      node.transactions.changed()
     }
     await settle()
   }
@@ -352,8 +367,10 @@ export class CoreCluster {
   }
 }
 
-function stopAll({ sessions, groups, schedule, queues, logs }: HostedShard): void {
-  for (const part of [sessions, groups, schedule, queues, logs]) part.stop()
+function stopAll(hosted: HostedShard): void {
+  const { sessions, groups, schedule, queues, logs, transactions } = hosted
+  const { coordinator } = transactions
+  for (const part of [sessions, groups, schedule, queues, logs, coordinator]) part.stop()
 }
 
 /** A client that acknowledges what it gets, unless told not to. */

@@ -2,14 +2,17 @@
 import type { StorageAdapter } from '@robust/storage-adapters'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
+import type { Peers } from '../core/ports/peers.ts'
 import { NamedCounts } from '../core/ports/telemetry.ts'
 import { SharePartitions } from '../core/shares/share-partitions.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
+import { partitionOf } from '../core/topics/topic.ts'
 import { TopicLogs } from '../core/topics/topic-logs.ts'
 import { Topics } from '../core/topics/topics.ts'
 import type { Services } from '../protocols/kafka/call.ts'
 import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
+import { API_VERSIONS } from '../protocols/kafka/codec/log-apis.ts'
 import {
   decode,
   encode,
@@ -20,6 +23,7 @@ import {
   type WireType,
 } from '../protocols/kafka/codec/wire-types.ts'
 import { KafkaConnection } from '../protocols/kafka/connection.ts'
+import { FetchSessions } from '../protocols/kafka/fetch-sessions.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
 import { ShareSessions } from '../protocols/kafka/groups/share-sessions.ts'
@@ -32,6 +36,7 @@ import { FailedAttempts } from '../security/failed-attempts.ts'
 import type { Permission, Permissions, StoredPermission } from '../security/permissions.ts'
 import type { ScramName } from '../security/scram.ts'
 import type { ScramUsers } from '../security/scram-users.ts'
+import { CoreTransactions } from './core-transactions.ts'
 import { LogBench } from './log-fixtures.ts'
 import { MemoryStream } from './memory-stream.ts'
 import { settle } from './virtual-clock.ts'
@@ -98,7 +103,8 @@ export class KafkaClient {
     const frame = this.answers[at]
     if (frame === undefined) throw new Error(`there is no answer ${at}`)
     const flexible = isFlexible(api, version)
-    const reader = new ByteReader(frame.subarray(flexible ? 5 : 4))
+    const hasTags = flexible && api.key !== API_VERSIONS.key
+    const reader = new ByteReader(frame.subarray(hasTags ? 5 : 4))
     return decode(api.response, reader, { version, flexible })
   }
 }
@@ -186,12 +192,38 @@ export class KafkaBench {
   #nextProducerId = 1_000
   #members = 0
   #hosted: HostedShard | undefined
+  readonly #parts = {
+    directory: {
+      ...{ self: 'b1', shardCount: 1, peers: () => ['b2'], isMember: () => true },
+      owner: () => ({ node: this.owner, epoch: this.logs.writer.epoch }),
+    },
+    hosted: {
+      get: () => (this.owner === 'b1' ? this.#hosted : undefined),
+      all: () => (this.#hosted === undefined ? [] : [this.#hosted]).values(),
+    } as unknown as HostedShards,
+    peers: {} as Peers,
+    clock: this.logs.clock,
+  }
+  #nextSessionId = 1
+  readonly #fetchSessions = new FetchSessions(() => this.#nextSessionId++)
+  readonly #transactions = new CoreTransactions(this.#parts)
 
   async start(): Promise<this> {
-    const logs = await this.logs.own()
-    const { writer } = this.logs
-    this.#hosted = { ...{ shard: writer.shard, epoch: writer.epoch }, writer, logs } as HostedShard
+    await this.own()
     return this
+  }
+
+  /** Another owner takes the shard: the one before is gone without a word. */
+  async own(): Promise<void> {
+    this.#hosted?.transactions.coordinator.stop()
+    const logs = await this.logs.own()
+    const { writer, storage, errors } = this.logs
+    const onError = (error: Error): void => void errors.push(error)
+    const transactions = this.#transactions.host({ writer, storage, logs, onError })
+    await transactions.coordinator.load()
+    const { shard, epoch } = writer
+    this.#hosted = { shard, epoch, writer, logs, transactions } as HostedShard
+    transactions.coordinator.start()
   }
 
   topic(name: string, partitions = 1, policy: Partial<LogPolicy> = {}): void {
@@ -199,6 +231,12 @@ export class KafkaBench {
       ...{ tenant: 'default', name, id: String(this.#nextProducerId++), address: name },
       ...{ partitions, capture: [], policy: { ...DEFAULT_LOG_POLICY, ...policy } },
     })
+  }
+
+  logOf(name: string, partition: number): string {
+    const topic = this.topics.get('default', name)
+    if (topic === undefined) throw new Error(`no topic ${name}`)
+    return partitionOf(topic, partition, 1).log
   }
 
   /** Of the connection that was made last. */
@@ -256,12 +294,7 @@ export class KafkaBench {
   #services(): Services {
     const { clock } = this.logs
     const storage = this.#storage()
-    const directory = {
-      ...{ self: 'b1', shardCount: 1, peers: () => ['b2'], isMember: () => true },
-      owner: () => ({ node: this.owner, epoch: this.logs.writer.epoch }),
-    }
-    const get = () => (this.owner === 'b1' ? this.#hosted : undefined)
-    const hosted = { get } as unknown as HostedShards
+    const { directory, hosted } = this.#parts
     const given = { directory, hosted, clock, storage, isMember: () => true }
     const definitions = {
       refusal: () => undefined,
@@ -304,6 +337,8 @@ export class KafkaBench {
       onOwners: this.onOwners,
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       ...{ clock, produceLatency: { record: () => undefined } as never },
+      transactions: this.#transactions.client,
+      fetchSessions: this.#fetchSessions,
       nextProducerId: () => this.#nextProducerId++,
       permissions: this.permissions,
       scramUsers: this.scramUsers,

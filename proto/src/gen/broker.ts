@@ -95,6 +95,34 @@ export namespace QueueSettleOutcome {
   export type UNRECOGNIZED = typeof QueueSettleOutcome.UNRECOGNIZED;
 }
 
+export const TransactionFault = {
+  TRANSACTION_FAULT_NONE: 0,
+  TRANSACTION_FAULT_UNKNOWN_PRODUCER: 1,
+  TRANSACTION_FAULT_FENCED: 2,
+  /** TRANSACTION_FAULT_BUSY - the transaction before is being ended */
+  TRANSACTION_FAULT_BUSY: 3,
+  TRANSACTION_FAULT_WRONG_STATE: 4,
+  TRANSACTION_FAULT_NOT_IN_IT: 5,
+  TRANSACTION_FAULT_FULL: 6,
+  /** TRANSACTION_FAULT_LOST - the outcome is unknown */
+  TRANSACTION_FAULT_LOST: 7,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type TransactionFault = typeof TransactionFault[keyof typeof TransactionFault];
+
+export namespace TransactionFault {
+  export type TRANSACTION_FAULT_NONE = typeof TransactionFault.TRANSACTION_FAULT_NONE;
+  export type TRANSACTION_FAULT_UNKNOWN_PRODUCER = typeof TransactionFault.TRANSACTION_FAULT_UNKNOWN_PRODUCER;
+  export type TRANSACTION_FAULT_FENCED = typeof TransactionFault.TRANSACTION_FAULT_FENCED;
+  export type TRANSACTION_FAULT_BUSY = typeof TransactionFault.TRANSACTION_FAULT_BUSY;
+  export type TRANSACTION_FAULT_WRONG_STATE = typeof TransactionFault.TRANSACTION_FAULT_WRONG_STATE;
+  export type TRANSACTION_FAULT_NOT_IN_IT = typeof TransactionFault.TRANSACTION_FAULT_NOT_IN_IT;
+  export type TRANSACTION_FAULT_FULL = typeof TransactionFault.TRANSACTION_FAULT_FULL;
+  export type TRANSACTION_FAULT_LOST = typeof TransactionFault.TRANSACTION_FAULT_LOST;
+  export type UNRECOGNIZED = typeof TransactionFault.UNRECOGNIZED;
+}
+
 export interface PeerFrame {
   items: PeerItem[];
 }
@@ -217,6 +245,8 @@ export interface ShardRequest {
     | { $case: "queue"; value: QueueCall }
     | { $case: "holds"; value: SessionHolds }
     | { $case: "claim"; value: Claim }
+    | { $case: "transactionJoin"; value: TransactionJoin }
+    | { $case: "transactionEnd"; value: TransactionEnd }
     | undefined;
 }
 
@@ -233,6 +263,7 @@ export interface ShardReply {
   /** of a claim */
   holder: string;
   queue: QueueAnswer | undefined;
+  transaction: TransactionJoined | undefined;
 }
 
 /** Where a session is connected. Ids of one session only grow: (shard epoch, counter). */
@@ -701,6 +732,42 @@ export interface QueueRedrive {
   /** wall clock */
   startedAtMs: number;
   failure?: string | undefined;
+}
+
+export interface TransactionPartition {
+  topic: string;
+  partition: number;
+  log: string;
+  shard: number;
+}
+
+/** The owner of a partition or a group asks a coordinator whether a producer's transaction goes on with these in it. */
+export interface TransactionJoin {
+  /** the transactional id */
+  id: string;
+  producerId: number;
+  producerEpoch: number;
+  /** else they must be in it already */
+  adds: boolean;
+  partitions: TransactionPartition[];
+  groups: string[];
+}
+
+export interface TransactionJoined {
+  fault: TransactionFault;
+  /** number of the transaction */
+  sequence: number;
+}
+
+/** A coordinator has decided, and tells the owner of logs and groups that take part. */
+export interface TransactionEnd {
+  producerId: number;
+  producerEpoch: number;
+  sequence: number;
+  commit: boolean;
+  coordinatorEpoch: number;
+  logs: string[];
+  groups: string[];
 }
 
 function createBasePeerFrame(): PeerFrame {
@@ -1883,6 +1950,12 @@ export const ShardRequest: MessageFns<ShardRequest> = {
       case "claim":
         Claim.encode(message.kind.value, writer.uint32(250).fork()).join();
         break;
+      case "transactionJoin":
+        TransactionJoin.encode(message.kind.value, writer.uint32(482).fork()).join();
+        break;
+      case "transactionEnd":
+        TransactionEnd.encode(message.kind.value, writer.uint32(490).fork()).join();
+        break;
     }
     return writer;
   },
@@ -2044,6 +2117,22 @@ export const ShardRequest: MessageFns<ShardRequest> = {
             message.kind = { $case: "claim", value: Claim.decode(reader, reader.uint32()) };
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.kind = { $case: "transactionJoin", value: TransactionJoin.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.kind = { $case: "transactionEnd", value: TransactionEnd.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2165,6 +2254,18 @@ export const ShardRequest: MessageFns<ShardRequest> = {
         }
         break;
       }
+      case "transactionJoin": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "transactionJoin", value: TransactionJoin.fromPartial(object.kind.value) };
+        }
+        break;
+      }
+      case "transactionEnd": {
+        if (object.kind?.value !== undefined && object.kind?.value !== null) {
+          message.kind = { $case: "transactionEnd", value: TransactionEnd.fromPartial(object.kind.value) };
+        }
+        break;
+      }
     }
     return message;
   },
@@ -2181,6 +2282,7 @@ function createBaseShardReply(): ShardReply {
     nextAfter: "",
     holder: "",
     queue: undefined,
+    transaction: undefined,
   };
 }
 
@@ -2220,6 +2322,9 @@ export const ShardReply: MessageFns<ShardReply> = {
     }
     if (message.queue !== undefined) {
       QueueAnswer.encode(message.queue, writer.uint32(250).fork()).join();
+    }
+    if (message.transaction !== undefined) {
+      TransactionJoined.encode(message.transaction, writer.uint32(482).fork()).join();
     }
     return writer;
   },
@@ -2329,6 +2434,14 @@ export const ShardReply: MessageFns<ShardReply> = {
             message.queue = QueueAnswer.decode(reader, reader.uint32());
             continue;
           }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.transaction = TransactionJoined.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2358,6 +2471,9 @@ export const ShardReply: MessageFns<ShardReply> = {
     message.holder = object.holder ?? "";
     message.queue = (object.queue !== undefined && object.queue !== null)
       ? QueueAnswer.fromPartial(object.queue)
+      : undefined;
+    message.transaction = (object.transaction !== undefined && object.transaction !== null)
+      ? TransactionJoined.fromPartial(object.transaction)
       : undefined;
     return message;
   },
@@ -7738,6 +7854,406 @@ export const QueueRedrive: MessageFns<QueueRedrive> = {
     message.toMove = object.toMove ?? 0;
     message.startedAtMs = object.startedAtMs ?? 0;
     message.failure = object.failure ?? undefined;
+    return message;
+  },
+};
+
+function createBaseTransactionPartition(): TransactionPartition {
+  return { topic: "", partition: 0, log: "", shard: 0 };
+}
+
+export const TransactionPartition: MessageFns<TransactionPartition> = {
+  encode(message: TransactionPartition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.topic !== "") {
+      writer.uint32(10).string(message.topic);
+    }
+    if (message.partition !== 0) {
+      writer.uint32(16).uint32(message.partition);
+    }
+    if (message.log !== "") {
+      writer.uint32(26).string(message.log);
+    }
+    if (message.shard !== 0) {
+      writer.uint32(32).uint32(message.shard);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionPartition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionPartition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.topic = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.partition = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.log = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.shard = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionPartition>): TransactionPartition {
+    return TransactionPartition.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionPartition>): TransactionPartition {
+    const message = createBaseTransactionPartition();
+    message.topic = object.topic ?? "";
+    message.partition = object.partition ?? 0;
+    message.log = object.log ?? "";
+    message.shard = object.shard ?? 0;
+    return message;
+  },
+};
+
+function createBaseTransactionJoin(): TransactionJoin {
+  return { id: "", producerId: 0, producerEpoch: 0, adds: false, partitions: [], groups: [] };
+}
+
+export const TransactionJoin: MessageFns<TransactionJoin> = {
+  encode(message: TransactionJoin, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.producerId !== 0) {
+      writer.uint32(16).uint64(message.producerId);
+    }
+    if (message.producerEpoch !== 0) {
+      writer.uint32(24).uint32(message.producerEpoch);
+    }
+    if (message.adds !== false) {
+      writer.uint32(32).bool(message.adds);
+    }
+    for (const v of message.partitions) {
+      TransactionPartition.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.groups) {
+      writer.uint32(50).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionJoin {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionJoin();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.producerId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.producerEpoch = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.adds = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.partitions.push(TransactionPartition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.groups.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionJoin>): TransactionJoin {
+    return TransactionJoin.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionJoin>): TransactionJoin {
+    const message = createBaseTransactionJoin();
+    message.id = object.id ?? "";
+    message.producerId = object.producerId ?? 0;
+    message.producerEpoch = object.producerEpoch ?? 0;
+    message.adds = object.adds ?? false;
+    message.partitions = object.partitions?.map((e) => TransactionPartition.fromPartial(e)) || [];
+    message.groups = object.groups?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseTransactionJoined(): TransactionJoined {
+  return { fault: 0, sequence: 0 };
+}
+
+export const TransactionJoined: MessageFns<TransactionJoined> = {
+  encode(message: TransactionJoined, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.fault !== 0) {
+      writer.uint32(8).int32(message.fault);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(16).uint64(message.sequence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionJoined {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionJoined();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.fault = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionJoined>): TransactionJoined {
+    return TransactionJoined.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionJoined>): TransactionJoined {
+    const message = createBaseTransactionJoined();
+    message.fault = object.fault ?? 0;
+    message.sequence = object.sequence ?? 0;
+    return message;
+  },
+};
+
+function createBaseTransactionEnd(): TransactionEnd {
+  return { producerId: 0, producerEpoch: 0, sequence: 0, commit: false, coordinatorEpoch: 0, logs: [], groups: [] };
+}
+
+export const TransactionEnd: MessageFns<TransactionEnd> = {
+  encode(message: TransactionEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.producerId !== 0) {
+      writer.uint32(8).uint64(message.producerId);
+    }
+    if (message.producerEpoch !== 0) {
+      writer.uint32(16).uint32(message.producerEpoch);
+    }
+    if (message.sequence !== 0) {
+      writer.uint32(24).uint64(message.sequence);
+    }
+    if (message.commit !== false) {
+      writer.uint32(32).bool(message.commit);
+    }
+    if (message.coordinatorEpoch !== 0) {
+      writer.uint32(40).uint64(message.coordinatorEpoch);
+    }
+    for (const v of message.logs) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.groups) {
+      writer.uint32(58).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TransactionEnd {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTransactionEnd();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.producerId = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.producerEpoch = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.sequence = longToNumber(reader.uint64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.commit = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.coordinatorEpoch = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.logs.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.groups.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<TransactionEnd>): TransactionEnd {
+    return TransactionEnd.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<TransactionEnd>): TransactionEnd {
+    const message = createBaseTransactionEnd();
+    message.producerId = object.producerId ?? 0;
+    message.producerEpoch = object.producerEpoch ?? 0;
+    message.sequence = object.sequence ?? 0;
+    message.commit = object.commit ?? false;
+    message.coordinatorEpoch = object.coordinatorEpoch ?? 0;
+    message.logs = object.logs?.map((e) => e) || [];
+    message.groups = object.groups?.map((e) => e) || [];
     return message;
   },
 };

@@ -180,6 +180,19 @@ describe('codec', () => {
     expect(() => decodeRecordBatch(batch)).toThrow(expect.objectContaining({ fault: 'COMPRESSED' }))
   })
 
+  test('setAppendTime gives all records the one time, and the batch its checksum', () => {
+    const batch = Uint8Array.from(golden)
+    header.setAppendTime(batch, 1_800_000_000_000)
+    header.checkBatch(batch)
+    expect(header.maxTimestamp(batch)).toBe(1_800_000_000_000)
+    expect(header.attributes(batch)).toBe(
+      header.batchAttribute.transactional | header.batchAttribute.logAppendTime,
+    )
+    expect(decodeRecordBatch(batch).map(({ timestamp }) => timestamp)).toEqual([
+      1_800_000_000_000, 1_800_000_000_000,
+    ])
+  })
+
   test('decodeRecordBatch gives the append time where the batch says so', () => {
     const batch = encodeRecordBatch(goldenRecords, {
       ...options,

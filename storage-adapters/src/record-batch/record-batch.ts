@@ -120,6 +120,13 @@ export function setLeaderEpoch(batch: Uint8Array, epoch: number): void {
   writeInt32(batch, at.leaderEpoch, epoch)
 }
 
+/** In place: its records have this time, ms, whatever they say themselves. */
+export function setAppendTime(batch: Uint8Array, timestamp: number): void {
+  batch[at.attributes + 1] = byteAt(batch, at.attributes + 1) | batchAttribute.logAppendTime
+  writeInt64(batch, at.maxTimestamp, timestamp)
+  writeInt32(batch, at.crc, crc32c(batch, 0, checkedRange))
+}
+
 function readInt16(bytes: Uint8Array, position: number): number {
   return ((byteAt(bytes, position) << 24) | (byteAt(bytes, position + 1) << 16)) >> 16
 }

@@ -1,13 +1,11 @@
 // Unmodified Kafka clients against clusters of three brokers: kafkajs with a group of consumers while a broker is
 // killed, and Debian's kcat (librdkafka) with an idempotent producer, every codec and a topic that nobody made.
 
-import { execFile, spawn } from 'node:child_process'
 import { Kafka, logLevel } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startCluster, type TestCluster } from '../../support/cluster.ts'
-import { thisMachine } from '../../support/debian-tools.ts'
+import { type Kcat, kcatOf } from './kcat.ts'
 
-const KCAT = '/usr/bin/kcat'
 const KEYS = ['a', 'b', 'c', 'd', 'e', 'f']
 const ROUNDS = 60
 
@@ -148,34 +146,11 @@ describe('kafkajs', () => {
   })
 })
 
-function kcat(args: readonly string[], input = ''): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = execFile(
-      KCAT,
-      ['-b', brokers().join(','), ...args],
-      { timeout: 50_000 },
-      (error, stdout, stderr) => {
-        if (error === null) resolve(stdout)
-        else reject(new Error(`${error.message}\n${stderr}`))
-      },
-    )
-    child.stdin?.end(input)
-  })
-}
-
 describe('kcat', () => {
+  let kcat: Kcat
+
   beforeAll(async () => {
-    const hasKcat = await new Promise((resolve) => {
-      spawn(KCAT, ['-V'])
-        .once('error', () => resolve(false))
-        .once('exit', () => resolve(true))
-    })
-    if (hasKcat) return
-    const machine = thisMachine()
-    if (!machine.mayInstall) throw new Error('MISSING: kcat. Install: apt-get install kcat')
-    machine.say('installing kcat')
-    machine.run('apt-get', ['update'])
-    machine.run('apt-get', ['install', '-y', '--no-install-recommends', 'kcat'])
+    kcat = await kcatOf(cluster)
   })
 
   test.each(['none', 'gzip', 'snappy', 'lz4', 'zstd'])(

@@ -38,6 +38,11 @@ export function shareKey(log: string, group: string): string {
   return `${part(log, 'share')}${group}`
 }
 
+/** Where the epochs of its owners begin. */
+export function epochsKey(log: string): string {
+  return part(log, 'epochs')
+}
+
 /** Where the log begins for its readers, and how far it is compacted. */
 export function stateKey(log: string): string {
   return part(log, 'state')

@@ -17,6 +17,8 @@ export interface LogPolicy {
   readonly segmentBytes: number
   /** A segment is closed at this age even if it is small, ms. */
   readonly segmentMs: number
+  /** Records have the time at which they were appended, whatever their producers say. */
+  readonly appendTime: boolean
 }
 
 export const DEFAULT_LOG_POLICY: LogPolicy = {
@@ -28,6 +30,7 @@ export const DEFAULT_LOG_POLICY: LogPolicy = {
   dirtyRatio: 0.5,
   segmentBytes: 4 * 1024 * 1024,
   segmentMs: 7 * 86_400_000,
+  appendTime: false,
 }
 
 /** A tenth of what is retained is the largest piece that makes sense: the log is cut piece by piece. */

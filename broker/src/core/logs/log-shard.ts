@@ -10,6 +10,7 @@ import { compact, wantsCompaction } from './compactor.ts'
 import { PRODUCER_SILENCE_MS, TASK_INTERVAL_MS } from './log-limits.ts'
 import type { LogPolicy } from './log-policy.ts'
 import { type LogReport, PartitionLog } from './partition-log.ts'
+import type { Marker } from './producers.ts'
 import { retainedFrom } from './segments.ts'
 import type { TailCache } from './tail-cache.ts'
 import type { TaskBudget } from './task-budget.ts'
@@ -73,6 +74,20 @@ export class LogShard {
         done('lost')
       },
     )
+  }
+
+  /**
+   * Ends what a producer has open in the log. Resolves when that is durable, or the shard is lost; false: the
+   * producer is fenced. Rejects with a StorageError.
+   */
+  async mark(name: string, marker: Marker): Promise<boolean> {
+    if (this.#options.isDeleted(name)) return true
+    const log = await this.open(name)
+    let isTaken = true
+    await new Promise((resolve) => {
+      isTaken = log.appendMarker(marker, resolve)
+    })
+    return isTaken
   }
 
   /** Stages the removal of the log and of everything that is kept about it. */
@@ -168,4 +183,5 @@ const KEEP_ALL: LogPolicy = {
   dirtyRatio: 1,
   segmentBytes: 4 * 1024 * 1024,
   segmentMs: Number.POSITIVE_INFINITY,
+  appendTime: false,
 }

@@ -1,6 +1,7 @@
 import { decodeRecordBatch } from '@robust/storage-adapters'
 import { describe, expect, test } from 'vitest'
 import { batchOf, LOG, LogBench, markerOf, recordOf } from '../../testing/log-fixtures.ts'
+import { offsetForTime } from './time-lookup.ts'
 
 const HOUR = 3_600_000
 
@@ -64,12 +65,12 @@ describe('PartitionLog', () => {
       if (again) await bench.own()
       const reopened = await bench.log()
       expect(reopened.segments.all.length).toBeGreaterThan(5)
-      expect(await reopened.offsetForTime(0)).toEqual({ offset: 0, timestamp: 1_000 })
-      expect(await reopened.offsetForTime(1_051)).toEqual({ offset: 6, timestamp: 1_060 })
-      expect(await reopened.offsetForTime(1_190)).toEqual({ offset: 19, timestamp: 1_190 })
-      expect(await reopened.offsetForTime(1_191)).toBeUndefined()
+      expect(await offsetForTime(reopened, 0)).toEqual({ offset: 0, timestamp: 1_000 })
+      expect(await offsetForTime(reopened, 1_051)).toEqual({ offset: 6, timestamp: 1_060 })
+      expect(await offsetForTime(reopened, 1_190)).toEqual({ offset: 19, timestamp: 1_190 })
+      expect(await offsetForTime(reopened, 1_191)).toBeUndefined()
       const other = await bench.log('topic/sparse/0')
-      expect(await other.offsetForTime(701)).toEqual({ offset: 3, timestamp: 900 })
+      expect(await offsetForTime(other, 701)).toEqual({ offset: 3, timestamp: 900 })
     }
   })
 

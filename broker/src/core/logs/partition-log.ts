@@ -6,20 +6,23 @@
  */
 import {
   baseOffset,
-  decodeRecordBatch,
   encodeRecordBatch,
+  leaderEpoch,
   maxTimestamp,
   type NewRecord,
   nextOffset,
-  RecordBatchError,
   type StorageAdapter,
+  setAppendTime,
 } from '@robust/storage-adapters'
 import type { Clock } from '../ports/clock.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
 import { decodeJson, encodeJson, scanAll } from '../stored.ts'
+import { Verifications } from '../transactions/verifications.ts'
+import { type EpochEnd, EpochHistory } from './epoch-history.ts'
 import {
   abortedKey,
   abortedPrefix,
+  epochsKey,
   keysOfLog,
   producersKey,
   rangeOf,
@@ -28,7 +31,13 @@ import {
   stateKey,
 } from './log-keys.ts'
 import { type LogPolicy, segmentBytesOf } from './log-policy.ts'
-import { type AbortedTransaction, Producers, type ProducerVerdict } from './producers.ts'
+import {
+  type AbortedTransaction,
+  encodeMarker,
+  type Marker,
+  Producers,
+  type ProducerVerdict,
+} from './producers.ts'
 import { type Segment, Segments } from './segments.ts'
 import type { LogTail } from './tail-cache.ts'
 
@@ -42,7 +51,11 @@ export interface PartitionLogOptions {
 }
 
 export type AppendResult =
-  | { readonly baseOffset: number }
+  | {
+      readonly baseOffset: number
+      /** Given by the log, ms; undefined: the records keep theirs. */
+      readonly timestamp: number | undefined
+    }
   | Exclude<ProducerVerdict, { kind: 'new' }>
 
 export interface LogRead {
@@ -75,7 +88,9 @@ const READ_BYTES = 1024 * 1024
 export class PartitionLog {
   readonly name: string
   readonly producers = new Producers()
+  readonly verifications = new Verifications()
   segments = new Segments()
+  #epochs = new EpochHistory()
   /** Everything below has been compacted at least once. */
   cleanedTo = 0
   readonly #options: PartitionLogOptions
@@ -110,6 +125,8 @@ export class PartitionLog {
       this.#startOffset = startOffset
       this.cleanedTo = cleanedTo
     }
+    const epochs = await storage.get(writer.shard, epochsKey(name))
+    if (epochs !== undefined) this.#epochs = new EpochHistory(decodeJson(epochs))
     const closed: Segment[] = []
     for await (const { value } of scanAll(storage, writer.shard, rangeOf(segmentsPrefix(name)))) {
       closed.push(decodeJson<Segment>(value))
@@ -138,6 +155,7 @@ export class PartitionLog {
       for (const batch of batches) {
         next = nextOffset(batch)
         if (baseOffset(batch) >= noteFrom) this.producers.note(batch)
+        this.#epochs.note(leaderEpoch(batch), baseOffset(batch))
         if (baseOffset(batch) < from) continue
         this.#open ??= this.segments.begin(baseOffset(batch), maxTimestamp(batch))
         this.segments.grow(batch)
@@ -207,7 +225,18 @@ export class PartitionLog {
     const verdict = this.producers.check(batch)
     if (verdict.kind === 'duplicate') this.#options.writer.onCommit(done)
     if (verdict.kind !== 'new') return verdict
-    return { baseOffset: this.#stage(batch, [done]) }
+    const timestamp = this.#appendTime(batch)
+    return { baseOffset: this.#stage(batch, [done]), timestamp }
+  }
+
+  /** Ends what the producer has open. `done` runs when that is durable. False: the producer is fenced. */
+  appendMarker(marker: Marker, done: (outcome: CommitOutcome) => void): boolean {
+    this.#flushPending()
+    this.verifications.end(marker.producerId)
+    const verdict = this.producers.takes(marker)
+    if (verdict === 'new') this.#stage(encodeMarker(marker, this.#options.clock.wallMs()), [done])
+    else this.#options.writer.onCommit(done)
+    return verdict !== 'fenced'
   }
 
   /** `tell` runs when there is more to read, or the shard is lost, until the returned function is called. */
@@ -222,13 +251,24 @@ export class PartitionLog {
     const done = this.#pendingDone
     this.#pending = []
     this.#pendingDone = []
-    this.#stage(encodeRecordBatch(records, { baseOffset: 0, leaderEpoch: 0 }), done)
+    const batch = encodeRecordBatch(records, { baseOffset: 0, leaderEpoch: 0 })
+    this.#appendTime(batch)
+    this.#stage(batch, done)
+  }
+
+  /** The batch gets the time of now, ms, where the log wants it so; undefined: it keeps its own. */
+  #appendTime(batch: Uint8Array): number | undefined {
+    if (!this.policy.appendTime) return undefined
+    const nowMs = this.#options.clock.wallMs()
+    setAppendTime(batch, nowMs)
+    return nowMs
   }
 
   #stage(batch: Uint8Array, done: readonly ((outcome: CommitOutcome) => void)[]): number {
     const { writer, tail } = this.#options
     this.#makeRoom(batch.byteLength)
     const base = writer.appendBatch(this.name, batch)
+    if (this.#epochs.note(leaderEpoch(batch), base)) this.#storeEpochs()
     this.segments.grow(batch)
     const aborted = this.producers.note(batch)
     if (aborted !== undefined) {
@@ -311,29 +351,20 @@ export class PartitionLog {
     }
   }
 
+  /** Of the owner in whose time the record was appended; -1 unknown. */
+  epochAt(offset: number): number {
+    return this.#epochs.at(offset)
+  }
+
+  /** Where the epoch ended, or the newest before it that has records; undefined: it has not been here. */
+  endOfEpoch(epoch: number): EpochEnd | undefined {
+    const current = { epoch: this.#options.writer.leaderEpoch, endOffset: this.#endOffset }
+    return this.#epochs.endOf(epoch, current)
+  }
+
   readStored(fromOffset: number, bytesMax: number): Promise<LogRead> {
     const { storage, writer } = this.#options
     return storage.read({ shard: writer.shard, log: this.name, fromOffset, bytesMax })
-  }
-
-  /** The first record whose time is this or later; undefined: there is none. */
-  async offsetForTime(
-    timestamp: number,
-  ): Promise<{ readonly offset: number; readonly timestamp: number } | undefined> {
-    const segment = this.segments.atTime(timestamp)
-    if (segment === undefined) return undefined
-    let next = Math.max(segment.base, this.#startOffset)
-    while (next < this.#endOffset) {
-      const { batches } = await this.read(next, READ_BYTES)
-      for (const batch of batches) {
-        next = nextOffset(batch)
-        if (maxTimestamp(batch) < timestamp) continue
-        const found = firstAtTime(batch, timestamp, this.#startOffset)
-        if (found !== undefined) return found
-      }
-      if (batches.length === 0) return undefined
-    }
-    return undefined
   }
 
   /** Records before the offset are gone for readers at once; whole batches of them free their space. */
@@ -351,8 +382,15 @@ export class PartitionLog {
     for (const { lastOffset } of this.producers.trim(before)) {
       writer.delete(abortedKey(this.name, lastOffset))
     }
+    const { length } = this.#epochs.starts
+    this.#epochs.trim(before)
+    if (this.#epochs.starts.length < length) this.#storeEpochs()
     tail.clear()
     this.storeState()
+  }
+
+  #storeEpochs(): void {
+    this.#options.writer.put(epochsKey(this.name), encodeJson(this.#epochs.starts))
   }
 
   /**
@@ -389,24 +427,5 @@ export class PartitionLog {
     writer.dropLog(this.name)
     const { from, to } = keysOfLog(this.name)
     writer.deleteRange(from, to)
-  }
-}
-
-function firstAtTime(
-  batch: Uint8Array,
-  timestamp: number,
-  startOffset: number,
-): { offset: number; timestamp: number } | undefined {
-  try {
-    for (const record of decodeRecordBatch(batch)) {
-      if (record.timestamp >= timestamp && record.offset >= startOffset) {
-        return { offset: record.offset, timestamp: record.timestamp }
-      }
-    }
-    return undefined
-  } catch (error) {
-    // Compressed: whoever asked finds the record from the start of its batch.
-    if (!(error instanceof RecordBatchError) || error.fault !== 'COMPRESSED') throw error
-    return { offset: baseOffset(batch), timestamp: maxTimestamp(batch) }
   }
 }

@@ -9,10 +9,12 @@ import {
   baseSequence,
   batchAttribute,
   decodeRecordBatch,
+  encodeRecordBatch,
   maxTimestamp,
   nextOffset,
   producerEpoch,
   producerId,
+  type RecordHeader,
   recordCount,
 } from '@robust/storage-adapters'
 
@@ -35,6 +37,32 @@ interface Producer {
   /** Newest last. */
   batches: SeenBatch[]
   timestamp: number
+  /** Number of its last transaction that ended here, see `core/transactions`. */
+  ended?: number
+  /** Of the coordinator that ended it. */
+  coordinatorEpoch?: number
+}
+
+/** What ends a producer's transaction in a log. */
+export interface Marker {
+  readonly producerId: number
+  readonly epoch: number
+  readonly commit: boolean
+  /** Undefined: whatever transaction is open. */
+  readonly sequence: number | undefined
+  readonly coordinatorEpoch: number
+}
+
+/** A producer as operators see it. */
+export interface ProducerReport {
+  readonly producerId: number
+  readonly epoch: number
+  /** -1: none. */
+  readonly lastSequence: number
+  readonly lastTimestamp: number
+  readonly coordinatorEpoch: number
+  /** -1: no transaction is open. */
+  readonly firstOpenOffset: number
 }
 
 export interface AbortedTransaction {
@@ -92,8 +120,35 @@ export class Producers {
     const same = known.batches.find((seen) => seen.first === sequence && seen.last === last)
     if (same !== undefined) return { kind: 'duplicate', baseOffset: same.baseOffset }
     const newest = known.batches[known.batches.length - 1]
-    if (newest === undefined || sequence === (newest.last + 1) % SEQUENCES) return NEW
-    return { kind: 'out-of-order' }
+    const expected = newest === undefined ? 0 : (newest.last + 1) % SEQUENCES
+    return sequence === expected ? NEW : { kind: 'out-of-order' }
+  }
+
+  /** The producer has written to a transaction that goes on. */
+  isOpen(id: number, epoch: number): boolean {
+    return this.#open.has(id) && this.#producers.get(id)?.epoch === epoch
+  }
+
+  /** Some epoch of the producer has a transaction that goes on. */
+  hasOpen(id: number): boolean {
+    return this.#open.has(id)
+  }
+
+  /** False: of a producer that is fenced. A marker that is here already has nothing to end any more. */
+  takes({ producerId: id, epoch, sequence }: Marker): 'new' | 'repeated' | 'fenced' {
+    const known = this.#producers.get(id)
+    if (known === undefined) return 'new'
+    if (epoch < known.epoch) return 'fenced'
+    return sequence !== undefined && sequence <= (known.ended ?? 0) ? 'repeated' : 'new'
+  }
+
+  reports(): ProducerReport[] {
+    return [...this.#producers].map(([id, { epoch, batches, timestamp, coordinatorEpoch }]) => ({
+      ...{ producerId: id, epoch, lastTimestamp: timestamp },
+      lastSequence: batches[batches.length - 1]?.last ?? -1,
+      coordinatorEpoch: coordinatorEpoch ?? -1,
+      firstOpenOffset: this.#open.get(id) ?? -1,
+    }))
   }
 
   /** The batch is in the log, with its offsets. Returns the transaction that it aborts. */
@@ -104,7 +159,7 @@ export class Producers {
     const producer = this.#producer(id, epoch)
     producer.timestamp = maxTimestamp(batch)
     const bits = attributes(batch)
-    if (bits & batchAttribute.control) return this.#close(id, batch)
+    if (bits & batchAttribute.control) return this.#close(id, producer, batch)
     const sequence = baseSequence(batch)
     if (sequence >= 0) {
       const seen = { first: sequence, last: lastSequence(batch), baseOffset: baseOffset(batch) }
@@ -119,6 +174,21 @@ export class Producers {
 
   restoreAborted(aborted: readonly AbortedTransaction[]): void {
     this.#aborted = [...aborted]
+  }
+
+  /** Those that a reader of [from, to) must pass over, by their first offsets. */
+  abortedWithin(from: number, to: number): AbortedTransaction[] {
+    let low = 0
+    let high = this.#aborted.length
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if ((this.#aborted[middle] as AbortedTransaction).lastOffset < from) low = middle + 1
+      else high = middle
+    }
+    return this.#aborted
+      .slice(low)
+      .filter(({ firstOffset }) => firstOffset < to)
+      .sort((one, other) => one.firstOffset - other.firstOffset)
   }
 
   isAborted(id: number, offset: number): boolean {
@@ -159,7 +229,7 @@ export class Producers {
   #producer(id: number, epoch: number): Producer {
     let producer = this.#producers.get(id)
     if (producer === undefined || producer.epoch !== epoch) {
-      producer = { epoch, batches: [], timestamp: 0 }
+      producer = { ...producer, epoch, batches: [], timestamp: 0 }
     }
     // Newest last, so that the first of the map is the longest silent.
     this.#producers.delete(id)
@@ -175,10 +245,13 @@ export class Producers {
     return producer
   }
 
-  #close(id: number, batch: Uint8Array): AbortedTransaction | undefined {
+  #close(id: number, producer: Producer, batch: Uint8Array): AbortedTransaction | undefined {
     const firstOffset = this.#open.get(id)
     this.#open.delete(id)
-    if (firstOffset === undefined || markerOf(batch) !== 'abort') return undefined
+    const { commit, sequence, coordinatorEpoch } = markerOf(batch)
+    if (sequence !== undefined) producer.ended = sequence
+    if (coordinatorEpoch !== undefined) producer.coordinatorEpoch = coordinatorEpoch
+    if (firstOffset === undefined || commit) return undefined
     const aborted = { producerId: id, firstOffset, lastOffset: nextOffset(batch) - 1 }
     this.#aborted.push(aborted)
     return aborted
@@ -191,8 +264,33 @@ function lastSequence(batch: Uint8Array): number {
   return (baseSequence(batch) + Math.max(0, recordCount(batch) - 1)) % SEQUENCES
 }
 
-/** A control record's key: int16 version, int16 type; 0 abort, 1 commit. */
-function markerOf(batch: Uint8Array): 'abort' | 'commit' {
-  const key = decodeRecordBatch(batch)[0]?.key
-  return key !== null && key !== undefined && key[3] === 0 ? 'abort' : 'commit'
+/** Of the number of the transaction. */
+const SEQUENCE_HEADER = 'transaction'
+
+/**
+ * A control batch as clients know it. The record's key is int16 version, int16 type (0 abort, 1 commit), its value
+ * int16 version, int32 epoch of the coordinator. To its number only brokers look.
+ */
+export function encodeMarker(marker: Marker, timestamp: number): Uint8Array {
+  const { producerId: id, epoch, commit, sequence, coordinatorEpoch } = marker
+  const key = Uint8Array.of(0, 0, 0, commit ? 1 : 0)
+  const value = Buffer.alloc(6)
+  value.writeInt32BE(coordinatorEpoch & 0x7fff_ffff, 2)
+  const number: RecordHeader = [SEQUENCE_HEADER, Buffer.from(String(sequence))]
+  const headers = sequence === undefined ? [] : [number]
+  return encodeRecordBatch([{ timestamp, key, value, headers }], {
+    ...{ baseOffset: 0, leaderEpoch: 0, producerId: id, producerEpoch: epoch },
+    attributes: batchAttribute.transactional | batchAttribute.control,
+  })
+}
+
+function markerOf(batch: Uint8Array): Partial<Marker> {
+  const record = decodeRecordBatch(batch)[0]
+  const { key, value } = record ?? {}
+  const number = record?.headers.find(([name]) => name === SEQUENCE_HEADER)?.[1]
+  return {
+    commit: key?.[3] === 1,
+    sequence: number === undefined ? undefined : Number(Buffer.from(number).toString()),
+    ...(value?.length === 6 && { coordinatorEpoch: Buffer.from(value).readInt32BE(2) }),
+  }
 }

@@ -10,17 +10,14 @@ import type { Directory, ShardOwner } from '../ports/directory.ts'
 import { shardOf } from '../shard-hash.ts'
 import type { ShardWriter } from '../shard-writer.ts'
 import { decodeJson, encodeJson, scanAll } from '../stored.ts'
+import type {
+  TransactionNumber,
+  TransactionParticipant,
+} from '../transactions/transaction-participant.ts'
+import { type CommittedOffset, committedKey, committedPrefix } from './committed-key.ts'
 
-export interface CommittedOffset {
-  readonly topicId: string
-  readonly partition: number
-  readonly offset: number
-  /** -1: unknown. */
-  readonly leaderEpoch: number
-  readonly metadata: string
-  /** Wall clock, ms. */
-  readonly committedAtMs: number
-}
+export type { TransactionNumber } from '../transactions/transaction-participant.ts'
+export type { CommittedOffset } from './committed-key.ts'
 
 /** What changes in one commit. */
 export interface GroupChange {
@@ -39,6 +36,17 @@ export interface OffsetsHome {
   loadState(): Promise<unknown>
   /** Resolves when it is durable. False: the shard is lost, the outcome unknown. */
   change(change: GroupChange): Promise<boolean>
+  /** Changes when a transaction has committed offsets: what was loaded is no longer true. */
+  readonly revision: number
+  /** As `change`, once the transaction is committed. */
+  commitWith(transaction: TransactionNumber, offsets: readonly CommittedOffset[]): Promise<boolean>
+  /** Of transactions that go on. Rejects with a StorageError. */
+  pending(): Promise<readonly CommittedOffset[]>
+  readonly verifications: TransactionParticipant['verifications']
+}
+
+export function shardOfGroup(group: string, shardCount: number): number {
+  return shardOf('consumer-offsets', group, shardCount)
 }
 
 export interface CommittedOffsetsOptions {
@@ -67,11 +75,20 @@ export class CommittedOffsets {
     if (hosted === undefined) return undefined
     const isServed = () => this.#hosted(shard) === hosted
     const { storage } = this.#options
+    const { participant } = hosted.transactions
     return {
       get isServed() {
         return isServed()
       },
-      load: () => scanned(storage, hosted.shard, prefixOf(group)).then(valuesOf<CommittedOffset>),
+      get revision() {
+        return participant.revisionOf(group)
+      },
+      verifications: participant.verifications,
+      pending: () => participant.pendingOffsets(group),
+      commitWith: (transaction, offsets) =>
+        isServed() ? participant.keepOffsets(group, transaction, offsets) : Promise.resolve(false),
+      load: () =>
+        scanned(storage, hosted.shard, committedPrefix(group)).then(valuesOf<CommittedOffset>),
       loadState: async () => {
         const found = await storage.get(hosted.shard, stateKey(group)).catch(unavailable)
         return found === undefined ? undefined : decodeJson(found)
@@ -109,7 +126,7 @@ export class CommittedOffsets {
   }
 
   #shardOf(group: string): number {
-    return shardOf('consumer-offsets', group, this.#options.directory.shardCount)
+    return shardOfGroup(group, this.#options.directory.shardCount)
   }
 
   #hosted(shard: number): HostedShard | undefined {
@@ -143,8 +160,8 @@ function unavailable(cause: unknown): never {
 
 function stage(writer: ShardWriter, group: string, change: GroupChange): void {
   const { commit = [], forget = [], state } = change
-  for (const offset of commit) writer.put(keyOf(group, offset), encodeJson(offset))
-  for (const offset of forget) writer.delete(keyOf(group, offset))
+  for (const offset of commit) writer.put(committedKey(group, offset), encodeJson(offset))
+  for (const offset of forget) writer.delete(committedKey(group, offset))
   if (state === null) writer.delete(stateKey(group))
   else if (state !== undefined) writer.put(stateKey(group), encodeJson(state))
 }
@@ -153,13 +170,4 @@ const STATES = 'consumer-group\0'
 
 function stateKey(group: string): string {
   return `${STATES}${group}`
-}
-
-/** NUL is in no group's name. Never change this: stored data is found by it. */
-function prefixOf(group: string): string {
-  return `consumer-offsets\0${group}\0`
-}
-
-function keyOf(group: string, { topicId, partition }: CommittedOffset): string {
-  return `${prefixOf(group)}${topicId}\0${partition}`
 }

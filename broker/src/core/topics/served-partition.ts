@@ -7,14 +7,19 @@ import {
   decodeRecordBatch,
   lastOffsetDelta,
   nextOffset,
+  producerEpoch,
   producerId,
   RecordBatchError,
   recordCount,
 } from '@robust/storage-adapters'
 import type { AppendResult, PartitionLog } from '../logs/partition-log.ts'
+import type { AbortedTransaction, Marker, ProducerReport } from '../logs/producers.ts'
+import { newestRecord, offsetForTime } from '../logs/time-lookup.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { CommitOutcome } from '../shard-writer.ts'
 import type { StoragePressure } from '../storage-pressure.ts'
+import type { ProducerIdentity, TransactionFault } from '../transactions/transaction.ts'
+import type { JoinOutcome } from '../transactions/transaction-requests.ts'
 import type { Topic } from './topic.ts'
 
 export interface ServedPartitionOptions {
@@ -34,6 +39,9 @@ export type AppendFault =
   | 'too-large'
   /** Counts that do not fit together, no records, or no key where keys are needed. */
   | 'invalid'
+  /** Only the log may say that it gave the time. */
+  | 'timestamp'
+  /** In no transaction though one is open, or in one that nobody coordinates. */
   | 'transactional'
   /** Where the newest record of each key is kept, records must be readable. */
   | 'compressed'
@@ -44,13 +52,25 @@ export type AppendFault =
   | 'lost'
 
 export type Appended =
-  | { readonly baseOffset: number; readonly records: number }
+  | {
+      readonly baseOffset: number
+      readonly records: number
+      /** Given by the log, ms; undefined: the records keep theirs. */
+      readonly timestamp: number | undefined
+    }
   | { readonly fault: AppendFault }
+  /** By the coordinator of the transaction. */
+  | { readonly refusedBy: TransactionFault }
+
+/** Asks the coordinator whether the producer's transaction goes on and has this partition in it. */
+export type VerifyTransaction = (producer: ProducerIdentity) => Promise<JoinOutcome>
 
 export interface PartitionRead {
   readonly batches: readonly Uint8Array[]
   readonly bytes: number
   readonly records: number
+  /** Offset after the last batch. */
+  readonly nextOffset: number
 }
 
 /** Of one batch: Kafka's usual limit. */
@@ -88,27 +108,88 @@ export class ServedPartition {
 
   /**
    * Appends the batches in their order, all or none; their offsets are set in place, so that the bytes belong to
-   * the log from now on. They are staged before this returns; it resolves when they are durable.
+   * the log from now on. They are staged before this returns, but for the first ones of a transaction; it resolves
+   * when they are durable.
    */
-  append(bytes: Uint8Array): Promise<Appended> {
+  append(bytes: Uint8Array, verify?: VerifyTransaction): Promise<Appended> {
     const { log, pressure } = this.#options
     if (pressure.isFull) return Promise.resolve({ fault: 'full' })
     const batches = this.#split(bytes)
     if (!Array.isArray(batches)) return Promise.resolve(batches)
+    const [first] = batches
+    if (first === undefined) return Promise.resolve({ fault: 'invalid' })
+    const isTransactional = (attributes(first) & batchAttribute.transactional) !== 0
+    if (isTransactional && verify !== undefined) return this.#appendVerified(first, verify)
+    if (isTransactional || log.producers.hasOpen(producerId(first))) {
+      return Promise.resolve({ fault: 'transactional' })
+    }
+    return this.#appendAll(batches)
+  }
+
+  /** What would open a transaction here is only taken while its coordinator knows of it (KIP-890). */
+  #appendVerified(batch: Uint8Array, verify: VerifyTransaction): Promise<Appended> {
+    const { producers } = this.#options.log
+    const producer = { producerId: producerId(batch), epoch: producerEpoch(batch) }
+    if (producers.isOpen(producer.producerId, producer.epoch)) return this.#appendAll([batch])
+    return this.#appendWhenVerified(batch, producer, verify)
+  }
+
+  async #appendWhenVerified(
+    batch: Uint8Array,
+    producer: ProducerIdentity,
+    verify: VerifyTransaction,
+  ): Promise<Appended> {
+    const { verifications } = this.#options.log
+    const about = String(producer.epoch)
+    const asked = verifications.begin(producer.producerId, about, () => verify(producer))
+    try {
+      const outcome = await asked.outcome
+      if ('fault' in outcome) return { refusedBy: outcome.fault }
+      if (asked.isOver) return { refusedBy: 'busy' }
+      if (!this.isServed) return { fault: 'lost' }
+      return this.#appendAll([batch])
+    } finally {
+      verifications.done(producer.producerId, about, asked)
+    }
+  }
+
+  /** They are staged before this returns. */
+  #appendAll(batches: readonly Uint8Array[]): Promise<Appended> {
+    const { log } = this.#options
     const durable: Promise<CommitOutcome>[] = []
-    let first: number | undefined
+    let first: { readonly baseOffset: number; readonly timestamp?: number | undefined } | undefined
     for (const batch of batches) {
       const { result, outcome } = appendOne(log, batch)
       if (!('baseOffset' in result)) {
         return Promise.resolve({ fault: result.kind === 'fenced' ? 'fenced' : 'out-of-order' })
       }
-      first ??= result.baseOffset
+      first ??= result
       durable.push(outcome)
     }
-    const kept = { baseOffset: first ?? 0, records: recordsIn(batches) }
+    const { baseOffset = 0, timestamp } = first ?? {}
+    const kept = { baseOffset, timestamp, records: recordsIn(batches) }
     return Promise.all(durable).then((outcomes) =>
       this.#heldUp(outcomes.includes('lost') ? { fault: 'lost' } : kept),
     )
+  }
+
+  /** Ends what a producer has open, whatever its coordinator says. False: the producer is fenced, or the shard is lost. */
+  async mark(marker: Marker): Promise<boolean> {
+    const { log } = this.#options
+    let isTaken = true
+    const outcome = await new Promise<CommitOutcome>((resolve) => {
+      isTaken = log.appendMarker(marker, resolve)
+    })
+    return isTaken && outcome === 'committed'
+  }
+
+  producers(): readonly ProducerReport[] {
+    return this.#options.log.producers.reports()
+  }
+
+  /** Those that a reader of [from, to) of committed transactions must pass over. */
+  abortedWithin(from: number, to: number): readonly AbortedTransaction[] {
+    return this.#options.log.producers.abortedWithin(from, to)
   }
 
   /** Where storage is nearly full, producers are held up. */
@@ -124,16 +205,34 @@ export class ServedPartition {
     fromOffset: number,
     { bytesMax, endOffset }: { bytesMax: number; endOffset: number },
   ): Promise<PartitionRead> {
-    if (fromOffset >= endOffset) return { batches: [], bytes: 0, records: 0 }
+    if (fromOffset >= endOffset)
+      return { batches: [], bytes: 0, records: 0, nextOffset: fromOffset }
     const found = await this.#options.log.read(fromOffset, Math.max(1, bytesMax))
     const batches = found.batches.filter((batch) => nextOffset(batch) <= endOffset)
     const bytes = batches.reduce((sum, { byteLength }) => sum + byteLength, 0)
-    return { batches, bytes, records: recordsIn(batches) }
+    const last = batches[batches.length - 1]
+    const next = last === undefined ? fromOffset : nextOffset(last)
+    return { batches, bytes, records: recordsIn(batches), nextOffset: next }
+  }
+
+  /** Of the owner in whose time the record was appended; -1 unknown. */
+  epochAt(offset: number): number {
+    return this.#options.log.epochAt(offset)
+  }
+
+  /** Where the epoch ended, or the newest before it that has records; undefined: it has not been here. */
+  endOfEpoch(epoch: number): ReturnType<PartitionLog['endOfEpoch']> {
+    return this.#options.log.endOfEpoch(epoch)
   }
 
   /** The first record whose time is this or later; undefined: there is none. */
-  offsetForTime(timestamp: number): ReturnType<PartitionLog['offsetForTime']> {
-    return this.#options.log.offsetForTime(timestamp)
+  offsetForTime(timestamp: number): ReturnType<typeof offsetForTime> {
+    return offsetForTime(this.#options.log, timestamp)
+  }
+
+  /** The first of the records with the highest time; undefined: there is none. */
+  newest(): ReturnType<typeof newestRecord> {
+    return newestRecord(this.#options.log)
   }
 
   /** `tell` runs when there is more to read, or the shard is lost, until the returned function is called. */
@@ -166,7 +265,9 @@ export class ServedPartition {
 
   #faultOf(batch: Uint8Array): AppendFault | undefined {
     const bits = attributes(batch)
-    if (bits & (batchAttribute.transactional | batchAttribute.control)) return 'transactional'
+    if (bits & batchAttribute.control) return 'invalid'
+    if (bits & batchAttribute.logAppendTime) return 'timestamp'
+    if (bits & batchAttribute.transactional && producerId(batch) < 0) return 'invalid'
     const count = recordCount(batch)
     if (count < 1 || lastOffsetDelta(batch) !== count - 1) return 'invalid'
     if (!this.#options.topic.policy.compact) return undefined

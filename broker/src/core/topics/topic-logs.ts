@@ -10,7 +10,7 @@ import { ServedPartition } from './served-partition.ts'
 import { partitionOf, type Topic } from './topic.ts'
 import type { Topics } from './topics.ts'
 
-export type { AppendFault, ServedPartition } from './served-partition.ts'
+export type { AppendFault, ServedPartition, VerifyTransaction } from './served-partition.ts'
 export type { Topic } from './topic.ts'
 
 export interface NewTopic {
@@ -64,7 +64,8 @@ export class TopicLogs {
   }
 
   byId(id: string): Topic | undefined {
-    return this.all().find((topic) => topic.id === id)
+    const topic = this.#options.topics.byId(id)
+    return topic?.tenant === TENANT ? topic : undefined
   }
 
   refusal(topic: NewTopic): string | undefined {
@@ -88,12 +89,12 @@ export class TopicLogs {
 
   /** Undefined: it is not served here (now). Rejects with a StorageError. */
   async serve(topic: Topic, partition: number): Promise<ServedPartition | undefined> {
-    const { directory, pressure, clock } = this.#options
+    const { topics, directory, pressure, clock } = this.#options
     const { shard, log } = partitionOf(topic, partition, directory.shardCount)
     const hosted = this.#hosted(shard)
     if (hosted === undefined) return undefined
     const opened = await hosted.logs.open(log)
-    const isServed = () => this.#hosted(shard) === hosted
+    const isServed = () => this.#hosted(shard) === hosted && topics.byId(topic.id) !== undefined
     if (!isServed()) return undefined
     const { epoch } = hosted
     return new ServedPartition({ ...{ topic, log: opened, epoch, isServed, pressure, clock } })

@@ -22,6 +22,10 @@ export class Topics {
     return this.#byName.get(nameKey(tenant, name))
   }
 
+  byId(id: string): Topic | undefined {
+    return this.#byId.get(id)
+  }
+
   get all(): IterableIterator<Topic> {
     return this.#byName.values()
   }

@@ -2,10 +2,12 @@
 import type { Clock } from '../../core/ports/clock.ts'
 import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
+import type { Transactions } from '../../core/transactions/transactions.ts'
 import type { Operation, Subject } from '../../security/access.ts'
 import type { Permissions } from '../../security/permissions.ts'
 import type { ScramUsers } from '../../security/scram-users.ts'
 import { CLUSTER_NAME, operationBits } from './acls.ts'
+import type { FetchSessions } from './fetch-sessions.ts'
 import type { Coordinator } from './groups/coordinator.ts'
 import type { ShareServices } from './groups/share-services.ts'
 import type { ClientIdentity } from './identity.ts'
@@ -29,6 +31,8 @@ export interface Services {
   readonly clock: Clock
   readonly counts: Counts
   readonly produceLatency: Latencies
+  readonly transactions: Transactions
+  readonly fetchSessions: FetchSessions
   /** Never given twice in the cluster. */
   readonly nextProducerId: () => number
   readonly permissions: Permissions

@@ -7,14 +7,8 @@ import { KafkaBench, type KafkaClient } from '../../testing/kafka-fixtures.ts'
 import { type BatchOptions, batchOf } from '../../testing/log-fixtures.ts'
 import { settle } from '../../testing/virtual-clock.ts'
 import type { RequestOf } from './codec/api.ts'
-import {
-  API_VERSIONS,
-  FETCH,
-  INIT_PRODUCER_ID,
-  LIST_OFFSETS,
-  METADATA,
-  PRODUCE,
-} from './codec/log-apis.ts'
+import { API_VERSIONS, FETCH, LIST_OFFSETS, METADATA, PRODUCE } from './codec/log-apis.ts'
+import { INIT_PRODUCER_ID } from './codec/transaction-apis.ts'
 import { ERROR } from './errors.ts'
 
 let bench: KafkaBench
@@ -28,7 +22,7 @@ beforeEach(async () => {
 
 function producing(records: Uint8Array, more: object = {}): RequestOf<typeof PRODUCE> {
   const partitions = [{ index: 0, records: Buffer.from(records) }]
-  const topics = [{ name: 'orders', partitions }]
+  const topics = [{ name: 'orders', topicId: '', partitions }]
   return { transactionalId: null, acks: -1, timeoutMs: 1_000, topics, ...more }
 }
 
@@ -44,7 +38,7 @@ function fetching(more: object = {}, partition: object = {}): RequestOf<typeof F
     ...{ sessionId: 0, sessionEpoch: -1, forgottenTopics: [], rackId: '' },
     topics: [
       {
-        name: 'orders',
+        ...{ name: 'orders', topicId: '' },
         partitions: [{ ...asked, logStartOffset: 0, maxBytes: 1_000_000, ...partition }],
       },
     ],
@@ -157,13 +151,15 @@ describe('Produce', () => {
   miscounted.writeInt32BE(5, 23)
   miscounted.writeUInt32BE(crc32c(miscounted, 0, { from: 21 }), 17)
 
+  const OF_NOBODY = { transactional: true, producerId: 5, producerEpoch: 0, baseSequence: 0 }
+
   test.each([
     ['another checksum', damaged, ERROR.CORRUPT_MESSAGE],
     ['half a batch', damaged.subarray(0, 40), ERROR.CORRUPT_MESSAGE],
     ['an old format', old, ERROR.UNSUPPORTED_FOR_MESSAGE_FORMAT],
     ['no batch', Buffer.alloc(0), ERROR.INVALID_RECORD],
     ['offsets for which there are no records', miscounted, ERROR.INVALID_RECORD],
-    ['a transaction', batchOf(['a=1'], { transactional: true }), ERROR.INVALID_TXN_STATE],
+    ['a transaction of nobody', batchOf(['a=1'], OF_NOBODY), ERROR.INVALID_TXN_STATE],
   ])('refuses %s, and appends nothing', async (_, bytes, errorCode) => {
     expect(await produce(bytes)).toMatchObject({ errorCode, baseOffset: -1 })
     expect(await fetch()).toMatchObject({ highWatermark: 0 })
@@ -284,7 +280,7 @@ describe('Fetch', () => {
       errorCode: ERROR.UNKNOWN_LEADER_EPOCH,
     })
     expect(await fetch({}, { currentLeaderEpoch: 1 })).toMatchObject({ errorCode: ERROR.NONE })
-    const { errorCode } = await client.ask(FETCH, 11, fetching({ sessionId: 7 }))
+    const { errorCode } = await client.ask(FETCH, 11, fetching({ sessionId: 7, sessionEpoch: 1 }))
     expect(errorCode).toBe(ERROR.FETCH_SESSION_ID_NOT_FOUND)
   })
 })
@@ -294,7 +290,9 @@ test('offsets: the ends, and by time', async () => {
   const at = async (timestamp: number) => {
     const partitions = [{ index: 0, currentLeaderEpoch: -1, timestamp }]
     const topics = [{ name: 'orders', partitions }]
-    const answer = await client.ask(LIST_OFFSETS, 5, { replicaId: -1, isolationLevel: 0, topics })
+    const answer = await client.ask(LIST_OFFSETS, 5, {
+      ...{ replicaId: -1, isolationLevel: 0, topics, timeoutMs: 0 },
+    })
     return answer.topics[0]?.partitions[0]
   }
   expect(await at(-2)).toMatchObject({ errorCode: 0, offset: 0 })

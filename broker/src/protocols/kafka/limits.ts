@@ -15,6 +15,9 @@ export const REQUEST_BYTES_AT_ONCE = 32 * 1024 * 1024
 /** In one answer to Fetch, whatever the client asks for. */
 export const FETCH_BYTES_MAX = 32 * 1024 * 1024
 export const FETCH_WAIT_MS_MAX = 60_000
+/** Of all clients of a broker, and their partitions together: some 50 MB. The longest unused go first. */
+export const FETCH_SESSIONS_MAX = 10_000
+export const FETCH_SESSION_PARTITIONS_MAX = 100_000
 
 /** What clients' own examples assume of a topic that nobody made. */
 export const DEFAULT_PARTITIONS = 4
@@ -28,6 +31,9 @@ export const MEMBERS_MAX = 1_000
 export const GROUPS_MAX = 10_000
 export const GROUP_NAME_BYTES_MAX = 1_024
 export const OFFSET_METADATA_BYTES_MAX = 4_096
+/** What producers may ask for: Kafka's default. */
+export const TRANSACTION_MS_MAX = 900_000
+export const TRANSACTIONAL_ID_BYTES_MAX = 1_024
 /** Between two looks for offsets that are too old. */
 export const OFFSETS_CHECK_MS = 600_000
 /** Of a member of a group whose coordinator assigns partitions: from its last heartbeat to its end. */

@@ -47,6 +47,9 @@ const createTopics = [
   },
 ]
 
+const transaction = { transactionalId: 'shop', producerId: '4194304001', producerEpoch: 7 }
+const inTransaction = { ...transaction, producerId: 4_194_304_001 }
+
 /** Of each API: what kafkajs is given, its name there, and what must be read of it here. */
 const requests: readonly {
   readonly api: string
@@ -142,6 +145,30 @@ const requests: readonly {
     wanted: { transactionalId: null, transactionTimeoutMs: 5_000 },
   },
   { ...{ api: 'ApiVersions', last: 2, given: {} }, wanted: {} },
+  {
+    ...{ api: 'AddPartitionsToTxn', last: 1 },
+    given: { ...transaction, topics: [{ topic: 'orders', partitions: [3, 4] }] },
+    wanted: { ...inTransaction, topics: [{ name: 'orders', partitions: [3, 4] }] },
+  },
+  {
+    ...{ api: 'AddOffsetsToTxn', last: 1, given: { ...transaction, groupId: 'billing' } },
+    wanted: { ...inTransaction, groupId: 'billing' },
+  },
+  {
+    ...{ api: 'EndTxn', last: 1, given: { ...transaction, transactionResult: true } },
+    wanted: { ...inTransaction, committed: true },
+  },
+  {
+    ...{ api: 'TxnOffsetCommit', last: 1 },
+    given: {
+      ...{ ...transaction, groupId: 'billing' },
+      topics: [{ topic: 'orders', partitions: [{ partition: 3, offset: '12' }] }],
+    },
+    wanted: {
+      ...{ ...inTransaction, groupId: 'billing' },
+      topics: [{ name: 'orders', partitions: [{ index: 3, offset: 12 }] }],
+    },
+  },
 ]
 
 function apiOf(name: string): Api {
@@ -304,6 +331,16 @@ const responses = [
     },
     wanted: { topics: [{ topicName: 'orders', partitions: [{ partition: 3, errorCode: 0 }] }] },
   },
+  ...['AddPartitionsToTxn', 'TxnOffsetCommit'].map((api) => ({
+    ...{ api, last: 1, given: { ...transaction, groupId: 'billing', topics: [] } },
+    body: { throttleTimeMs: 0, topics: [{ name: 'orders', partitions: [listed] }] },
+    wanted: { throttleTime: 0 },
+  })),
+  ...['AddOffsetsToTxn', 'EndTxn'].map((api) => ({
+    ...{ api, last: 1, given: transaction },
+    body: { throttleTimeMs: 0, errorCode: 0, producerId: -1, producerEpoch: -1 },
+    wanted: { throttleTime: 0, errorCode: 0 },
+  })),
 ]
 
 const responseCases = responses.flatMap((one) => {

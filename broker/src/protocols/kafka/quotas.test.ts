@@ -41,7 +41,7 @@ async function set(
 
 async function produce(bytes = 100) {
   const records = Buffer.from(batchOf([`a=${'x'.repeat(bytes)}`]))
-  const topics = [{ name: 'orders', partitions: [{ index: 0, records }] }]
+  const topics = [{ name: 'orders', topicId: '', partitions: [{ index: 0, records }] }]
   const request = { transactionalId: null, acks: -1, timeoutMs: 1_000, topics }
   return client.ask(PRODUCE, 7, request)
 }
@@ -52,7 +52,11 @@ function fetch() {
     ...{ replicaId: -1, maxWaitMs: 0, minBytes: 1, maxBytes: 1_000_000, isolationLevel: 0 },
     ...{ sessionId: 0, sessionEpoch: -1, forgottenTopics: [], rackId: '' },
     topics: [
-      { name: 'orders', partitions: [{ ...partition, logStartOffset: 0, maxBytes: 1_000_000 }] },
+      {
+        name: 'orders',
+        topicId: '',
+        partitions: [{ ...partition, logStartOffset: 0, maxBytes: 1_000_000 }],
+      },
     ],
   })
 }

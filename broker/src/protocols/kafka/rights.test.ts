@@ -10,13 +10,8 @@ import { batchOf } from '../../testing/log-fixtures.ts'
 import { type Binding, type BindingFilter, bindingOf } from './acls.ts'
 import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
 import { DESCRIBE_GROUPS, FIND_COORDINATOR, HEARTBEAT, OFFSET_COMMIT } from './codec/group-apis.ts'
-import {
-  CREATE_TOPICS,
-  DELETE_TOPICS,
-  INIT_PRODUCER_ID,
-  METADATA,
-  PRODUCE,
-} from './codec/log-apis.ts'
+import { CREATE_TOPICS, DELETE_TOPICS, METADATA, PRODUCE } from './codec/log-apis.ts'
+import { INIT_PRODUCER_ID } from './codec/transaction-apis.ts'
 import { ERROR } from './errors.ts'
 import { APIS } from './packets.ts'
 import { RIGHTS } from './rights.ts'
@@ -289,7 +284,7 @@ test('a rule that is denied later holds at once', async () => {
   client = await bench.connect()
   const produce = async () => {
     const partitions = [{ index: 0, records: Buffer.from(batchOf(['a=1'])) }]
-    const topics = [{ name: 'orders', partitions }]
+    const topics = [{ name: 'orders', topicId: '', partitions }]
     const request = { transactionalId: null, acks: -1, timeoutMs: 1_000, topics }
     return (await client.ask(PRODUCE, 7, request)).topics[0]?.partitions[0]?.errorCode
   }

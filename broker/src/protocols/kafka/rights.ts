@@ -204,9 +204,88 @@ const NO_GROUP = {
   authorizedOperations: -0x8000_0000,
 }
 
+/** Of a transactional id, and perhaps a group; told for each partition, where that is the only place for an error. */
+function inTransaction({ group = false, perPartition = false } = {}): Right {
+  return {
+    says: `publish on the transactional id${group ? ', subscribe on the group' : ''}${perPartition ? ', and the topics’ own rights' : ''}`,
+    guard: (call, api, answer) => (request) => {
+      const { transactionalId, groupId } = request
+      const mayWrite = may(call, 'publish', ['transactional-id', String(transactionalId)])
+      if (mayWrite && (!group || may(call, 'subscribe', ['group', String(groupId)]))) {
+        return answer(request)
+      }
+      const errorCode = CODES[mayWrite ? 'group' : 'transactional-id']
+      if (!perPartition) return { ...(api.response.absent as Body), errorCode }
+      const asked = request['topics'] as readonly (Body & { partitions: readonly unknown[] })[]
+      const topics = asked.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map((one) => ({
+          index: typeof one === 'number' ? one : (one as Body)['index'],
+          errorCode,
+        })),
+      }))
+      return { ...(api.response.absent as Body), topics }
+    },
+  }
+}
+
+const describeTransactions: Right = {
+  says: 'describe on each transactional id',
+  guard: (call, _api, answer) => async (request) => {
+    const ids = request['transactionalIds'] as readonly string[]
+    const isAllowed = ids.map((id) => may(call, 'describe', ['transactional-id', id]))
+    const transactionalIds = ids.filter((_, at) => isAllowed[at])
+    const found = (await answer({ ...request, transactionalIds })) as Body
+    const rest = [...(found['transactionStates'] as readonly Body[])]
+    const errorCode = CODES['transactional-id']
+    const transactionStates = ids.map((transactionalId, at) =>
+      isAllowed[at] ? rest.shift() : { ...NO_TRANSACTION, transactionalId, errorCode },
+    )
+    return { ...found, transactionStates }
+  },
+}
+
+const NO_TRANSACTION = {
+  ...{ transactionState: '', transactionTimeoutMs: 0, transactionStartTimeMs: -1 },
+  ...{ producerId: -1, producerEpoch: -1, topics: [] },
+}
+
+const listTransactions: Right = {
+  says: 'describe on each transactional id; others are not listed',
+  guard: (call, _api, answer) => async (request) => {
+    const found = (await answer(request)) as Body
+    const { access } = call.identity
+    const transactionStates = (found['transactionStates'] as readonly Body[]).filter(
+      ({ transactionalId }) =>
+        access === undefined || access.may('describe', 'transactional-id', String(transactionalId)),
+    )
+    return { ...found, transactionStates }
+  },
+}
+
+/** Without a place for an error but each partition. */
+const writeMarkers: Right = {
+  says: 'alter on the cluster',
+  guard: (call, _api, answer) => (request) => {
+    if (may(call, 'alter', ['cluster', CLUSTER_NAME])) return answer(request)
+    const errorCode = ERROR.CLUSTER_AUTHORIZATION_FAILED
+    const asked = request['markers'] as readonly (Body & {
+      topics: readonly { name: string; partitions: readonly number[] }[]
+    })[]
+    const markers = asked.map(({ producerId, topics }) => ({
+      producerId,
+      topics: topics.map(({ name, partitions }) => ({
+        name,
+        partitions: partitions.map((index) => ({ index, errorCode })),
+      })),
+    }))
+    return { markers }
+  },
+}
+
 /** By key. An API that is not here is not served: a test compares. */
 export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
-  [0, within('publish on each topic')],
+  [0, within('publish on each topic, and on the transactional id')],
   [1, within('subscribe on each topic')],
   [2, within('describe on each topic')],
   [3, within('describe on each topic; to make one, create on it or on the cluster')],
@@ -224,6 +303,12 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [19, within('create on each topic, or on the cluster')],
   [20, within('delete on each topic')],
   [22, initProducerId],
+  [23, within('describe on each topic')],
+  [24, inTransaction({ perPartition: true })],
+  [25, inTransaction({ group: true })],
+  [26, inTransaction()],
+  [27, writeMarkers],
+  [28, inTransaction({ group: true, perPartition: true })],
   [29, onCluster('describe')],
   [30, onClusterEach('alter', { asked: 'creations', answered: 'results' })],
   [31, onClusterEach('alter', { asked: 'filters', answered: 'filterResults' })],
@@ -234,6 +319,9 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [49, onClusterEach('alter-configs', { asked: 'entries', answered: 'entries' })],
   [50, onCluster('describe')],
   [51, alterScram],
+  [61, within('subscribe on each topic')],
+  [65, describeTransactions],
+  [66, listTransactions],
   [68, onGroup('subscribe')],
   [69, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
   [76, onGroup('subscribe')],

@@ -4,6 +4,7 @@ import type { GroupAdministration } from '../../core/ports/group-administration.
 import { Latencies } from '../../core/ports/telemetry.ts'
 import type { CommittedOffsets } from '../../core/topics/committed-offsets.ts'
 import type { TopicLogs } from '../../core/topics/topic-logs.ts'
+import type { Transactions } from '../../core/transactions/transactions.ts'
 import { ANONYMOUS, type Authenticator } from '../../security/authenticator.ts'
 import type { Bans } from '../../security/bans.ts'
 import { FailedAttempts } from '../../security/failed-attempts.ts'
@@ -24,6 +25,7 @@ import type {
 import { SeldomLog } from '../shared/seldom-log.ts'
 import type { Services } from './call.ts'
 import { KafkaConnection } from './connection.ts'
+import { FetchSessions } from './fetch-sessions.ts'
 import { administrationOf } from './groups/administration.ts'
 import { Coordinator } from './groups/coordinator.ts'
 import type { ShareServices } from './groups/share-services.ts'
@@ -52,6 +54,7 @@ export interface KafkaServerOptions {
   readonly scramUsers: ScramUsers
   readonly quotas: QuotaStore
   readonly members: MembersOptions
+  readonly transactions: Transactions
   readonly nextProducerId: () => number
   readonly newMemberId: (groupInstanceId: string | null) => string
   readonly offsetsRetentionMs: () => number
@@ -59,6 +62,8 @@ export interface KafkaServerOptions {
   readonly authenticator: Doors['authenticator'] & Pick<Authenticator, 'onRevoked'>
   readonly bans: Bans
   readonly reauthenticationMs: () => number | null
+  /** 31 bits, not to be guessed. */
+  readonly newSessionId: () => number
   readonly admission: AdmissionPort
   readonly clock: Clock
   readonly log: ProtocolLog
@@ -81,11 +86,11 @@ export class KafkaServer implements ProtocolServer {
 
   constructor(options: KafkaServerOptions) {
     this.#options = options
-    const { topics, clock, nextProducerId, bans, permissions, scramUsers } = options
+    const { topics, clock, transactions, nextProducerId, bans, permissions, scramUsers } = options
     this.#coordinator = new Coordinator(options)
     this.groups = administrationOf({ coordinator: this.#coordinator, topics })
     this.#services = {
-      ...{ topics, clock, nextProducerId, permissions, scramUsers },
+      ...{ topics, clock, transactions, nextProducerId, permissions, scramUsers },
       quotas: new ClientQuotas(clock, options.quotas),
       coordinator: this.#coordinator,
       shares: {
@@ -93,6 +98,7 @@ export class KafkaServer implements ProtocolServer {
         sessions: new ShareSessions(),
         recordOf: (group) => this.#coordinator.shareRecordOf(group),
       },
+      fetchSessions: new FetchSessions(options.newSessionId),
       onOwners: new Set(),
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       produceLatency: this.latencies.publish,

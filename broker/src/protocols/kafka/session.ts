@@ -23,9 +23,9 @@ import {
   CREATE_TOPICS,
   DELETE_TOPICS,
   FETCH,
-  INIT_PRODUCER_ID,
   LIST_OFFSETS,
   METADATA,
+  OFFSET_FOR_LEADER_EPOCH,
   PRODUCE,
 } from './codec/log-apis.ts'
 import {
@@ -44,6 +44,17 @@ import {
   SHARE_GROUP_DESCRIBE,
   SHARE_GROUP_HEARTBEAT,
 } from './codec/share-apis.ts'
+import {
+  ADD_OFFSETS_TO_TXN,
+  ADD_PARTITIONS_TO_TXN,
+  DESCRIBE_PRODUCERS,
+  DESCRIBE_TRANSACTIONS,
+  END_TXN,
+  INIT_PRODUCER_ID,
+  LIST_TRANSACTIONS,
+  TXN_OFFSET_COMMIT,
+  WRITE_TXN_MARKERS,
+} from './codec/transaction-apis.ts'
 import { MalformedError } from './codec/wire-types.ts'
 import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
@@ -59,8 +70,9 @@ import {
   leaveGroup,
   syncGroup,
 } from './handlers/groups.ts'
+import { offsetForLeaderEpoch } from './handlers/leader-epochs.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
-import { apiVersions, initProducerId, metadata, unknownVersion } from './handlers/metadata.ts'
+import { apiVersions, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, deleteOffsets, fetchOffsets } from './handlers/offsets.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
 import { alterClientQuotas, describeClientQuotas } from './handlers/quotas.ts'
@@ -78,6 +90,19 @@ import {
 } from './handlers/share-groups.ts'
 import { shareAcknowledge, shareFetch } from './handlers/share-records.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
+import {
+  describeProducers,
+  describeTransactions,
+  listTransactions,
+  writeTxnMarkers,
+} from './handlers/transaction-admin.ts'
+import {
+  addOffsetsToTxn,
+  addPartitionsToTxn,
+  endTxn,
+  initProducerId,
+} from './handlers/transactions.ts'
+import { commitTxnOffsets } from './handlers/txn-offsets.ts'
 import { decodeBody, decodeRequest, encodeResponse, type RequestFrame } from './packets.ts'
 import type { Use } from './quotas.ts'
 import { RIGHTS } from './rights.ts'
@@ -122,6 +147,15 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [ALTER_CLIENT_QUOTAS.key, alterClientQuotas],
   [DESCRIBE_USER_SCRAM_CREDENTIALS.key, describeUserScramCredentials],
   [ALTER_USER_SCRAM_CREDENTIALS.key, alterUserScramCredentials],
+  [OFFSET_FOR_LEADER_EPOCH.key, offsetForLeaderEpoch],
+  [ADD_PARTITIONS_TO_TXN.key, addPartitionsToTxn],
+  [ADD_OFFSETS_TO_TXN.key, addOffsetsToTxn],
+  [END_TXN.key, endTxn],
+  [WRITE_TXN_MARKERS.key, writeTxnMarkers],
+  [TXN_OFFSET_COMMIT.key, commitTxnOffsets],
+  [DESCRIBE_PRODUCERS.key, describeProducers],
+  [DESCRIBE_TRANSACTIONS.key, describeTransactions],
+  [LIST_TRANSACTIONS.key, listTransactions],
 ])
 
 /** The connection cannot go on: what it asks for is not spoken here. */

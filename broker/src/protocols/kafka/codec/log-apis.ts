@@ -20,11 +20,15 @@ import {
 /** Told to clients that asked the wrong broker (KIP-951). */
 const currentLeader = struct({ leaderId: int32, leaderEpoch: int32 })
 
+const nodeEndpoints = array(
+  struct({ nodeId: int32, host: string, port: int32, rack: nullableString() }),
+)
+
 export const PRODUCE = {
   key: 0,
   name: 'Produce',
   // Older clients take a broker that does not list version 0 for one without compression; 0 to 2 are refused.
-  versions: [0, 10],
+  versions: [0, 13],
   flexible: 9,
   request: struct({
     transactionalId: since(3, nullableString()),
@@ -32,7 +36,8 @@ export const PRODUCE = {
     timeoutMs: int32,
     topics: array(
       struct({
-        name: string,
+        name: within(0, 12, string),
+        topicId: since(13, uuid),
         partitions: array(struct({ index: int32, records: nullableBytes })),
       }),
     ),
@@ -40,7 +45,8 @@ export const PRODUCE = {
   response: struct({
     topics: array(
       struct({
-        name: string,
+        name: within(0, 12, string),
+        topicId: since(13, uuid),
         partitions: array(
           struct({
             index: int32,
@@ -56,21 +62,18 @@ export const PRODUCE = {
       }),
     ),
     throttleTimeMs: since(1, int32),
-    nodeEndpoints: tagged(
-      10,
-      0,
-      array(struct({ nodeId: int32, host: string, port: int32, rack: nullableString() })),
-    ),
+    nodeEndpoints: tagged(10, 0, nodeEndpoints),
   }),
 } as const
 
 export const FETCH = {
   key: 1,
   name: 'Fetch',
-  versions: [4, 12],
+  versions: [4, 18],
   flexible: 12,
   request: struct({
-    replicaId: int32,
+    // From 15 on replicas say who they are in a tag.
+    replicaId: within(0, 14, int32),
     maxWaitMs: int32,
     minBytes: int32,
     maxBytes: int32,
@@ -79,7 +82,8 @@ export const FETCH = {
     sessionEpoch: since(7, int32, -1),
     topics: array(
       struct({
-        name: string,
+        name: within(0, 12, string),
+        topicId: since(13, uuid),
         partitions: array(
           struct({
             index: int32,
@@ -92,7 +96,16 @@ export const FETCH = {
         ),
       }),
     ),
-    forgottenTopics: since(7, array(struct({ name: string, partitions: array(int32) }))),
+    forgottenTopics: since(
+      7,
+      array(
+        struct({
+          name: within(0, 12, string),
+          topicId: since(13, uuid),
+          partitions: array(int32),
+        }),
+      ),
+    ),
     rackId: since(11, string),
   }),
   response: struct({
@@ -101,7 +114,8 @@ export const FETCH = {
     sessionId: since(7, int32),
     topics: array(
       struct({
-        name: string,
+        name: within(0, 12, string),
+        topicId: since(13, uuid),
         partitions: array(
           struct({
             index: int32,
@@ -115,18 +129,20 @@ export const FETCH = {
             ),
             preferredReadReplica: since(11, int32),
             records: nullableBytes,
+            divergingEpoch: tagged(12, 0, struct({ epoch: int32, endOffset: int64 })),
             currentLeader: tagged(12, 1, currentLeader),
           }),
         ),
       }),
     ),
+    nodeEndpoints: tagged(16, 0, nodeEndpoints),
   }),
 } as const
 
 export const LIST_OFFSETS = {
   key: 2,
   name: 'ListOffsets',
-  versions: [1, 6],
+  versions: [1, 11],
   flexible: 6,
   request: struct({
     replicaId: int32,
@@ -143,6 +159,7 @@ export const LIST_OFFSETS = {
         ),
       }),
     ),
+    timeoutMs: since(10, int32),
   }),
   response: struct({
     throttleTimeMs: since(2, int32),
@@ -163,10 +180,37 @@ export const LIST_OFFSETS = {
   }),
 } as const
 
+export const OFFSET_FOR_LEADER_EPOCH = {
+  key: 23,
+  name: 'OffsetForLeaderEpoch',
+  versions: [2, 4],
+  flexible: 4,
+  request: struct({
+    replicaId: since(3, int32, -2),
+    topics: array(
+      struct({
+        name: string,
+        partitions: array(struct({ index: int32, currentLeaderEpoch: int32, leaderEpoch: int32 })),
+      }),
+    ),
+  }),
+  response: struct({
+    throttleTimeMs: int32,
+    topics: array(
+      struct({
+        name: string,
+        partitions: array(
+          struct({ errorCode: int16, index: int32, leaderEpoch: int32, endOffset: int64 }),
+        ),
+      }),
+    ),
+  }),
+} as const
+
 export const METADATA = {
   key: 3,
   name: 'Metadata',
-  versions: [0, 12],
+  versions: [0, 13],
   flexible: 9,
   request: struct({
     topics: nullableArray(struct({ topicId: since(10, uuid), name: nullableString(10) }), 1),
@@ -202,6 +246,7 @@ export const METADATA = {
       }),
     ),
     clusterAuthorizedOperations: within(8, 10, int32),
+    errorCode: since(13, int16),
   }),
 } as const
 
@@ -267,24 +312,5 @@ export const DELETE_TOPICS = {
   response: struct({
     throttleTimeMs: since(1, int32),
     topics: array(struct({ name: string, errorCode: int16 })),
-  }),
-} as const
-
-export const INIT_PRODUCER_ID = {
-  key: 22,
-  name: 'InitProducerId',
-  versions: [0, 4],
-  flexible: 2,
-  request: struct({
-    transactionalId: nullableString(),
-    transactionTimeoutMs: int32,
-    producerId: since(3, int64, -1),
-    producerEpoch: since(3, int16, -1),
-  }),
-  response: struct({
-    throttleTimeMs: int32,
-    errorCode: int16,
-    producerId: int64,
-    producerEpoch: int16,
   }),
 } as const

@@ -7,6 +7,7 @@ import type {
   CommittedOffset,
   GroupChange,
   OffsetsHome,
+  TransactionNumber,
 } from '../../../core/topics/committed-offsets.ts'
 import { ERROR } from '../errors.ts'
 import { ClassicMembers } from './classic-members.ts'
@@ -59,6 +60,7 @@ export class CoordinatedGroup {
   #isStored: boolean
   #emptySinceMs: number | null
   #offsets: Promise<Map<string, CommittedOffset>> | undefined
+  #revision = 0
   #lastSave: Promise<unknown> = Promise.resolve()
   #nextSave: Promise<boolean> | undefined
 
@@ -134,6 +136,27 @@ export class CoordinatedGroup {
     if (!(await this.#change({ commit, ...state }))) return false
     for (const offset of commit) known.set(nameOf(offset.topicId, offset.partition), offset)
     return true
+  }
+
+  /** Kept until the transaction is committed; false: the shard is lost, the outcome unknown. */
+  async commitWith(
+    transaction: TransactionNumber,
+    offsets: readonly Omit<CommittedOffset, 'committedAtMs'>[],
+  ): Promise<boolean> {
+    const committedAtMs = this.#options.clock.wallMs()
+    const state = this.#stateOf(this.#group.stored)
+    if (!this.#isStored && !(await this.#change({ state }))) return false
+    const commit = offsets.map((one) => ({ ...one, committedAtMs }))
+    return this.#home.commitWith(transaction, commit)
+  }
+
+  /** Of transactions that go on. Rejects with a StorageError. */
+  pending(): Promise<readonly CommittedOffset[]> {
+    return this.#home.pending()
+  }
+
+  get verifications(): OffsetsHome['verifications'] {
+    return this.#home.verifications
   }
 
   /** False: the shard is lost, the outcome unknown. */
@@ -231,6 +254,9 @@ export class CoordinatedGroup {
   }
 
   #load(): Promise<Map<string, CommittedOffset>> {
+    const { revision } = this.#home
+    if (revision !== this.#revision) this.#offsets = undefined
+    this.#revision = revision
     this.#offsets ??= this.#home.load().then(
       (all) => new Map(all.map((one) => [nameOf(one.topicId, one.partition), one])),
       (error: unknown) => {

@@ -19,6 +19,7 @@ import { topicIdOf } from '../mapping.ts'
 type FindResponse = ResponseOf<typeof FIND_COORDINATOR>
 
 const OF_GROUP = 0
+const OF_TRANSACTION = 1
 /** Of share groups, from version 6 on (KIP-932). */
 const OF_SHARE = 2
 const SHARES_FROM = 6
@@ -51,9 +52,16 @@ const NOBODY = {
 function coordinatorOf(call: Call, key: string, keyType: number) {
   const { services } = call
   if (keyType === OF_SHARE && call.header.version >= SHARES_FROM) return shareCoordinator(call, key)
-  if (keyType !== OF_GROUP) return { ...NOBODY, key, errorCode: ERROR.INVALID_REQUEST }
-  if (!isGroupName(key)) return { ...NOBODY, key, errorCode: ERROR.INVALID_GROUP_ID }
-  const node = services.coordinator.nodeOf(key)
+  const isTransaction = keyType === OF_TRANSACTION
+  if (!isTransaction && keyType !== OF_GROUP) {
+    return { ...NOBODY, key, errorCode: ERROR.INVALID_REQUEST }
+  }
+  // Ids of transactions are bounded as names of groups are.
+  const badName = isTransaction ? ERROR.INVALID_REQUEST : ERROR.INVALID_GROUP_ID
+  if (!isGroupName(key)) return { ...NOBODY, key, errorCode: badName }
+  const node = isTransaction
+    ? services.transactions.owner(key)?.node
+    : services.coordinator.nodeOf(key)
   const found = node === undefined ? undefined : services.members.find(node)
   if (found === undefined) return { ...NOBODY, key }
   return { ...found, key, errorCode: ERROR.NONE, errorMessage: null }

@@ -13,6 +13,23 @@ type Partition = Response['topics'][number]['partitions'][number]
 
 const LATEST = -1
 const EARLIEST = -2
+const NEWEST = -3
+const EARLIEST_LOCAL = -4
+const LATEST_TIERED = -5
+const EARLIEST_PENDING_UPLOAD = -6
+
+/** First version that knows each time that is none. */
+const SPECIAL_FROM: Readonly<Record<number, number>> = {
+  [LATEST]: 0,
+  [EARLIEST]: 0,
+  [NEWEST]: 7,
+  [EARLIEST_LOCAL]: 8,
+  [LATEST_TIERED]: 9,
+  [EARLIEST_PENDING_UPLOAD]: 11,
+}
+
+/** Nothing is found. */
+const NOTHING = { offset: -1, timestamp: -1, leaderEpoch: -1 }
 
 export async function listOffsets(call: Call, request: Request): Promise<Response> {
   const topics = await Promise.all(
@@ -32,7 +49,7 @@ async function find(
 ): Promise<Partition> {
   const { index } = asked
   const failed = (errorCode: number): Partition => ({
-    ...{ index, errorCode, timestamp: -1, offset: -1, leaderEpoch: -1 },
+    ...{ ...NOTHING, index, errorCode },
   })
   if (!maySee(call, name)) return failed(ERROR.TOPIC_AUTHORIZATION_FAILED)
   const { topics } = call.services
@@ -44,16 +61,31 @@ async function find(
   if (served === undefined) return failed(ERROR.NOT_LEADER_OR_FOLLOWER)
   const errorCode = epochError(asked.currentLeaderEpoch, served.epoch)
   if (errorCode !== ERROR.NONE) return failed(errorCode)
-  if (asked.timestamp < EARLIEST) return failed(ERROR.INVALID_REQUEST)
+  const { timestamp } = asked
+  const from = timestamp < 0 ? (SPECIAL_FROM[timestamp] ?? Number.POSITIVE_INFINITY) : 0
+  if (call.header.version < from) return failed(ERROR.UNSUPPORTED_VERSION)
   const isStable = request.isolationLevel === 1
-  const { offset, timestamp } = await offsetAt(served, asked.timestamp, isStable)
-  return { index, errorCode, timestamp, offset, leaderEpoch: served.epoch }
+  return { index, errorCode, ...(await offsetAt(served, timestamp, isStable)) }
 }
 
 async function offsetAt(served: ServedPartition, timestamp: number, isStable: boolean) {
-  if (timestamp === EARLIEST) return { offset: served.startOffset, timestamp: -1 }
-  if (timestamp === LATEST) {
-    return { offset: isStable ? served.stableOffset : served.endOffset, timestamp: -1 }
+  const { startOffset, endOffset, stableOffset, epoch } = served
+  const until = isStable ? stableOffset : endOffset
+  switch (timestamp) {
+    case LATEST:
+      return { offset: until, timestamp: -1, leaderEpoch: epoch }
+    // Everything is where its owner is.
+    case EARLIEST:
+    case EARLIEST_LOCAL:
+      return { offset: startOffset, timestamp: -1, leaderEpoch: served.epochAt(startOffset) }
+    case LATEST_TIERED:
+    case EARLIEST_PENDING_UPLOAD:
+      return NOTHING
+    default: {
+      const isNewest = timestamp === NEWEST
+      const found = await (isNewest ? served.newest() : served.offsetForTime(timestamp))
+      if (found === undefined || found.offset >= until) return NOTHING
+      return { ...found, leaderEpoch: served.epochAt(found.offset) }
+    }
   }
-  return (await served.offsetForTime(timestamp)) ?? { offset: -1, timestamp: -1 }
 }

@@ -1,10 +1,10 @@
-/** Metadata, ApiVersions and InitProducerId: what a client asks before it does anything. */
+/** Metadata and ApiVersions: what a client asks before it does anything. */
 import { BrokerError } from '../../../core/errors.ts'
 import type { Topic } from '../../../core/topics/topic-logs.ts'
 import { CLUSTER_NAME } from '../acls.ts'
 import { type Call, mayCreate, maySee, operationsOn } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
-import type { API_VERSIONS, INIT_PRODUCER_ID, METADATA } from '../codec/log-apis.ts'
+import type { API_VERSIONS, METADATA } from '../codec/log-apis.ts'
 import { ERROR } from '../errors.ts'
 import { DEFAULT_PARTITIONS } from '../limits.ts'
 import { topicIdOf, uuidOf } from '../mapping.ts'
@@ -41,6 +41,7 @@ export async function metadata(call: Call, request: Request): Promise<Response> 
     clusterAuthorizedOperations: request.includeClusterAuthorizedOperations
       ? operationsOn(call, 'cluster', CLUSTER_NAME)
       : UNKNOWN_OPERATIONS,
+    errorCode: ERROR.NONE,
   }
 }
 
@@ -116,6 +117,8 @@ const SPOKEN = APIS.map(({ key, versions: [minVersion, maxVersion] }) => ({
 
 /** What clients go by besides versions of APIs, and its newest version here. */
 const LEVELS: Readonly<Record<string, number>> = {
+  // A new epoch with each transaction (KIP-890).
+  'transaction.version': 2,
   // Groups whose coordinator assigns partitions (KIP-848).
   'group.version': 1,
   // Groups that share records (KIP-932).
@@ -130,17 +133,4 @@ const FEATURES = {
   finalizedFeatures: Object.entries(LEVELS).map(([name, level]) => ({
     ...{ name, maxVersionLevel: level, minVersionLevel: level },
   })),
-}
-
-/** Of idempotent producers; transactions are not spoken here. */
-export function initProducerId(
-  { services }: Call,
-  { transactionalId }: RequestOf<typeof INIT_PRODUCER_ID>,
-): ResponseOf<typeof INIT_PRODUCER_ID> {
-  if (transactionalId !== null) {
-    const errorCode = ERROR.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-    return { throttleTimeMs: 0, errorCode, producerId: -1, producerEpoch: -1 }
-  }
-  const producerId = services.nextProducerId()
-  return { throttleTimeMs: 0, errorCode: ERROR.NONE, producerId, producerEpoch: 0 }
 }

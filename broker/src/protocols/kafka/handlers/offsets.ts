@@ -38,7 +38,7 @@ export async function commitOffsets(call: Call, request: CommitRequest): Promise
   const topics = request.topics.map((asked) => {
     const topic = topicOf(call, asked)
     const partitions = asked.partitions.map((one) => ({
-      ...{ one, topic, errorCode: refusal || errorOf(call, { asked, topic, one }) },
+      ...{ one, topic, errorCode: refusal || offsetErrorOf(call, { asked, topic, one }) },
     }))
     return { name: asked.name, topicId: asked.topicId, partitions }
   })
@@ -71,13 +71,13 @@ function commitError(call: Call, request: CommitRequest, found: CoordinatedGroup
   return found.group.commitError(request, generationId)
 }
 
-function errorOf(
+export function offsetErrorOf(
   call: Call,
   {
     asked,
     topic,
     one: { index, metadata },
-  }: { asked: NamedTopic; topic: Topic | undefined; one: Committing },
+  }: { asked: NamedTopic; topic: Topic | undefined; one: Pick<Committing, 'index' | 'metadata'> },
 ): number {
   const name = topic?.name ?? asked.name
   if (name === '') return ERROR.UNKNOWN_TOPIC_ID
@@ -94,23 +94,34 @@ const SEVERAL_FROM = 8
 
 export async function fetchOffsets(call: Call, request: FetchRequest): Promise<FetchResponse> {
   if (call.header.version >= SEVERAL_FROM) {
-    const groups = await Promise.all(request.groups.map((asked) => fetchOf(call, asked)))
+    const { requireStable } = request
+    const groups = await Promise.all(
+      request.groups.map((asked) => fetchOf(call, asked, requireStable)),
+    )
     return { throttleTimeMs: 0, topics: [], errorCode: ERROR.NONE, groups }
   }
   const { groupId } = request
   const topics = request.topics?.map((topic) => ({ ...topic, topicId: '' })) ?? null
-  const fetched = await fetchOf(call, { groupId, memberId: null, memberEpoch: -1, topics })
+  const asked = { groupId, memberId: null, memberEpoch: -1, topics }
+  const fetched = await fetchOf(call, asked, request.requireStable)
   return { throttleTimeMs: 0, topics: fetched.topics, errorCode: fetched.errorCode, groups: [] }
 }
 
-async function fetchOf(call: Call, asked: AskedGroup): Promise<FetchedGroup> {
+async function fetchOf(
+  call: Call,
+  asked: AskedGroup,
+  requireStable: boolean,
+): Promise<FetchedGroup> {
   const { groupId } = asked
   const found = await groupAt(call, groupId)
   if (typeof found === 'number') return failed(call, asked, found)
   const refusal = memberError(asked, found)
   if (refusal !== ERROR.NONE) return failed(call, asked, refusal)
   const all = await found.committed()
-  if (asked.topics === null) return { groupId, topics: listed(call, all), errorCode: ERROR.NONE }
+  const isUnstable = await unstableIn(found, requireStable)
+  if (asked.topics === null) {
+    return { groupId, topics: listed(call, all, isUnstable), errorCode: ERROR.NONE }
+  }
   const topics = asked.topics.map((named) => {
     const topic = topicOf(call, named)
     const name = topic?.name ?? named.name
@@ -122,6 +133,7 @@ async function fetchOf(call: Call, asked: AskedGroup): Promise<FetchedGroup> {
           : ERROR.TOPIC_AUTHORIZATION_FAILED
     const partitions = named.partitions.map((index): Fetched => {
       if (unread !== ERROR.NONE) return { ...NOTHING, index, errorCode: unread }
+      if (isUnstable(topic?.id ?? '', index)) return { ...UNSTABLE, index }
       const one = all.find(({ topicId, partition }) => topicId === topic?.id && partition === index)
       return one === undefined ? { ...NOTHING, index } : { index, ...one, errorCode: ERROR.NONE }
     })
@@ -138,7 +150,9 @@ function memberError({ memberId, memberEpoch }: AskedGroup, { group }: Coordinat
 
 type Committed = Awaited<ReturnType<CoordinatedGroup['committed']>>
 
-function listed(call: Call, all: Committed): FetchedGroup['topics'] {
+type IsUnstable = Awaited<ReturnType<typeof unstableIn>>
+
+function listed(call: Call, all: Committed, isUnstable: IsUnstable): FetchedGroup['topics'] {
   return call.services.topics
     .all()
     .filter(({ name }) => maySee(call, name))
@@ -146,7 +160,11 @@ function listed(call: Call, all: Committed): FetchedGroup['topics'] {
       ...{ name: topic.name, topicId: uuidOf(topic) },
       partitions: all
         .filter(({ topicId }) => topicId === topic.id)
-        .map((one) => ({ index: one.partition, ...one, errorCode: ERROR.NONE })),
+        .map((one) =>
+          isUnstable(topic.id, one.partition)
+            ? { ...UNSTABLE, index: one.partition }
+            : { index: one.partition, ...one, errorCode: ERROR.NONE },
+        ),
     }))
     .filter(({ partitions }) => partitions.length > 0)
 }
@@ -154,6 +172,15 @@ function listed(call: Call, all: Committed): FetchedGroup['topics'] {
 /** Nothing is committed: the consumer begins where it likes. */
 const NOTHING: Omit<Fetched, 'index'> = {
   ...{ offset: -1, leaderEpoch: -1, metadata: '', errorCode: ERROR.NONE as number },
+}
+
+/** A transaction that goes on will commit another offset, or not: the consumer asks again. */
+const UNSTABLE: Omit<Fetched, 'index'> = { ...NOTHING, errorCode: ERROR.UNSTABLE_OFFSET_COMMIT }
+
+async function unstableIn(found: CoordinatedGroup, isAsked: boolean) {
+  const pending = isAsked ? await found.pending() : []
+  const names = new Set(pending.map(({ topicId, partition }) => `${topicId}/${partition}`))
+  return (topicId: string, partition: number) => names.has(`${topicId}/${partition}`)
 }
 
 /** Version 1 has errors in its partitions only. */

@@ -1,9 +1,11 @@
 /** Produce: batches as they come, each partition at its owner. */
-import { type Call, mayWrite } from '../call.ts'
+import type { Topic, VerifyTransaction } from '../../../core/topics/topic-logs.ts'
+import { type Call, may, mayWrite } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type { PRODUCE } from '../codec/log-apis.ts'
 import { APPEND_FAULT, ERROR } from '../errors.ts'
-import { leaderOf } from './leaders.ts'
+import { endpointsOf, leaderOf, topicOf } from './leaders.ts'
+import { isTransactionalId, PRODUCE_ADDS_FROM, produceErrorOf } from './transactions.ts'
 
 type Request = RequestOf<typeof PRODUCE>
 type Response = ResponseOf<typeof PRODUCE>
@@ -20,10 +22,12 @@ export async function produce(call: Call, request: Request): Promise<Response | 
   const { services, header } = call
   const startedAtMs = services.clock.nowMs()
   const topics = await Promise.all(
-    request.topics.map(async ({ name, partitions }) => ({
-      name,
-      partitions: await Promise.all(partitions.map((one) => append(call, { request, name, one }))),
-    })),
+    request.topics.map(async ({ name, topicId, partitions }) => {
+      const topic = topicOf(services, { name, topicId })
+      const to = { request, topic, name: topic?.name ?? name }
+      const appended = partitions.map((one) => append(call, { ...to, one }))
+      return { name, topicId, partitions: await Promise.all(appended) }
+    }),
   )
   services.produceLatency.record(services.clock.nowMs() - startedAtMs)
   const wrong = topics
@@ -35,44 +39,67 @@ export async function produce(call: Call, request: Request): Promise<Response | 
 }
 
 function responseOf({ services }: Call, topics: Response['topics']): Response {
-  const leaders = new Set(
-    topics.flatMap(({ partitions }) =>
-      partitions.flatMap(({ currentLeader }) => currentLeader?.leaderId ?? []),
-    ),
-  )
-  const known = services.members.all().filter(({ nodeId }) => leaders.has(nodeId))
-  const nodeEndpoints =
-    known.length === 0 ? undefined : known.map((node) => ({ ...node, rack: null }))
-  return { topics, throttleTimeMs: 0, nodeEndpoints }
+  const leaders = topics.flatMap(({ partitions }) => partitions.map((one) => one.currentLeader))
+  return { topics, throttleTimeMs: 0, nodeEndpoints: endpointsOf(services, leaders) }
 }
 
-async function append(
-  call: Call,
-  { request, name, one }: { request: Request; name: string; one: Batches },
-): Promise<Partition> {
+interface Appending {
+  readonly request: Request
+  readonly topic: Topic | undefined
+  /** Empty: named by an id that is of no topic. */
+  readonly name: string
+  readonly one: Batches
+}
+
+async function append(call: Call, { request, topic, name, one }: Appending): Promise<Partition> {
   const { services, header } = call
   if (header.version < 3) return refused(one, ERROR.UNSUPPORTED_VERSION)
   if (request.acks < -1 || request.acks > 1) return refused(one, ERROR.INVALID_REQUIRED_ACKS)
-  if (request.transactionalId !== null) return refused(one, ERROR.INVALID_TXN_STATE)
+  const { transactionalId } = request
+  if (transactionalId !== null && !isTransactionalId(transactionalId)) {
+    return refused(one, ERROR.INVALID_REQUEST)
+  }
+  if (transactionalId !== null && !may(call, 'publish', ['transactional-id', transactionalId])) {
+    return refused(one, ERROR.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+  }
+  if (name === '') return refused(one, ERROR.UNKNOWN_TOPIC_ID)
   if (!mayWrite(call, name)) return refused(one, ERROR.TOPIC_AUTHORIZATION_FAILED)
-  const topic = services.topics.get(name)
   if (topic === undefined || one.index < 0 || one.index >= topic.partitions) {
     return refused(one, ERROR.UNKNOWN_TOPIC_OR_PARTITION)
   }
   if (one.records === null) return refused(one, ERROR.INVALID_RECORD)
+  const place = { topic, partition: one.index }
   const served = await services.topics.serve(topic, one.index)
   const elsewhere = (): Partition => {
     const currentLeader = leaderOf(services, topic, one.index)
     return { ...refused(one, ERROR.NOT_LEADER_OR_FOLLOWER), currentLeader }
   }
   if (served === undefined) return elsewhere()
-  const appended = await served.append(one.records)
+  const verify = transactionalId === null ? undefined : verifier(call, transactionalId, place)
+  const appended = await served.append(one.records, verify)
   if ('baseOffset' in appended) {
     services.counts.messagesIn += appended.records
-    const { baseOffset } = appended
-    return { ...refused(one, ERROR.NONE), baseOffset, logStartOffset: served.startOffset }
+    const { baseOffset, timestamp: logAppendTimeMs = -1 } = appended
+    const { startOffset: logStartOffset } = served
+    return { ...refused(one, ERROR.NONE), baseOffset, logAppendTimeMs, logStartOffset }
+  }
+  if ('refusedBy' in appended) {
+    return refused(one, produceErrorOf(appended.refusedBy, header.version))
   }
   return appended.fault === 'lost' ? elsewhere() : refused(one, APPEND_FAULT[appended.fault])
+}
+
+function verifier(
+  { services, header }: Call,
+  id: string,
+  { topic, partition }: { topic: Topic; partition: number },
+): VerifyTransaction {
+  const { transactions } = services
+  const adds = header.version >= PRODUCE_ADDS_FROM
+  return (producer) => {
+    const partitions = [transactions.placeOf(topic, partition)]
+    return transactions.join(id, { ...producer, partitions, groups: [], adds })
+  }
 }
 
 function refused({ index }: Batches, errorCode: number): Partition {

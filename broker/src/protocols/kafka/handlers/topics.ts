@@ -95,6 +95,11 @@ function newTopicOf(asked: Asked): NewTopic | Refusal {
 
 type Config = Record<string, number | string | null>
 
+const TIMESTAMPS: Readonly<Record<string, string>> = {
+  CreateTime: 'producer',
+  LogAppendTime: 'broker',
+}
+
 /** Kafka's names, and the settings that they are. */
 export const CONFIGS: Readonly<Record<string, (value: string) => Config>> = {
   'cleanup.policy': (value) => ({
@@ -111,6 +116,7 @@ export const CONFIGS: Readonly<Record<string, (value: string) => Config>> = {
   'min.cleanable.dirty.ratio': (value) => ({ 'dirty-percent': Math.round(Number(value) * 100) }),
   'segment.bytes': (value) => ({ 'segment-bytes': Number(value) }),
   'segment.ms': (value) => ({ 'segment-ms': Number(value) }),
+  'message.timestamp.type': (value) => ({ timestamps: TIMESTAMPS[value] ?? value }),
 }
 
 export async function deleteTopics(

@@ -1,0 +1,2 @@
+// breaks: checkers-are-pure
+import 'node:timers'

@@ -1,0 +1,2 @@
+// breaks: chaos-is-outside
+import '../../broker/src/index.ts'
