@@ -5,6 +5,7 @@ export const WORKLOADS: Readonly<Record<string, () => Promise<StartWorkload>>> =
   'mqtt-qos1': async () => (await import('./mqtt.ts')).mqttQos1,
   'mqtt-qos2': async () => (await import('./mqtt.ts')).mqttQos2,
   kafka: async () => (await import('./kafka.ts')).kafka,
+  'kafka-transactions': async () => (await import('./kafka-transactions.ts')).kafkaTransactions,
   sqs: async () => (await import('./sqs.ts')).sqsStandard,
   'sqs-fifo': async () => (await import('./sqs.ts')).sqsFifo,
 }

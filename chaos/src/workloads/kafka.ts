@@ -6,7 +6,7 @@ import type { HostPort } from '../control.ts'
 import type { Read, Send } from '../history.ts'
 import { allServed, pause, Sender, type StartWorkload, untilQuiet, within } from './workload.ts'
 
-const PARTITIONS = 6
+export const PARTITIONS = 6
 const READERS = 2
 const STOP_MS = 30_000
 
@@ -110,7 +110,7 @@ async function connected(client: Kafka): Promise<Producer> {
   return producer
 }
 
-export interface Reading {
+interface Reading {
   readonly topic: string
   readonly group: string
   readonly name: string
