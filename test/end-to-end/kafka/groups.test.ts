@@ -87,6 +87,53 @@ function numbers(from: number, count: number): string[] {
   return Array.from({ length: count }, (_, at) => String(from + at))
 }
 
+/** A member of a group whose coordinator assigns partitions (KIP-848): what it has been given, and has read. */
+async function newConsumer(groupId: string, topic: string) {
+  const consumer = new Consumer({
+    ...{ clientId: 'newer', groupId, groupProtocol: 'consumer', bootstrapBrokers: brokers() },
+    ...{ retries: 50, retryDelay: 200 },
+  })
+  const stream = await consumer.consume({
+    ...{ topics: [topic], mode: 'committed', fallbackMode: 'earliest', autocommit: 100 },
+  })
+  const read: string[] = []
+  stream.on('data', ({ value }) => read.push(String(value)))
+  stream.on('error', () => undefined)
+  return {
+    read,
+    partitions: () => (consumer.assignments ?? []).flatMap(({ partitions }) => partitions),
+    stop: () => consumer.close(true),
+  }
+}
+
+test('a group whose coordinator assigns partitions shares them with a newcomer', {
+  timeout: 60_000,
+}, async () => {
+  const topic = 'assigned'
+  await cluster.robust('topic', 'create', topic, '--partitions', String(PARTITIONS))
+  const described = async () =>
+    JSON.parse((await cluster.robust('group', 'describe', 'newer', '-o', 'json')).stdout)
+  const first = await newConsumer('newer', topic)
+  await expect.poll(() => first.partitions().length, { timeout: 30_000 }).toBe(PARTITIONS)
+  await produce(topic, numbers(0, 60))
+  await expect.poll(() => new Set(first.read).size, { timeout: 30_000 }).toBe(60)
+  const second = await newConsumer('newer', topic)
+  await expect
+    .poll(() => [first, second].map(({ partitions }) => partitions().length), { timeout: 30_000 })
+    .toEqual([PARTITIONS / 2, PARTITIONS / 2])
+  expect(new Set([first, second].flatMap(({ partitions }) => partitions())).size).toBe(PARTITIONS)
+  await expect
+    .poll(async () => (await described()).state, { timeout: 30_000, interval: 500 })
+    .toBe('Stable')
+  expect(await described()).toMatchObject({ type: 'consumer', protocol: 'uniform' })
+  await produce(topic, numbers(60, 60))
+  await expect
+    .poll(() => new Set([first, second].flatMap(({ read }) => read)).size, { timeout: 30_000 })
+    .toBe(120)
+  expect(second.read.length).toBeGreaterThan(0)
+  await Promise.all([first.stop(), second.stop()])
+})
+
 test('a coordinator is killed and the next is drained: one rebalance at most, no lost commit', {
   timeout: 90_000,
 }, async () => {
@@ -126,41 +173,6 @@ test('a coordinator is killed and the next is drained: one rebalance at most, no
   await expect.poll(() => later.read.length, { timeout: 30_000 }).toBeGreaterThanOrEqual(10)
   await later.stop()
   expect([...later.read].sort()).toEqual(numbers(1_200, 10).sort())
-})
-
-/** A member of a group whose coordinator assigns partitions (KIP-848): what it has been given. */
-async function newConsumer(groupId: string, topic: string) {
-  const consumer = new Consumer({
-    ...{ clientId: 'newer', groupId, groupProtocol: 'consumer', bootstrapBrokers: brokers() },
-    ...{ retries: 50, retryDelay: 200 },
-  })
-  const stream = await consumer.consume({ topics: [topic], mode: 'latest' })
-  stream.on('error', () => undefined)
-  return {
-    partitions: () => (consumer.assignments ?? []).flatMap(({ partitions }) => partitions),
-    stop: () => consumer.close(true),
-  }
-}
-
-test('a group whose coordinator assigns partitions shares them with a newcomer', {
-  timeout: 60_000,
-}, async () => {
-  const topic = 'assigned'
-  await cluster.robust('topic', 'create', topic, '--partitions', String(PARTITIONS))
-  const described = async () =>
-    JSON.parse((await cluster.robust('group', 'describe', 'newer', '-o', 'json')).stdout)
-  const first = await newConsumer('newer', topic)
-  await expect.poll(() => first.partitions().length, { timeout: 30_000 }).toBe(PARTITIONS)
-  const second = await newConsumer('newer', topic)
-  await expect
-    .poll(() => [first, second].map(({ partitions }) => partitions().length), { timeout: 30_000 })
-    .toEqual([PARTITIONS / 2, PARTITIONS / 2])
-  expect(new Set([first, second].flatMap(({ partitions }) => partitions())).size).toBe(PARTITIONS)
-  await expect
-    .poll(async () => (await described()).state, { timeout: 30_000, interval: 500 })
-    .toBe('Stable')
-  expect(await described()).toMatchObject({ type: 'consumer', protocol: 'uniform' })
-  await Promise.all([first.stop(), second.stop()])
 })
 
 test('robust group lists, describes with lag, seeks and deletes', { timeout: 60_000 }, async () => {
