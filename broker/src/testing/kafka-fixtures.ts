@@ -1,5 +1,6 @@
 /** Kafka's connections over real logs in virtual time: a test is the client, and knows every byte. */
 import type { StorageAdapter } from '@robust/storage-adapters'
+import { BrokerError } from '../core/errors.ts'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
 import type { Peers } from '../core/ports/peers.ts'
@@ -8,7 +9,12 @@ import { SharePartitions } from '../core/shares/share-partitions.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { partitionOf } from '../core/topics/topic.ts'
-import { TopicLogs } from '../core/topics/topic-logs.ts'
+import {
+  type TopicDefinitions,
+  TopicLogs,
+  type TopicSettings,
+  type TopicShape,
+} from '../core/topics/topic-logs.ts'
 import { Topics } from '../core/topics/topics.ts'
 import type { Services } from '../protocols/kafka/call.ts'
 import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
@@ -170,6 +176,8 @@ export class KafkaBench {
   }
   readonly permissions = new KnownPermissions()
   readonly quotas = new KnownQuotas()
+  /** Of topics, as they were given. */
+  readonly settings = new Map<string, TopicSettings>()
   readonly credentials = new Map<string, Map<ScramName, number>>()
   readonly scramUsers: ScramUsers = {
     all: () => this.credentials,
@@ -222,7 +230,8 @@ export class KafkaBench {
     const transactions = this.#transactions.host({ writer, storage, logs, onError })
     await transactions.coordinator.load()
     const { shard, epoch } = writer
-    this.#hosted = { shard, epoch, writer, logs, transactions } as HostedShard
+    const relays = { appended: () => undefined }
+    this.#hosted = { shard, epoch, writer, logs, transactions, relays } as unknown as HostedShard
     transactions.coordinator.start()
   }
 
@@ -282,6 +291,11 @@ export class KafkaBench {
     return client
   }
 
+  #shape(name: string): TopicShape {
+    const { partitions = 0 } = this.topics.get('default', name) ?? {}
+    return { partitions, config: this.settings.get(name) ?? {} }
+  }
+
   /** There is one shard, whichever is asked for. */
   #storage(): StorageAdapter {
     const { storage, writer } = this.logs
@@ -296,15 +310,38 @@ export class KafkaBench {
     const storage = this.#storage()
     const { directory, hosted } = this.#parts
     const given = { directory, hosted, clock, storage, isMember: () => true }
-    const definitions = {
-      refusal: () => undefined,
-      create: ({ name, partitions }: { name: string; partitions: number }) => {
+    const definitions: TopicDefinitions = {
+      refusal: ({ config }) => {
+        const wrong = Object.entries(config).find(([, value]) => Number.isNaN(value))
+        return wrong && `${wrong[0]} is no number`
+      },
+      create: ({ name, partitions, config }) => {
+        if (this.topics.get('default', name) !== undefined) return Promise.resolve(false)
         this.topic(name, partitions)
+        this.settings.set(name, config)
         return Promise.resolve(true)
       },
-      remove: (name: string) => {
+      remove: (name) => {
         this.topics.remove('default', name)
         return Promise.resolve(true)
+      },
+      defaults: {
+        ...{ cleanup: 'delete', 'retention-ms': 604_800_000, 'retention-bytes': null },
+        ...{ 'tombstone-delay-ms': 1, 'compaction-lag-ms': 0, 'dirty-percent': 50 },
+        ...{ 'batch-bytes-max': 1_048_588, 'segment-bytes': 4_096, 'segment-ms': 1_000 },
+      },
+      shape: (name) => this.#shape(name),
+      alter: (name, _tenant, edit) => {
+        const topic = this.topics.get('default', name)
+        if (topic === undefined) return Promise.reject(new BrokerError('NOT_FOUND', 'none'))
+        try {
+          const { partitions, config } = edit(this.#shape(name))
+          this.topics.set({ ...topic, partitions })
+          this.settings.set(name, config)
+          return Promise.resolve()
+        } catch (error) {
+          return Promise.reject(error)
+        }
       },
     }
     const pressure = new StoragePressure({ clock, level: () => this.level })
