@@ -1,5 +1,5 @@
 /** `robust topic ...`: the names and flags of its commands. What they do is in commands/topic.ts. */
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { collect, integer, type Wiring, withCommon } from './cluster-commands.ts'
 import type { ReadOptions, TopicOptions } from './commands/topic.ts'
 import { withPlacement } from './config-commands.ts'
@@ -58,8 +58,10 @@ function addChanges(topic: Command, { act }: Wiring): void {
       }),
     )
   withSettings(withPlacement(withCommon(topic.command('alter'))))
-    .description('change what it captures and how it keeps it')
+    .description('change what it captures and how it keeps it, or give it more partitions')
     .argument('<topic>', NAME)
+    .option('--partitions <count>', 'as many as it has, or more', integer(1, 10_000))
+    .option('--unset <name>', 'a setting that is to be as usual again; may be repeated', collect)
     .action((name: string, options: Options) =>
       act(options, async (context) => {
         const { topicAlter } = await import('./commands/topic.ts')
@@ -81,8 +83,9 @@ function withSettings(command: Command): Command {
   return command
     .option('--capture <filter>', 'keep what is published there too; may be repeated', collect)
     .option(
-      '--config <setting>',
-      'NAME=VALUE, for example retention-ms=60000; may be repeated',
+      '--set <setting>',
+      'NAME=VALUE, for example retention-ms=60000, or null for no limit; may be repeated',
       collect,
     )
+    .addOption(new Option('--config <setting>', 'as --set').argParser(collect).hideHelp())
 }

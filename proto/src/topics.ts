@@ -44,6 +44,10 @@ export const TOPIC_SETTINGS = {
     unit: '%',
     description: 'compaction begins when this share of what it may touch is new',
   }),
+  'batch-bytes-max': whole([1_024, 8 * MEBIBYTE, 1_048_588], {
+    unit: 'bytes',
+    description: 'of one batch of a producer; a larger one is refused',
+  }),
   'segment-bytes': whole([1_024, 64 * MEBIBYTE, 4 * MEBIBYTE], {
     unit: 'bytes',
     description: 'what is dropped, compacted and looked up as one piece',

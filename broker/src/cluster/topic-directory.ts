@@ -43,6 +43,7 @@ function policyOf(config: ReturnType<typeof topicValue>['config']): LogPolicy {
     tombstoneDelayMs: number('tombstone-delay-ms'),
     compactionLagMs: number('compaction-lag-ms'),
     dirtyRatio: number('dirty-percent') / 100,
+    batchBytesMax: number('batch-bytes-max'),
     segmentBytes: number('segment-bytes'),
     segmentMs: number('segment-ms'),
     appendTime: config.timestamps === 'broker',

@@ -1,12 +1,20 @@
 /** Kafka's connections over real logs in virtual time: a test is the client, and knows every byte. */
+import type { StorageAdapter } from '@robust/storage-adapters'
+import { BrokerError } from '../core/errors.ts'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
 import type { Peers } from '../core/ports/peers.ts'
 import { NamedCounts } from '../core/ports/telemetry.ts'
+import { SharePartitions } from '../core/shares/share-partitions.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { partitionOf } from '../core/topics/topic.ts'
-import { TopicLogs } from '../core/topics/topic-logs.ts'
+import {
+  type TopicDefinitions,
+  TopicLogs,
+  type TopicSettings,
+  type TopicShape,
+} from '../core/topics/topic-logs.ts'
 import { Topics } from '../core/topics/topics.ts'
 import type { Services } from '../protocols/kafka/call.ts'
 import { type Api, isFlexible } from '../protocols/kafka/codec/api.ts'
@@ -24,6 +32,7 @@ import { KafkaConnection } from '../protocols/kafka/connection.ts'
 import { FetchSessions } from '../protocols/kafka/fetch-sessions.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
+import { ShareSessions } from '../protocols/kafka/groups/share-sessions.ts'
 import type { Doors } from '../protocols/kafka/identity.ts'
 import { Members, uuidOf } from '../protocols/kafka/mapping.ts'
 import { ClientQuotas, type QuotaEntry, type QuotaStore } from '../protocols/kafka/quotas.ts'
@@ -167,6 +176,8 @@ export class KafkaBench {
   }
   readonly permissions = new KnownPermissions()
   readonly quotas = new KnownQuotas()
+  /** Of topics, as they were given. */
+  readonly settings = new Map<string, TopicSettings>()
   readonly credentials = new Map<string, Map<ScramName, number>>()
   readonly scramUsers: ScramUsers = {
     all: () => this.credentials,
@@ -184,6 +195,7 @@ export class KafkaBench {
   owner = 'b1'
   level = 0
   #connected: Services | undefined
+  readonly deliveryLimits = { lockMs: 30_000, deliveriesMax: 3, inFlightMax: 1_000 }
   offsetsRetentionMs = 1_000_000
   #nextProducerId = 1_000
   #members = 0
@@ -248,6 +260,11 @@ export class KafkaBench {
 
   async connect(): Promise<KafkaClient> {
     this.#connected = this.#services()
+    return await this.connectAgain()
+  }
+
+  /** To the broker that is there already. */
+  async connectAgain(): Promise<KafkaClient> {
     const client = new KafkaClient()
     const { clock } = this.logs
     const log = (fields: object): void => void this.refusedBy.push(fields)
@@ -274,23 +291,67 @@ export class KafkaBench {
     return client
   }
 
+  #shape(name: string): TopicShape {
+    const { partitions = 0 } = this.topics.get('default', name) ?? {}
+    return { partitions, config: this.settings.get(name) ?? {} }
+  }
+
+  /** There is one shard, whichever is asked for. */
+  #storage(): StorageAdapter {
+    const { storage, writer } = this.logs
+    return Object.assign(Object.create(storage) as StorageAdapter, {
+      get: (_shard: number, key: string) => storage.get(writer.shard, key),
+      scan: (...asked: Parameters<StorageAdapter['scan']>) => storage.scan(...asked),
+    })
+  }
+
   #services(): Services {
-    const { clock, storage } = this.logs
+    const { clock } = this.logs
+    const storage = this.#storage()
     const { directory, hosted } = this.#parts
     const given = { directory, hosted, clock, storage, isMember: () => true }
-    const definitions = {
-      refusal: () => undefined,
-      create: ({ name, partitions }: { name: string; partitions: number }) => {
+    const definitions: TopicDefinitions = {
+      refusal: ({ config }) => {
+        const wrong = Object.entries(config).find(([, value]) => Number.isNaN(value))
+        return wrong && `${wrong[0]} is no number`
+      },
+      create: ({ name, partitions, config }) => {
+        if (this.topics.get('default', name) !== undefined) return Promise.resolve(false)
         this.topic(name, partitions)
+        this.settings.set(name, config)
         return Promise.resolve(true)
       },
-      remove: (name: string) => {
+      remove: (name) => {
         this.topics.remove('default', name)
         return Promise.resolve(true)
+      },
+      defaults: {
+        ...{ cleanup: 'delete', 'retention-ms': 604_800_000, 'retention-bytes': null },
+        ...{ 'tombstone-delay-ms': 1, 'compaction-lag-ms': 0, 'dirty-percent': 50 },
+        ...{ 'batch-bytes-max': 1_048_588, 'segment-bytes': 4_096, 'segment-ms': 1_000 },
+      },
+      shape: (name) => this.#shape(name),
+      alter: (name, _tenant, edit) => {
+        const topic = this.topics.get('default', name)
+        if (topic === undefined) return Promise.reject(new BrokerError('NOT_FOUND', 'none'))
+        try {
+          const { partitions, config } = edit(this.#shape(name))
+          this.topics.set({ ...topic, partitions })
+          this.settings.set(name, config)
+          return Promise.resolve()
+        } catch (error) {
+          return Promise.reject(error)
+        }
       },
     }
     const pressure = new StoragePressure({ clock, level: () => this.level })
     const topics = new TopicLogs({ ...given, topics: this.topics, definitions, pressure })
+    const coordinator = new Coordinator({
+      ...{ offsets: new CommittedOffsets(given), clock },
+      newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
+      offsetsRetentionMs: () => this.offsetsRetentionMs,
+      topics,
+    })
     return {
       topics,
       members: new Members(
@@ -303,12 +364,13 @@ export class KafkaBench {
         },
         { entrance: 'kafka', dialled: '127.0.0.1' },
       ),
-      coordinator: new Coordinator({
-        ...{ offsets: new CommittedOffsets(given), clock },
-        newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
-        offsetsRetentionMs: () => this.offsetsRetentionMs,
-        topics,
-      }),
+      coordinator,
+      shares: {
+        partitions: new SharePartitions({ ...given, limits: () => this.deliveryLimits }),
+        sessions: new ShareSessions(),
+        ...{ lockMs: () => this.deliveryLimits.lockMs, beginsAtEnd: () => false },
+        recordOf: (group) => coordinator.shareRecordOf(group),
+      },
       onOwners: this.onOwners,
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       ...{ clock, produceLatency: { record: () => undefined } as never },

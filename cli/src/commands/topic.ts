@@ -26,7 +26,11 @@ export interface TopicOptions extends TargetOptions {
   readonly partitions?: number
   readonly capture?: readonly string[]
   /** NAME=VALUE. */
+  readonly set?: readonly string[]
+  /** The same, by its older name. */
   readonly config?: readonly string[]
+  /** Names of settings that are to be as usual again. */
+  readonly unset?: readonly string[]
 }
 
 export interface ReadOptions {
@@ -41,7 +45,7 @@ export async function topicCreate(
   options: TopicOptions,
 ): Promise<number> {
   const { partitions = 1, capture = [] } = options
-  const value = { partitions, capture, config: configOf(options.config ?? []) }
+  const value = { partitions, capture, config: configOf(options) }
   refuseBad(name, value)
   const addresses = addressesOf(context, options)
   await putTopic(addresses, { name, value, expectedVersion: 0, by: who() }).catch(asExisting(name))
@@ -58,10 +62,14 @@ export async function topicAlter(
 ): Promise<number> {
   const addresses = addressesOf(context, options)
   const topic = await existingTopic(addresses, name)
-  const { partitions, version } = topic
-  const changed = configOf(options.config ?? [])
-  const capture = options.capture ?? topic.capture
-  const value = { partitions, capture, config: withoutDefaults({ ...topic.config, ...changed }) }
+  const { version } = topic
+  const { partitions = topic.partitions, capture = topic.capture } = options
+  if (partitions < topic.partitions) {
+    const message = `the topic has ${topic.partitions} partitions, and no topic loses any`
+    throw new CliError('BAD_VALUE', { message, exit: exitCodes.badData })
+  }
+  const config = { ...topic.config, ...usualOf(options.unset ?? []), ...configOf(options) }
+  const value = { partitions, capture, config: withoutDefaults(config) }
   refuseBad(name, value)
   await putTopic(addresses, { name, value, expectedVersion: version, by: who() })
   if (context.format === 'json') context.output.json({ name, ...value })
@@ -210,17 +218,29 @@ function refuseBad(name: string, value: object): void {
   }
 }
 
-function configOf(settings: readonly string[]): Record<string, unknown> {
+function configOf({ set = [], config = [] }: TopicOptions): Record<string, unknown> {
   return Object.fromEntries(
-    settings.map((setting) => {
+    [...config, ...set].map((setting) => {
       const [, name = '', value = ''] = /^([a-z-]+)=(.*)$/.exec(setting) ?? []
       if (!isTopicSetting(name)) {
-        const known = Object.keys(TOPIC_SETTINGS).join(', ')
-        throw usageError(`--config ${setting} is not NAME=VALUE; names are ${known}`)
+        throw usageError(`--set ${setting} is not NAME=VALUE; ${namesOfSettings()}`)
       }
-      return [name, parseSettingText(value)]
+      return [name, value === 'null' ? null : parseSettingText(value)]
     }),
   )
+}
+
+function usualOf(names: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(
+    names.map((name) => {
+      if (!isTopicSetting(name)) throw usageError(`--unset ${name}: ${namesOfSettings()}`)
+      return [name, TOPIC_SETTINGS[name].default]
+    }),
+  )
+}
+
+function namesOfSettings(): string {
+  return `names are ${Object.keys(TOPIC_SETTINGS).join(', ')}`
 }
 
 function withoutDefaults(config: TopicConfig): Record<string, unknown> {

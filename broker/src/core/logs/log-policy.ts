@@ -13,6 +13,8 @@ export interface LogPolicy {
   readonly compactionLagMs: number
   /** Compaction begins when this share of the compactible bytes has not been compacted, 0 to 1. */
   readonly dirtyRatio: number
+  /** Of one batch that a producer brings. */
+  readonly batchBytesMax: number
   /** What is dropped, compacted and looked up as one piece. */
   readonly segmentBytes: number
   /** A segment is closed at this age even if it is small, ms. */
@@ -28,6 +30,7 @@ export const DEFAULT_LOG_POLICY: LogPolicy = {
   tombstoneDelayMs: 86_400_000,
   compactionLagMs: 0,
   dirtyRatio: 0.5,
+  batchBytesMax: 1_048_588,
   segmentBytes: 4 * 1024 * 1024,
   segmentMs: 7 * 86_400_000,
   appendTime: false,

@@ -189,6 +189,7 @@ const KEEP_ALL: LogPolicy = {
   tombstoneDelayMs: 0,
   compactionLagMs: 0,
   dirtyRatio: 1,
+  batchBytesMax: Number.POSITIVE_INFINITY,
   segmentBytes: 4 * 1024 * 1024,
   segmentMs: Number.POSITIVE_INFINITY,
   appendTime: false,

@@ -389,6 +389,13 @@ export class PartitionLog {
     this.storeState()
   }
 
+  /** Resolves when what was staged before is durable. False: the shard is lost. */
+  committed(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#options.writer.onCommit((outcome) => resolve(outcome === 'committed'))
+    })
+  }
+
   #storeEpochs(): void {
     this.#options.writer.put(epochsKey(this.name), encodeJson(this.#epochs.starts))
   }

@@ -79,9 +79,6 @@ export interface PartitionRead {
   readonly nextOffset: number
 }
 
-/** Of one batch: Kafka's usual limit. */
-const BATCH_BYTES_MAX = 1_048_588
-
 export class ServedPartition {
   readonly #options: ServedPartitionOptions
 
@@ -232,6 +229,17 @@ export class ServedPartition {
     return this.#options.log.endOfEpoch(epoch)
   }
 
+  get bytes(): number {
+    return this.#options.log.segments.bytes
+  }
+
+  /** Records before the offset are gone for readers at once. False: the shard is lost, the outcome unknown. */
+  deleteBefore(offset: number): Promise<boolean> {
+    const { log } = this.#options
+    log.deleteBefore(offset)
+    return log.committed()
+  }
+
   /** The first record whose time is this or later; undefined: there is none. */
   offsetForTime(timestamp: number): ReturnType<typeof offsetForTime> {
     return offsetForTime(this.#options.log, timestamp)
@@ -252,7 +260,7 @@ export class ServedPartition {
     try {
       for (let at = 0; at < bytes.byteLength; ) {
         const length = batchBytes(bytes, at)
-        if (length > BATCH_BYTES_MAX) return { fault: 'too-large' }
+        if (length > this.#options.topic.policy.batchBytesMax) return { fault: 'too-large' }
         if (length < 1 || at + length > bytes.byteLength) return { fault: 'corrupt' }
         const batch = bytes.subarray(at, at + length)
         checkBatch(batch)

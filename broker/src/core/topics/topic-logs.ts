@@ -17,7 +17,15 @@ export interface NewTopic {
   readonly name: string
   readonly partitions: number
   /** By the names of topic settings; what is not given is as usual. */
-  readonly config: Readonly<Record<string, number | string | null>>
+  readonly config: TopicSettings
+}
+
+export type TopicSettings = Readonly<Record<string, number | string | null>>
+
+export interface TopicShape {
+  readonly partitions: number
+  /** Settings that were given. */
+  readonly config: TopicSettings
 }
 
 /** Where topics are kept. Rejects with BrokerError: REFUSED, UNAVAILABLE (the outcome is unknown then). */
@@ -28,6 +36,12 @@ export interface TopicDefinitions {
   create(topic: NewTopic, tenant: string): Promise<boolean>
   /** False: there is none, or it changes just now. */
   remove(name: string, tenant: string): Promise<boolean>
+  /** What holds for a topic that is given no settings. */
+  readonly defaults: TopicSettings
+  /** Undefined: there is none. */
+  shape(name: string, tenant: string): TopicShape | undefined
+  /** `edit` may throw. Resolves when it is known everywhere. Rejects with NOT_FOUND, too. */
+  alter(name: string, tenant: string, edit: (now: TopicShape) => TopicShape): Promise<void>
 }
 
 export interface TopicLogsOptions {
@@ -80,6 +94,20 @@ export class TopicLogs {
   /** False: there is none, or it changes just now. Rejects with BrokerError UNAVAILABLE. */
   remove(name: string): Promise<boolean> {
     return this.#options.definitions.remove(name, TENANT)
+  }
+
+  get defaults(): TopicSettings {
+    return this.#options.definitions.defaults
+  }
+
+  /** Undefined: there is none. */
+  shape(name: string): TopicShape | undefined {
+    return this.#options.definitions.shape(name, TENANT)
+  }
+
+  /** `edit` may throw. Rejects with BrokerError: REFUSED, NOT_FOUND, UNAVAILABLE. */
+  alter(name: string, edit: (now: TopicShape) => TopicShape): Promise<void> {
+    return this.#options.definitions.alter(name, TENANT, edit)
   }
 
   owner(topic: Topic, partition: number): ShardOwner | undefined {

@@ -22,6 +22,11 @@ export const FETCH_SESSION_PARTITIONS_MAX = 100_000
 /** What clients' own examples assume of a topic that nobody made. */
 export const DEFAULT_PARTITIONS = 4
 
+/** Who makes a topic is answered when its partitions have owners, or after this. */
+export const PLACING_MS = 5_000
+/** Of one answer to DescribeTopicPartitions; the next page has the rest. */
+export const PARTITIONS_OF_ANSWER_MAX = 2_000
+
 export const SESSION_MS_MIN = 1_000
 export const SESSION_MS_MAX = 1_800_000
 /** A new group waits so long for more members, so that starting them together is one rebalance. */
@@ -40,3 +45,7 @@ export const OFFSETS_CHECK_MS = 600_000
 export const CONSUMER_SESSION_MS = 45_000
 /** What such members are told to wait between two heartbeats; a rebalance takes a few of them. */
 export const CONSUMER_HEARTBEAT_MS = 2_000
+/** Members of share groups that read at a broker. */
+export const SHARE_SESSIONS_MAX = 10_000
+/** Records of a partition that a share group has looked at and that are not done; behind them it is given no others. */
+export const SHARE_IN_FLIGHT_MAX = 2_000

@@ -44,6 +44,10 @@ export class Members {
     return this.idOf(this.#options.self)
   }
 
+  get selfNode(): string {
+    return this.#options.self
+  }
+
   get clusterId(): string {
     return this.#options.clusterId()
   }

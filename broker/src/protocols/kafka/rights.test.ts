@@ -76,7 +76,7 @@ describe('topics', () => {
 
   test('are deleted by who may, not by who may write', async () => {
     await as(allow('publish', 'orders'))
-    const request = { topicNames: ['orders'], timeoutMs: 1_000 }
+    const request = { topics: [], topicNames: ['orders'], timeoutMs: 1_000 }
     expect((await client.ask(DELETE_TOPICS, 4, request)).topics[0]?.errorCode).toBe(
       ERROR.TOPIC_AUTHORIZATION_FAILED,
     )

@@ -112,6 +112,22 @@ const fetchOffsets: Right = {
   },
 }
 
+const describeShareOffsets: Right = {
+  says: 'describe on each group, and on each topic',
+  guard: (call, _api, answer) => async (request) => {
+    const asked = request['groups'] as readonly Body[]
+    const isAllowed = asked.map(({ groupId }) => may(call, 'describe', ['group', String(groupId)]))
+    const groups = asked.filter((_, at) => isAllowed[at])
+    const found = (await answer({ ...request, groups })) as Body
+    const rest = [...(found['groups'] as readonly Body[])]
+    const denied = { topics: [], errorCode: ERROR.GROUP_AUTHORIZATION_FAILED, errorMessage: null }
+    const all = asked.map(({ groupId }, at) =>
+      isAllowed[at] ? rest.shift() : { groupId, ...denied },
+    )
+    return { ...found, groups: all }
+  },
+}
+
 const listGroups: Right = {
   says: 'describe on each group, or on the cluster',
   guard: (call, _api, answer) => async (request) => {
@@ -181,6 +197,9 @@ const alterScram: Right = {
     return { ...(api.response.absent as Body), results }
   },
 }
+
+/** Before version 3 there is no place for an error: it tells of nothing then, as Kafka does. */
+const logDirs: Right = onCluster('describe')
 
 const NO_GROUP = {
   ...{ state: '', groupState: '', protocolType: '', protocolName: '', members: [] },
@@ -286,6 +305,7 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [18, anybody],
   [19, within('create on each topic, or on the cluster')],
   [20, within('delete on each topic')],
+  [21, within('delete on each topic')],
   [22, initProducerId],
   [23, within('describe on each topic')],
   [24, inTransaction({ perPartition: true })],
@@ -296,18 +316,39 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [29, onCluster('describe')],
   [30, onClusterEach('alter', { asked: 'creations', answered: 'results' })],
   [31, onClusterEach('alter', { asked: 'filters', answered: 'filterResults' })],
+  [32, within('describe-configs on each topic, or on the cluster')],
+  [33, within('alter-configs on each topic, or on the cluster')],
+  [35, logDirs],
   [36, anybody],
+  [37, within('alter on each topic')],
   [42, eachGroup('delete', { asked: 'groups', answered: 'results' })],
+  [43, onCluster('alter')],
+  [44, within('alter-configs on each topic, or on the cluster')],
+  [45, onCluster('alter')],
+  [46, onCluster('describe')],
   [47, onGroup('delete')],
   [48, onCluster('describe-configs')],
   [49, onClusterEach('alter-configs', { asked: 'entries', answered: 'entries' })],
   [50, onCluster('describe')],
   [51, alterScram],
+  [57, onCluster('alter')],
+  [60, anybody],
   [61, within('subscribe on each topic')],
   [65, describeTransactions],
   [66, listTransactions],
   [68, onGroup('subscribe')],
   [69, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
+  [71, anybody],
+  [72, anybody],
+  [74, onCluster('describe-configs')],
+  [75, within('describe on each topic')],
+  [76, onGroup('subscribe')],
+  [77, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
+  [78, onGroup('subscribe')],
+  [79, onGroup('subscribe')],
+  [90, describeShareOffsets],
+  [91, onGroup('subscribe')],
+  [92, onGroup('delete')],
 ])
 
 /** It has no place for an error but each result. */

@@ -3,6 +3,23 @@
 import { LongVarintError, ShortInputError } from '../shared/byte-reader.ts'
 import type { Call, Caller, Services } from './call.ts'
 import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
+import {
+  ALTER_CONFIGS,
+  ALTER_PARTITION_REASSIGNMENTS,
+  CREATE_PARTITIONS,
+  DELETE_RECORDS,
+  DESCRIBE_CLUSTER,
+  DESCRIBE_CONFIGS,
+  DESCRIBE_LOG_DIRS,
+  DESCRIBE_TOPIC_PARTITIONS,
+  ELECT_LEADERS,
+  GET_TELEMETRY_SUBSCRIPTIONS,
+  INCREMENTAL_ALTER_CONFIGS,
+  LIST_CONFIG_RESOURCES,
+  LIST_PARTITION_REASSIGNMENTS,
+  PUSH_TELEMETRY,
+  UPDATE_FEATURES,
+} from './codec/admin-apis.ts'
 import type { Api } from './codec/api.ts'
 import { CONSUMER_GROUP_DESCRIBE, CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import {
@@ -36,6 +53,15 @@ import {
 } from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import {
+  ALTER_SHARE_GROUP_OFFSETS,
+  DELETE_SHARE_GROUP_OFFSETS,
+  DESCRIBE_SHARE_GROUP_OFFSETS,
+  SHARE_ACKNOWLEDGE,
+  SHARE_FETCH,
+  SHARE_GROUP_DESCRIBE,
+  SHARE_GROUP_HEARTBEAT,
+} from './codec/share-apis.ts'
+import {
   ADD_OFFSETS_TO_TXN,
   ADD_PARTITIONS_TO_TXN,
   DESCRIBE_PRODUCERS,
@@ -50,6 +76,19 @@ import { MalformedError } from './codec/wire-types.ts'
 import { ERROR } from './errors.ts'
 import { FrameError } from './frames.ts'
 import { createAcls, deleteAcls, describeAcls } from './handlers/acls.ts'
+import {
+  describeCluster,
+  describeTopicPartitions,
+  getTelemetrySubscriptions,
+  pushTelemetry,
+  updateFeatures,
+} from './handlers/cluster.ts'
+import {
+  alterConfigs,
+  describeConfigs,
+  incrementalAlterConfigs,
+  listConfigResources,
+} from './handlers/configs.ts'
 import { consumerGroupHeartbeat, describeConsumerGroups } from './handlers/consumer-groups.ts'
 import { fetch } from './handlers/fetch.ts'
 import { deleteGroups, listGroups } from './handlers/group-list.ts'
@@ -65,6 +104,14 @@ import { offsetForLeaderEpoch } from './handlers/leader-epochs.ts'
 import { listOffsets } from './handlers/list-offsets.ts'
 import { apiVersions, metadata, unknownVersion } from './handlers/metadata.ts'
 import { commitOffsets, deleteOffsets, fetchOffsets } from './handlers/offsets.ts'
+import {
+  alterPartitionReassignments,
+  createPartitions,
+  deleteRecords,
+  describeLogDirs,
+  electLeaders,
+  listPartitionReassignments,
+} from './handlers/partitions.ts'
 import { produce, UnansweredError } from './handlers/produce.ts'
 import { alterClientQuotas, describeClientQuotas } from './handlers/quotas.ts'
 import { saslAuthenticate, saslHandshake } from './handlers/sasl.ts'
@@ -72,6 +119,14 @@ import {
   alterUserScramCredentials,
   describeUserScramCredentials,
 } from './handlers/scram-credentials.ts'
+import {
+  alterShareOffsets,
+  deleteShareOffsets,
+  describeShareGroups,
+  describeShareOffsets,
+  shareGroupHeartbeat,
+} from './handlers/share-groups.ts'
+import { shareAcknowledge, shareFetch } from './handlers/share-records.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import {
   describeProducers,
@@ -110,6 +165,13 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [OFFSET_DELETE.key, deleteOffsets],
   [CONSUMER_GROUP_HEARTBEAT.key, consumerGroupHeartbeat],
   [CONSUMER_GROUP_DESCRIBE.key, describeConsumerGroups],
+  [SHARE_GROUP_HEARTBEAT.key, shareGroupHeartbeat],
+  [SHARE_GROUP_DESCRIBE.key, describeShareGroups],
+  [SHARE_FETCH.key, shareFetch],
+  [SHARE_ACKNOWLEDGE.key, shareAcknowledge],
+  [DESCRIBE_SHARE_GROUP_OFFSETS.key, describeShareOffsets],
+  [ALTER_SHARE_GROUP_OFFSETS.key, alterShareOffsets],
+  [DELETE_SHARE_GROUP_OFFSETS.key, deleteShareOffsets],
   [SASL_HANDSHAKE.key, saslHandshake],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],
@@ -123,6 +185,21 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [ALTER_CLIENT_QUOTAS.key, alterClientQuotas],
   [DESCRIBE_USER_SCRAM_CREDENTIALS.key, describeUserScramCredentials],
   [ALTER_USER_SCRAM_CREDENTIALS.key, alterUserScramCredentials],
+  [DELETE_RECORDS.key, deleteRecords],
+  [DESCRIBE_CONFIGS.key, describeConfigs],
+  [ALTER_CONFIGS.key, alterConfigs],
+  [DESCRIBE_LOG_DIRS.key, describeLogDirs],
+  [CREATE_PARTITIONS.key, createPartitions],
+  [ELECT_LEADERS.key, electLeaders],
+  [INCREMENTAL_ALTER_CONFIGS.key, incrementalAlterConfigs],
+  [ALTER_PARTITION_REASSIGNMENTS.key, alterPartitionReassignments],
+  [LIST_PARTITION_REASSIGNMENTS.key, listPartitionReassignments],
+  [UPDATE_FEATURES.key, updateFeatures],
+  [DESCRIBE_CLUSTER.key, describeCluster],
+  [GET_TELEMETRY_SUBSCRIPTIONS.key, getTelemetrySubscriptions],
+  [PUSH_TELEMETRY.key, pushTelemetry],
+  [LIST_CONFIG_RESOURCES.key, listConfigResources],
+  [DESCRIBE_TOPIC_PARTITIONS.key, describeTopicPartitions],
   [OFFSET_FOR_LEADER_EPOCH.key, offsetForLeaderEpoch],
   [ADD_PARTITIONS_TO_TXN.key, addPartitionsToTxn],
   [ADD_OFFSETS_TO_TXN.key, addOffsetsToTxn],

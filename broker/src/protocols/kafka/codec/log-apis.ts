@@ -280,7 +280,7 @@ export const API_VERSIONS = {
 export const CREATE_TOPICS = {
   key: 19,
   name: 'CreateTopics',
-  versions: [0, 4],
+  versions: [0, 7],
   flexible: 5,
   request: struct({
     topics: array(
@@ -298,7 +298,28 @@ export const CREATE_TOPICS = {
   response: struct({
     throttleTimeMs: since(2, int32),
     topics: array(
-      struct({ name: string, errorCode: int16, errorMessage: since(1, nullableString()) }),
+      struct({
+        name: string,
+        topicId: since(7, uuid),
+        errorCode: int16,
+        errorMessage: since(1, nullableString()),
+        configErrorCode: tagged(5, 0, int16),
+        numPartitions: since(5, int32, -1),
+        replicationFactor: since(5, int16, -1),
+        configs: since(
+          5,
+          nullableArray(
+            struct({
+              name: string,
+              value: nullableString(),
+              readOnly: bool,
+              source: int8,
+              isSensitive: bool,
+            }),
+            0,
+          ),
+        ),
+      }),
     ),
   }),
 } as const
@@ -306,11 +327,22 @@ export const CREATE_TOPICS = {
 export const DELETE_TOPICS = {
   key: 20,
   name: 'DeleteTopics',
-  versions: [0, 4],
+  versions: [0, 6],
   flexible: 4,
-  request: struct({ topicNames: array(string), timeoutMs: int32 }),
+  request: struct({
+    topics: since(6, array(struct({ name: nullableString(), topicId: uuid }))),
+    topicNames: within(0, 5, array(string)),
+    timeoutMs: int32,
+  }),
   response: struct({
     throttleTimeMs: since(1, int32),
-    topics: array(struct({ name: string, errorCode: int16 })),
+    topics: array(
+      struct({
+        name: nullableString(6),
+        topicId: since(6, uuid),
+        errorCode: int16,
+        errorMessage: since(5, nullableString()),
+      }),
+    ),
   }),
 } as const

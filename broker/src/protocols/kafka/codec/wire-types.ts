@@ -222,6 +222,25 @@ export function tagged<T>(first: number, tag: number, type: WireType<T>): Field<
   }
 }
 
+/** A byte before it says whether it is there. */
+export function nullableStruct<const Members extends Readonly<Record<string, object>>>(
+  members: Members,
+) {
+  return orNull(struct(members))
+}
+
+function orNull<T>(type: WireType<T>): WireType<T | null> {
+  return {
+    bytesMin: () => 1,
+    absent: null,
+    read: (input) => (int8.read(input) < 0 ? null : type.read(input)),
+    write: (output, value) => {
+      int8.write(output, value === null ? -1 : 1)
+      if (value !== null) type.write(output, value)
+    },
+  }
+}
+
 type Member = WireType<never> | Field<never>
 type ValueOf<M> =
   M extends Field<infer T> ? T : M extends { readonly read: (input: Input) => infer T } ? T : never

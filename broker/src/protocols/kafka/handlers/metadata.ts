@@ -10,6 +10,7 @@ import { DEFAULT_PARTITIONS } from '../limits.ts'
 import { topicIdOf, uuidOf } from '../mapping.ts'
 import { APIS } from '../packets.ts'
 import { leaderOf } from './leaders.ts'
+import { placed } from './placing.ts'
 import { isTopicName } from './topics.ts'
 
 type Request = RequestOf<typeof METADATA>
@@ -66,7 +67,8 @@ async function find(call: Call, asked: Asked, request: Request): Promise<TopicMe
     const isRefused = error.code === 'REFUSED'
     return failed(asked, isRefused ? ERROR.INVALID_TOPIC_EXCEPTION : ERROR.LEADER_NOT_AVAILABLE)
   }
-  const made = topics.get(name)
+  // Also when another client was faster.
+  const made = await placed(call, name)
   return made === undefined
     ? failed(asked, ERROR.LEADER_NOT_AVAILABLE)
     : describe(call, made, request)
@@ -121,6 +123,8 @@ const LEVELS: Readonly<Record<string, number>> = {
   'transaction.version': 2,
   // Groups whose coordinator assigns partitions (KIP-848).
   'group.version': 1,
+  // Groups that share records (KIP-932).
+  'share.version': 1,
 }
 
 const FEATURES = {
