@@ -1,9 +1,12 @@
 // Kafka clients that say who they are: kafkajs and kcat by SASL and by certificate, over TLS and without.
 
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { generateKeyPairSync } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Admin, type AdminOptions } from '@platformatic/kafka'
+import { SignJWT } from 'jose'
 import {
   AclOperationTypes,
   AclPermissionTypes,
@@ -229,5 +232,75 @@ describe('kcat', () => {
     ])
     expect(refused.code).not.toBe(0)
     expect(refused.stderr).toContain('bad user name or password')
+  })
+})
+
+describe('@platformatic/kafka', () => {
+  const adminOf = (sasl: NonNullable<AdminOptions['sasl']>): Admin =>
+    new Admin({
+      ...{ clientId: 'platformatic', retries: 0, sasl },
+      bootstrapBrokers: [`127.0.0.1:${cluster.kafkaPort(2)}`],
+    })
+
+  test('comes in by a signed token, for as long as the broker’s rules say', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const keys = join(folder, 'keys.json')
+    writeFileSync(keys, JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] }))
+    await robust('config', 'set', 'security.jwt-keys', `file:${keys}`)
+    await robust('config', 'set', 'security.jwt-audience', 'kafka')
+    await robust('config', 'set', 'security.jwt-algorithms', 'ES256')
+    await robust('config', 'set', 'security.backends', 'jwt')
+    const token = (audience: string): Promise<string> =>
+      new SignJWT({ sub: 'tom', aud: audience })
+        .setProtectedHeader({ alg: 'ES256' })
+        .setExpirationTime('5m')
+        .sign(privateKey)
+    await robust('acl', 'allow', 'tom', 'describe', '#')
+    const listed = async (audience: string): Promise<string[]> => {
+      const admin = adminOf({ mechanism: 'OAUTHBEARER', token: await token(audience) })
+      try {
+        return await admin.listTopics()
+      } finally {
+        await admin.close()
+      }
+    }
+    await expect.poll(() => listed('kafka').catch(String)).toContain('orders')
+    await expect(listed('mqtt')).rejects.toThrow()
+    await robust('config', 'unset', 'security.backends')
+  })
+
+  test('sets quotas, settings and rules by the cluster’s own', async () => {
+    const admin = adminOf({ mechanism: 'SCRAM-SHA-512', username: 'root', password: 'toor' })
+    const entities = [{ entityType: 'user', entityName: 'ann' }]
+    const ops = [{ key: 'producer_byte_rate', value: 1_000, remove: false }]
+    await admin.alterClientQuotas({ entries: [{ entities, ops }] } as never)
+    const components = [{ entityType: 'user', matchType: 0, match: 'ann' }]
+    const [quota] = await admin.describeClientQuotas({ components, strict: true } as never)
+    expect(quota).toMatchObject({ values: [{ key: 'producer_byte_rate', value: 1_000 }] })
+    await admin.createTopics({ topics: ['measured'], partitions: 1, replicas: 1 })
+    const configs = [{ name: 'retention.ms', configOperation: 0, value: '60000' }]
+    const resources = [{ resourceType: 2, resourceName: 'measured', configs }]
+    await admin.incrementalAlterConfigs({ resources } as never)
+    const configurationKeys = ['retention.ms']
+    const [described] = await admin.describeConfigs({
+      resources: [{ resourceType: 2, resourceName: 'measured', configurationKeys }],
+    } as never)
+    expect(described?.configs).toMatchObject([{ name: 'retention.ms', value: '60000' }])
+    await robust('acl', 'allow', 'ann', 'publish', 'measured')
+
+    // Who is above a quota is told to wait, and waits.
+    const kafka = kafkaOf({ sasl: sasl('plain', 'ann', 'secret') })
+    const producer = kafka.producer()
+    await producer.connect()
+    const send = () =>
+      producer.send({ topic: 'measured', messages: [{ value: 'x'.repeat(1_500) }] })
+    await send()
+    const beganMs = Date.now()
+    await send()
+    await send()
+    expect(Date.now() - beganMs).toBeGreaterThan(1_000)
+    const remove = ops.map((op) => ({ ...op, remove: true }))
+    await admin.alterClientQuotas({ entries: [{ entities, ops: remove }] } as never)
+    await Promise.all([admin.close(), producer.disconnect()])
   })
 })
