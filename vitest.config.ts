@@ -48,6 +48,20 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        ...source,
+        test: {
+          name: 'containers',
+          expect: { poll: { timeout: 30_000 } },
+          include: ['test/containers/**/*.test.ts'],
+          globalSetup: ['test/support/docker-engine.ts'],
+          // What removes containers after a crash of the tests would have to be pulled.
+          env: { TESTCONTAINERS_RYUK_DISABLED: 'true' },
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 })

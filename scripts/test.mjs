@@ -12,12 +12,12 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const NOTHING = { passed: 0, failed: 0, skipped: 0, failures: [] }
 
 /** Runs one vitest project and counts what happened. A run that says nothing has failed. */
-function runProject(project, { node, title }) {
+function runProject(project, { node, title, files = [] }) {
   process.stdout.write(`\n== ${title}\n`)
   const report = join(ROOT, '.cache/test-results', `${title.replaceAll(/\W+/g, '-')}.json`)
   mkdirSync(dirname(report), { recursive: true })
   rmSync(report, { force: true })
-  const args = [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--project', project]
+  const args = [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run', '--project', project, ...files]
   args.push('--reporter=default', '--reporter=json', `--outputFile.json=${report}`)
   const { status, signal } = spawnSync(node, args, { cwd: ROOT, stdio: 'inherit' })
   const counts = countTests(report)
@@ -84,7 +84,13 @@ const endToEnd = runProject('end-to-end', {
   node: process.execPath,
   title: `end-to-end on ${here}`,
 })
-const parts = [unit, simulation, endToEnd, runOnNode24(unit)]
+// The rest of them is `npm run test:chaos`.
+const containers = runProject('containers', {
+  node: process.execPath,
+  title: `containers on ${here}`,
+  files: ['test/containers/scenario.test.ts'],
+})
+const parts = [unit, simulation, endToEnd, containers, runOnNode24(unit)]
 for (const failure of parts.flatMap(({ failures }) => failures)) {
   process.stdout.write(`\nFAILED ${failure}\n`)
 }

@@ -48,6 +48,7 @@ import { observeCalls } from './observability/rpc-latencies.ts'
 import { createRuntimeReport } from './observability/runtime-report.ts'
 import type { ListeningEndpoint } from './protocols/shared/protocol-server.ts'
 import { type ComposedQueues, composeQueues } from './queues.ts'
+import { composeRelays, recordInTopic } from './relays.ts'
 import { type ComposedTransactions, composeTransactions } from './transactions.ts'
 
 export interface BrokerOptions {
@@ -307,7 +308,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
     publish: (message) => messaging.publishAndWait(message),
     losses,
     leaveGroups: (to, filters) => messaging.leaveGroups(to, filters),
-    functions: functionsOf(frontage, queues, transactions),
+    functions: functionsOf(frontage, { queues, transactions, topics, messaging: () => messaging }),
     announce: (shard, epoch, change) => mesh.announceShard(shard, epoch, change),
     onChange: () => {
       ownersChanged()
@@ -327,16 +328,23 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   return { ...frontage, ...parts, ...told }
 }
 
+interface ComposedFunctions {
+  readonly queues: ComposedQueues
+  readonly transactions: ComposedTransactions
+  readonly topics: Topics
+  readonly messaging: () => Messaging
+}
+
 function functionsOf(
   frontage: Frontage,
-  queues: ComposedQueues,
-  transactions: ComposedTransactions,
+  { queues, transactions, ...relayed }: ComposedFunctions,
 ): ShardFunctions {
   return {
     groups: (parts) => new GroupShard({ ...parts, ...groupResourcesOf(frontage) }),
     schedule: (parts) => new Scheduled(parts),
     queues: (parts) => queues.host(parts),
     transactions: (parts) => transactions.host(parts),
+    relays: (parts) => composeRelays(relayed, parts),
   }
 }
 
@@ -404,6 +412,7 @@ function logResourcesOf(topics: Topics): LogResources {
     budget: new TaskBudget({ clock: systemClock, bytesPerSecond: TASK_BYTES_PER_SECOND }),
     policyOf: (name) => topics.policyOf(name),
     isDeleted: (name) => topics.isDeleted(name),
+    recordOf: recordInTopic,
   }
 }
 

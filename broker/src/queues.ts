@@ -1,5 +1,6 @@
 /** Queues, composed: their definitions, the requests to their owners, and those of the shards that are owned here. */
 import { randomUUID } from 'node:crypto'
+import type { RecordHeader } from '@robust/storage-adapters'
 import type { MetadataCache } from './cluster/metadata-cache.ts'
 import type { PeerMesh } from './cluster/peer-mesh.ts'
 import type { PlacementClient } from './cluster/placement-client.ts'
@@ -109,8 +110,10 @@ const SHARED_HEADERS: Readonly<Record<string, typeof mqttHeaders>> = {
   sqs: sqsHeaders,
 }
 
+export function sharedHeadersOf({ dialect, properties }: Message): readonly RecordHeader[] {
+  return SHARED_HEADERS[dialect]?.(properties) ?? []
+}
+
 export function recordOfMessage(message: Message) {
-  const { dialect, properties } = message
-  const shared = SHARED_HEADERS[dialect]?.(properties) ?? []
-  return toSharedRecord(message, shared)
+  return toSharedRecord(message, sharedHeadersOf(message))
 }

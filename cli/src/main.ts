@@ -21,6 +21,9 @@ stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(error.code === 'EPIPE' ? 0 : 70)
 })
 
+// Which Node a client library will want next year is no news for whoever runs robust chaos.
+env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
+
 const code = await run(args, {
   home: env['ROBUST_HOME'] || join(homedir(), '.robust'),
   stdout: (text) => stdout.write(text),

@@ -20,6 +20,7 @@ export {
   type StoredRecord,
 } from './record-batch/codec.ts'
 export { crc32c } from './record-batch/crc32c.ts'
+export { openRecordBatch } from './record-batch/open-batch.ts'
 export {
   attributes,
   baseOffset,

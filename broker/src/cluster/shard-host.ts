@@ -20,6 +20,7 @@ import type { SessionLosses } from '../core/sessions/session-losses.ts'
 import { SessionShard } from '../core/sessions/session-shard.ts'
 import { type LostReason, ShardWriter, type StorageState } from '../core/shard-writer.ts'
 import type { StoragePressure } from '../core/storage-pressure.ts'
+import type { LogRelays } from '../core/topics/log-relays.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import type { PlacementClient } from './placement-client.ts'
 
@@ -57,6 +58,7 @@ export interface ShardFunctions {
   schedule(parts: FunctionParts): HostedSchedule
   queues(parts: FunctionParts): HostedQueues
   transactions(parts: FunctionParts & { readonly logs: LogShard }): HostedTransactions
+  relays(parts: FunctionParts & { readonly logs: LogShard }): LogRelays
 }
 
 export interface FunctionParts {
@@ -183,6 +185,7 @@ export class ShardHost {
           hosted.schedule.stop()
           hosted.queues.stop()
           hosted.transactions.coordinator.stop()
+          hosted.relays.stop()
           return
         }
         this.#storageAvailable = true
@@ -198,6 +201,7 @@ export class ShardHost {
         hosted.queues.start()
         hosted.logs.start()
         hosted.transactions.coordinator.start()
+        hosted.relays.start()
         this.#options.onChange()
         return
       } catch (error) {
@@ -231,7 +235,7 @@ export class ShardHost {
   async #load(slot: Slot): Promise<HostedShard> {
     const { storage, clock, connections, publish, announce, log, metadata, incarnation } =
       this.#options
-    const { leaveGroups, losses } = this.#options
+    const { leaveGroups, losses, functions } = this.#options
     const { shard, epoch } = slot
     const writer = new ShardWriter({
       shard,
@@ -258,22 +262,20 @@ export class ShardHost {
     })
     const failed = (fields: { readonly errId: string }, what: string) => (err: Error) =>
       log.error({ err, shard, ...fields }, what)
-    const parts = {
-      ...{ writer, storage, clock, connections, publish },
-      announce: (change: FilterChange) => announce(shard, epoch, change),
-    }
-    const groups = this.#options.functions.groups({
+    const announceHere = (change: FilterChange) => announce(shard, epoch, change)
+    const parts = { writer, storage, clock, connections, publish, announce: announceHere }
+    const groups = functions.groups({
       ...parts,
       onError: failed({ errId: 'GROUP_TASK_FAILED' }, 'a group task failed'),
     })
-    const schedule = this.#options.functions.schedule({
+    const schedule = functions.schedule({
       ...parts,
       onError: failed(
         { errId: 'SCHEDULE_FAILED' },
         'a message could not be published at its time yet',
       ),
     })
-    const queues = this.#options.functions.queues({
+    const queues = functions.queues({
       ...parts,
       onError: failed({ errId: 'QUEUE_TASK_FAILED' }, 'a queue task failed'),
     })
@@ -290,20 +292,22 @@ export class ShardHost {
       clock,
       onError: (err) => log.error({ err, shard, errId: 'LOG_TASK_FAILED' }, 'a log task failed'),
     })
-    const transactions = this.#options.functions.transactions({
-      ...{ ...parts, logs },
+    const withLogs = { ...parts, logs }
+    const transactions = functions.transactions({
+      ...withLogs,
       onError: failed({ errId: 'TRANSACTION_TASK_FAILED' }, 'a transaction task failed'),
     })
-    await Promise.all([
-      sessions.load(),
-      groups.load(),
-      schedule.load(),
-      retained.load(),
-      claims.load(),
-      transactions.coordinator.load(),
-    ])
+    const relays = functions.relays({
+      ...withLogs,
+      onError: failed(
+        { errId: 'RELAY_FAILED' },
+        'records could not be told to other protocols yet',
+      ),
+    })
+    const stored = [sessions, groups, schedule, retained, claims, transactions.coordinator, relays]
+    await Promise.all(stored.map((part) => part.load()))
     const kept = { sessions, groups, schedule, queues, retained, claims, logs, transactions }
-    return { shard, epoch, writer, ...kept }
+    return { shard, epoch, writer, ...kept, relays }
   }
 
   /**
@@ -377,6 +381,7 @@ export class ShardHost {
     hosted.schedule.stop()
     hosted.queues.stop()
     hosted.transactions.coordinator.stop()
+    hosted.relays.stop()
     hosted.logs.stop()
     hosted.writer.abandon()
   }
@@ -393,6 +398,7 @@ export class ShardHost {
       hosted.schedule.stop()
       hosted.queues.stop()
       hosted.transactions.coordinator.stop()
+      hosted.relays.stop()
       hosted.logs.flush()
       hosted.logs.stop()
       await hosted.writer.drained()

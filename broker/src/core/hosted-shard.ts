@@ -8,12 +8,12 @@ import type { Message } from './message.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Place } from './ports/peers.ts'
 import type { HostedQueues } from './queues/hosted-queues.ts'
-import { toKeyedRecord } from './record.ts'
 import type { RetainedShard } from './retained-shard.ts'
 import type { HostedSchedule } from './schedule.ts'
 import type { SessionShard } from './sessions/session-shard.ts'
 import type { ShardReply, ShardRequest } from './shard-requests.ts'
 import type { PlaceOutcome, ShardWriter } from './shard-writer.ts'
+import type { LogRelays } from './topics/log-relays.ts'
 import type { TransactionCoordinator } from './transactions/transaction-coordinator.ts'
 import type { TransactionParticipant } from './transactions/transaction-participant.ts'
 import type { TransactionCall } from './transactions/transaction-requests.ts'
@@ -30,6 +30,7 @@ export interface HostedShard {
   readonly logs: LogShard
   readonly queues: HostedQueues
   readonly transactions: HostedTransactions
+  readonly relays: LogRelays
 }
 
 export interface HostedTransactions {
@@ -77,7 +78,7 @@ export function appendTo(
       hosted.retained.store(message, done)
       return true
     case 'log':
-      hosted.logs.append(place.log, toKeyedRecord(message), done)
+      hosted.logs.keep(place.log, message, done)
       return true
     case 'queue':
       hosted.queues.append(place, message, done)

@@ -34,6 +34,7 @@ import type { LiveTarget, Route, Router } from './router.ts'
 import { ShardClient } from './shard-client.ts'
 import { shardOf } from './shard-hash.ts'
 import type { StoragePressure } from './storage-pressure.ts'
+import { type Topic, topicIdOf } from './topics/topic.ts'
 
 /** Holders that come and go between two looks. */
 const CLAIM_TRIES_MAX = 5
@@ -134,6 +135,25 @@ export class Messaging {
       else tell()
     }
     return { refusable: receipt.refusable === true, settle }
+  }
+
+  /** Somebody wants what is published to the topic's address, besides the topic itself. */
+  wantsOf({ address, id }: Topic): boolean {
+    const { targets, peers, shards, groups, logs, queues } = this.#router.route(address)
+    if (targets.length + peers.length + shards.length + groups.length + queues.length > 0)
+      return true
+    return logs.some(({ log }) => topicIdOf(log) !== id)
+  }
+
+  /** As `publish`, of what the topic keeps already. Resolves when everybody else has it; waits where there is no room. */
+  relay({ id }: Topic, message: Message): Promise<void> {
+    const known = this.#router.route(message.address)
+    const route = { ...known, logs: known.logs.filter(({ log }) => topicIdOf(log) !== id) }
+    deliverLive(message, route.targets)
+    return new Promise((resolve) => {
+      const receipt = { settle: () => resolve() }
+      this.#forwarder.forward(message, route, { receipt, retainedShard: -1 })
+    })
   }
 
   /** Resolves when the guarantee of the message holds. */

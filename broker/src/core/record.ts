@@ -8,9 +8,24 @@ import type { Guarantee, Message } from './message.ts'
 const NO_BYTES = new Uint8Array(0)
 const PROPERTIES = '-properties'
 
-/** In a topic's log: its address is the key, so that compaction keeps the newest message of each address. */
-export function toKeyedRecord(message: Message): NewRecord {
-  return { ...toRecord(message), key: utf8(message.address) }
+/** Of a message with this header the record has it as its key. */
+const KEY = 'key'
+
+/**
+ * In a topic's log, where other dialects read it too: `shared` are the headers that all understand. Its address is the
+ * key, unless it brings one, so that compaction keeps the newest message of each address.
+ */
+export function toKeyedRecord(message: Message, shared: readonly RecordHeader[] = []): NewRecord {
+  const record = toRecord(message)
+  if (shared.length === 0) return { ...record, key: utf8(message.address) }
+  const key = shared.findLast(([name]) => name === KEY)?.[1] ?? utf8(message.address)
+  const foreign = shared.filter(([name]) => name !== KEY && isForeign(name))
+  return { ...record, key, headers: [...record.headers, ...foreign] }
+}
+
+/** It was published to an address: a dialect that writes whole batches gives its records no such headers. */
+export function cameByAddress({ headers }: Pick<StoredRecord, 'headers'>): boolean {
+  return headers[0]?.[0] === 'address' && headers[1]?.[0] === 'delivery'
 }
 
 /** Set by brokers only: nobody may bring them along. */
@@ -37,10 +52,14 @@ export function toSharedRecord(message: Message, shared: readonly RecordHeader[]
   const headers = [...record.headers]
   for (const header of shared) {
     const [name] = header
-    if (!OWN.has(name) && !name.endsWith(PROPERTIES)) headers.push(header)
+    if (isForeign(name)) headers.push(header)
   }
   if (message.token !== '') headers.push(['moved-from', utf8(message.token)])
   return { ...record, headers }
+}
+
+function isForeign(name: string): boolean {
+  return !OWN.has(name) && !name.endsWith(PROPERTIES)
 }
 
 /** `identifiers`: of the matching subscriptions, for a record in a session's inbox. */

@@ -16,6 +16,7 @@ import type { Connections, Delivery, SessionAddress } from '../core/ports/connec
 import type { Directory, ShardOwner } from '../core/ports/directory.ts'
 import type { Peers, PublishReply } from '../core/ports/peers.ts'
 import { QueueTable } from '../core/queues/queue-table.ts'
+import { toKeyedRecord } from '../core/record.ts'
 import { type RetainedLimits, RetainedShard } from '../core/retained-shard.ts'
 import { type FilterChange, Router } from '../core/router.ts'
 import type { SessionLosses } from '../core/sessions/session-losses.ts'
@@ -23,6 +24,7 @@ import { SessionShard } from '../core/sessions/session-shard.ts'
 import { shardOf } from '../core/shard-hash.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
+import { LogRelays } from '../core/topics/log-relays.ts'
 import { Topics } from '../core/topics/topics.ts'
 import { GroupShard } from '../functions/group-shard.ts'
 import { Scheduled } from '../functions/scheduled.ts'
@@ -120,6 +122,7 @@ export class CoreCluster {
       schedule.stop()
       queues.stop()
       transactions.coordinator.stop()
+      relays.stop()
       logs.stop()
       node.messaging.changed()
       node.queues.changed()
@@ -195,6 +198,7 @@ export class CoreCluster {
       budget: new TaskBudget({ clock: this.clock, bytesPerSecond: 1 << 24 }),
       policyOf: (log) => this.topics.policyOf(log),
       isDeleted: (log) => this.topics.isDeleted(log),
+      recordOf: (message) => toKeyedRecord(message),
       onError: (error) => node.errors.push(error),
     })
     const transactions = node.transactions.host({
@@ -203,7 +207,21 @@ export class CoreCluster {
       logs,
       onError: (error) => node.errors.push(error),
     })
+    const relays = new LogRelays({
+      writer,
+      storage: this.storage,
+      logs,
+      targets: {
+        wants: (topic) => node.messaging.wantsOf(topic),
+        relay: (topic, message) => node.messaging.relay(topic, message),
+        messageOf: ({ address }, { value }) =>
+          messageTo(address, Buffer.from(value ?? '').toString()),
+      },
+      topicById: (id) => this.topics.byId(id),
+      onError: (error) => node.errors.push(error),
+    })
     await Promise.all([
+      relays.load(),
       sessions.load(),
       groups.load(),
       schedule.load(),
@@ -211,13 +229,14 @@ export class CoreCluster {
       claims.load(),
       transactions.coordinator.load(),
     ])
-    const all = { sessions, groups, schedule, queues, retained, claims, logs, transactions }
+    const all = { sessions, groups, schedule, queues, retained, claims, logs, transactions, relays }
     node.hosted.add({ shard, epoch, writer, ...all })
     logs.start()
     groups.start()
     schedule.start()
     queues.start()
     transactions.coordinator.start()
+    relays.start()
     const added = [...sessions.filters(), ...groups.groups()]
     await this.#announceShard(shard, epoch, { reset: true, added, removed: [] })
     this.#owners.set(shard, { node: name, epoch })
@@ -368,9 +387,9 @@ export class CoreCluster {
 }
 
 function stopAll(hosted: HostedShard): void {
-  const { sessions, groups, schedule, queues, logs, transactions } = hosted
+  const { sessions, groups, schedule, queues, logs, transactions, relays } = hosted
   const { coordinator } = transactions
-  for (const part of [sessions, groups, schedule, queues, logs, coordinator]) part.stop()
+  for (const part of [sessions, groups, schedule, queues, logs, coordinator, relays]) part.stop()
 }
 
 /** A client that acknowledges what it gets, unless told not to. */

@@ -226,7 +226,8 @@ export class KafkaBench {
     const transactions = this.#transactions.host({ writer, storage, logs, onError })
     await transactions.coordinator.load()
     const { shard, epoch } = writer
-    this.#hosted = { shard, epoch, writer, logs, transactions } as HostedShard
+    const relays = { appended: () => undefined }
+    this.#hosted = { shard, epoch, writer, logs, transactions, relays } as unknown as HostedShard
     transactions.coordinator.start()
   }
 

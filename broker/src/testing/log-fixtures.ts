@@ -1,10 +1,13 @@
 /** Logs over a real adapter in virtual time, and batches as producers make them. */
+import { gzipSync } from 'node:zlib'
 import {
   batchAttribute,
+  batchHeaderBytes,
+  crc32c,
   createMemoryStorage,
-  decodeRecordBatch,
   encodeRecordBatch,
   type NewRecord,
+  openRecordBatch,
   type StorageAdapter,
 } from '@robust/storage-adapters'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
@@ -12,6 +15,7 @@ import { LogShard } from '../core/logs/log-shard.ts'
 import type { PartitionLog } from '../core/logs/partition-log.ts'
 import { TailCache } from '../core/logs/tail-cache.ts'
 import { TaskBudget } from '../core/logs/task-budget.ts'
+import { toKeyedRecord } from '../core/record.ts'
 import { ShardWriter } from '../core/shard-writer.ts'
 import { settle, VirtualClock } from './virtual-clock.ts'
 
@@ -57,6 +61,7 @@ export class LogBench {
       budget: new TaskBudget({ clock: this.clock, bytesPerSecond: 1 << 24 }),
       policyOf: (log) => (log.startsWith('topic/') ? this.policy : undefined),
       isDeleted: (log) => this.deleted.has(log),
+      recordOf: toKeyedRecord,
       onError: (error) => this.errors.push(error),
     })
     shard.start()
@@ -99,7 +104,7 @@ export class LogBench {
       const { batches } = await log.read(next, 1 << 16)
       if (batches.length === 0) throw new Error(`nothing at ${next} of ${log.endOffset}`)
       for (const batch of batches) {
-        for (const record of decodeRecordBatch(batch)) {
+        for (const record of openRecordBatch(batch)) {
           if (record.offset >= log.startOffset) found.push(textOf(record))
         }
       }
@@ -141,6 +146,16 @@ export function batchOf(records: readonly string[], options: BatchOptions = {}):
       ...producer,
     },
   )
+}
+
+/** As a producer with gzip sends it. */
+export function gzipped(batch: Uint8Array): Buffer {
+  const content = gzipSync(batch.subarray(batchHeaderBytes))
+  const packed = Buffer.concat([batch.subarray(0, batchHeaderBytes), content])
+  packed.writeInt32BE(packed.length - 12, 8)
+  packed.writeInt16BE(packed.readInt16BE(21) | 1, 21)
+  packed.writeUInt32BE(crc32c(packed, 0, { from: 21 }), 17)
+  return packed
 }
 
 export function recordOf(text: string, timestamp = 1): NewRecord {

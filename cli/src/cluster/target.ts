@@ -26,5 +26,14 @@ export function addressesOf(
 
 /** For histories. */
 export function who(): string {
-  return `${userInfo().username}@${hostname()}`.slice(0, 255)
+  return `${userName()}@${hostname()}`.slice(0, 255)
+}
+
+/** In a container a number may be all that there is of a user. */
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return `uid-${process.getuid?.() ?? 'unknown'}`
+  }
 }

@@ -122,16 +122,26 @@ export function encodeCompactedBatch(
 }
 
 /**
- * The records of a batch that `checkBatch` accepts. Keys, values and header values are views of `batch`.
+ * The records of a batch that `checkBatch` accepts, or the first ones. Keys, values and header values are views of `batch`.
  * Throws RecordBatchError: COMPRESSED, or MALFORMED when lengths inside do not add up.
  */
-export function decodeRecordBatch(batch: Uint8Array): StoredRecord[] {
+export function decodeRecordBatch(batch: Uint8Array, recordsMax?: number): StoredRecord[] {
   if (attributes(batch) & batchAttribute.compressionMask) {
     throw new RecordBatchError('COMPRESSED', 'The batch is compressed')
   }
-  const bytes = Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength)
-  const reader = new RecordReader(bytes, batchHeaderBytes)
-  const count = recordCount(batch)
+  return decodeRecords(batch, { bytes: batch, from: batchHeaderBytes }, recordsMax)
+}
+
+/** The records of the batch, which are not compressed in these bytes. Throws RecordBatchError MALFORMED. */
+export function decodeRecords(
+  batch: Uint8Array,
+  content: { readonly bytes: Uint8Array; readonly from: number },
+  recordsMax = Number.POSITIVE_INFINITY,
+): StoredRecord[] {
+  const { buffer, byteOffset, byteLength } = content.bytes
+  const bytes = Buffer.from(buffer, byteOffset, byteLength)
+  const reader = new RecordReader(bytes, content.from)
+  const count = Math.min(recordCount(batch), recordsMax)
   const firstOffset = baseOffset(batch)
   const firstTimestamp = baseTimestamp(batch)
   const appendTime =
@@ -154,7 +164,8 @@ export function decodeRecordBatch(batch: Uint8Array): StoredRecord[] {
       headers,
     })
   }
-  if (reader.position !== bytes.length) throw malformed('Bytes follow the last record')
+  const isAll = count === recordCount(batch)
+  if (isAll && reader.position !== bytes.length) throw malformed('Bytes follow the last record')
   return records
 }
 

@@ -44,6 +44,8 @@ export type RecordBatchFault =
   | 'BAD_CRC'
   | 'COMPRESSED'
   | 'MALFORMED'
+  /** Uncompressed it is more than is looked into. */
+  | 'TOO_LARGE'
 
 export class RecordBatchError extends Error {
   readonly fault: RecordBatchFault

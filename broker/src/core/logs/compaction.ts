@@ -7,11 +7,11 @@ import {
   baseOffset,
   batchAttribute,
   batchHeaderBytes,
-  decodeRecordBatch,
   encodeCompactedBatch,
   leaderEpoch,
   maxTimestamp,
   nextOffset,
+  openRecordBatch,
   producerId,
   RecordBatchError,
   type StoredRecord,
@@ -86,8 +86,12 @@ export class Cleaner {
     this.#tombstones ||= left.some((record) => control || isTombstone(record))
     this.#removedRecords += records.length - left.length
     // A marker's meaning is in its header, so it is kept as it is or not at all.
+    const isWhole = left.length === records.length
+    const isCompressed = (attributes(batch) & batchAttribute.compressionMask) !== 0
     if (control && left.length > 0) this.#merger.keep(batch)
-    else this.#merger.add(batch, left, left.length === records.length)
+    // What is written anew is not compressed: what needs not be is kept as its producer made it.
+    else if (isCompressed && isWhole) this.#merger.keep(batch)
+    else this.#merger.add(batch, left, isWhole)
   }
 
   /** What comes next shares no batch with what came before. */
@@ -121,12 +125,12 @@ function aborted(batch: Uint8Array, isAborted: IsAborted): boolean {
   return isAborted(producerId(batch), baseOffset(batch))
 }
 
-/** A batch that cannot be looked into (compressed) is kept whole, so its keys are never superseded by it. */
+/** A batch that cannot be looked into is kept whole, so its keys are never superseded by it. */
 function decodable(batch: Uint8Array): StoredRecord[] | undefined {
   try {
-    return decodeRecordBatch(batch)
+    return openRecordBatch(batch)
   } catch (error) {
-    if (error instanceof RecordBatchError && error.fault === 'COMPRESSED') return undefined
+    if (error instanceof RecordBatchError) return undefined
     throw error
   }
 }

@@ -1,7 +1,7 @@
 import { decodeRecordBatch, nextOffset } from '@robust/storage-adapters'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { batchOf, LOG, LogBench, markerOf, recordOf } from '../../testing/log-fixtures.ts'
+import { batchOf, gzipped, LOG, LogBench, markerOf, recordOf } from '../../testing/log-fixtures.ts'
 import type { LogPolicy } from './log-policy.ts'
 
 const MINUTE = 60_000
@@ -53,6 +53,19 @@ describe('compaction', () => {
     await bench.clock.advance(HOUR)
     expect(await bench.contents()).toEqual(['1:b=1'])
     expect((await bench.log()).endOffset).toBe(3)
+  })
+
+  test('looks into what is compressed, and leaves what needs no change as it came', async () => {
+    const bench = new LogBench(COMPACTED)
+    await bench.own()
+    const whole = gzipped(batchOf(['c=1', 'd=1']))
+    const log = await bench.log()
+    await bench.append(log, gzipped(batchOf(['a=1', 'b=1'])), whole, batchOf(['a=2']))
+    await bench.clock.advance(A_WHILE)
+    expect(await bench.contents()).toEqual(['1:b=1', '2:c=1', '3:d=1', '4:a=2'])
+    const { batches } = await log.read(2, 1)
+    expect(batches[0]?.subarray(21)).toEqual(new Uint8Array(whole.subarray(21)))
+    expect(bench.errors).toEqual([])
   })
 
   test('records without a key stay', async () => {

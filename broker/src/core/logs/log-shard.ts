@@ -4,6 +4,7 @@
  * when it is given up, and every step of theirs is one commit.
  */
 import type { NewRecord, StorageAdapter } from '@robust/storage-adapters'
+import type { Message } from '../message.ts'
 import type { Clock, Timer } from '../ports/clock.ts'
 import type { CommitOutcome, ShardWriter } from '../shard-writer.ts'
 import { compact, wantsCompaction } from './compactor.ts'
@@ -21,6 +22,8 @@ export interface LogResources {
   readonly budget: TaskBudget
   /** Undefined: the name is of no log that is kept by a policy. */
   readonly policyOf: (log: string) => LogPolicy | undefined
+  /** What was published to an address, as the log keeps it. */
+  readonly recordOf: (message: Message) => NewRecord
   /** For certain: what it is kept for was deleted. That it is not known is no reason. */
   readonly isDeleted: (log: string) => boolean
 }
@@ -58,6 +61,11 @@ export class LogShard {
       log.catch(() => this.#logs.delete(name))
     }
     return log
+  }
+
+  /** What was published to an address, see `append`. */
+  keep(name: string, message: Message, done: (outcome: CommitOutcome) => void): void {
+    this.append(name, this.#options.recordOf(message), done)
   }
 
   /** In the order of the calls for one log. `done` runs when the record is durable, or the shard is lost. */

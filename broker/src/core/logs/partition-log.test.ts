@@ -1,7 +1,7 @@
-import { decodeRecordBatch } from '@robust/storage-adapters'
+import { decodeRecordBatch, encodeRecordBatch } from '@robust/storage-adapters'
 import { describe, expect, test } from 'vitest'
-import { batchOf, LOG, LogBench, markerOf, recordOf } from '../../testing/log-fixtures.ts'
-import { offsetForTime } from './time-lookup.ts'
+import { batchOf, gzipped, LOG, LogBench, markerOf, recordOf } from '../../testing/log-fixtures.ts'
+import { newestRecord, offsetForTime } from './time-lookup.ts'
 
 const HOUR = 3_600_000
 
@@ -47,6 +47,20 @@ describe('PartitionLog', () => {
     await bench.own()
     expect(await bench.contents()).toEqual(['0:a=1', '1:b=2'])
     expect(reads).toBeGreaterThan(0)
+  })
+
+  test('offsetForTime and newestRecord are exact in compressed batches too', async () => {
+    const bench = new LogBench()
+    await bench.own()
+    const log = await bench.log()
+    const timed = encodeRecordBatch(
+      [3_000, 1_000, 9_000, 2_000].map((at) => recordOf('k=v', at)),
+      { baseOffset: 0, leaderEpoch: 0 },
+    )
+    await bench.append(log, batchOf(['a=1'], { timestamp: 500 }), gzipped(timed))
+    expect(await offsetForTime(log, 3_001)).toEqual({ offset: 3, timestamp: 9_000 })
+    expect(await offsetForTime(log, 900)).toEqual({ offset: 1, timestamp: 3_000 })
+    expect(await newestRecord(log)).toEqual({ offset: 3, timestamp: 9_000 })
   })
 
   test('offsetForTime gives the first record of that time or later, inside a batch too', async () => {

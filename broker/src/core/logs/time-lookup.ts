@@ -1,9 +1,9 @@
 /** Records of a log by their times, exact within batches. Segments and batches that cannot hold what is looked for are passed over. */
 import {
   baseOffset,
-  decodeRecordBatch,
   maxTimestamp,
   nextOffset,
+  openRecordBatch,
   RecordBatchError,
 } from '@robust/storage-adapters'
 import type { PartitionLog } from './partition-log.ts'
@@ -83,7 +83,7 @@ function firstAtTime(
 /** Of what cannot be looked into the batch stands for its records: whoever asked finds them from its start. */
 function recordsOf(batch: Uint8Array): readonly TimedOffset[] {
   try {
-    return decodeRecordBatch(batch)
+    return openRecordBatch(batch)
   } catch (error) {
     if (!(error instanceof RecordBatchError)) throw error
     return [{ offset: baseOffset(batch), timestamp: maxTimestamp(batch) }]

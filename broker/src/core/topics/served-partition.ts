@@ -4,9 +4,9 @@ import {
   batchAttribute,
   batchBytes,
   checkBatch,
-  decodeRecordBatch,
   lastOffsetDelta,
   nextOffset,
+  openRecordBatch,
   producerEpoch,
   producerId,
   RecordBatchError,
@@ -27,6 +27,8 @@ export interface ServedPartitionOptions {
   readonly log: PartitionLog
   readonly epoch: number
   readonly isServed: () => boolean
+  /** A batch is staged, in this turn. */
+  readonly appended: (batchOffset: number) => void
   readonly pressure: StoragePressure
   readonly clock: Clock
 }
@@ -43,13 +45,17 @@ export type AppendFault =
   | 'timestamp'
   /** In no transaction though one is open, or in one that nobody coordinates. */
   | 'transactional'
-  /** Where the newest record of each key is kept, records must be readable. */
-  | 'compressed'
   | 'out-of-order'
   | 'fenced'
   | 'full'
   /** The partition is owned by somebody else: the outcome is unknown to the producer. */
   | 'lost'
+
+export interface Refusal {
+  readonly fault: AppendFault
+  /** Positions in the batch of the records that are at fault. */
+  readonly records?: readonly number[]
+}
 
 export type Appended =
   | {
@@ -58,7 +64,7 @@ export type Appended =
       /** Given by the log, ms; undefined: the records keep theirs. */
       readonly timestamp: number | undefined
     }
-  | { readonly fault: AppendFault }
+  | Refusal
   /** By the coordinator of the transaction. */
   | { readonly refusedBy: TransactionFault }
 
@@ -164,6 +170,7 @@ export class ServedPartition {
       durable.push(outcome)
     }
     const { baseOffset = 0, timestamp } = first ?? {}
+    this.#options.appended(baseOffset)
     const kept = { baseOffset, timestamp, records: recordsIn(batches) }
     return Promise.all(durable).then((outcomes) =>
       this.#heldUp(outcomes.includes('lost') ? { fault: 'lost' } : kept),
@@ -248,7 +255,7 @@ export class ServedPartition {
     return this.#options.log.onGrowth(tell)
   }
 
-  #split(bytes: Uint8Array): Uint8Array[] | { readonly fault: AppendFault } {
+  #split(bytes: Uint8Array): Uint8Array[] | Refusal {
     const batches: Uint8Array[] = []
     try {
       for (let at = 0; at < bytes.byteLength; ) {
@@ -257,8 +264,8 @@ export class ServedPartition {
         if (length < 1 || at + length > bytes.byteLength) return { fault: 'corrupt' }
         const batch = bytes.subarray(at, at + length)
         checkBatch(batch)
-        const fault = this.#faultOf(batch)
-        if (fault !== undefined) return { fault }
+        const refusal = this.#refusalOf(batch)
+        if (refusal !== undefined) return refusal
         batches.push(batch)
         at += length
       }
@@ -271,16 +278,25 @@ export class ServedPartition {
     return batches.length > 0 && isOne ? batches : { fault: 'invalid' }
   }
 
-  #faultOf(batch: Uint8Array): AppendFault | undefined {
+  #refusalOf(batch: Uint8Array): Refusal | undefined {
     const bits = attributes(batch)
-    if (bits & batchAttribute.control) return 'invalid'
-    if (bits & batchAttribute.logAppendTime) return 'timestamp'
-    if (bits & batchAttribute.transactional && producerId(batch) < 0) return 'invalid'
+    if (bits & batchAttribute.control) return { fault: 'invalid' }
+    if (bits & batchAttribute.logAppendTime) return { fault: 'timestamp' }
+    if (bits & batchAttribute.transactional && producerId(batch) < 0) return { fault: 'invalid' }
     const count = recordCount(batch)
-    if (count < 1 || lastOffsetDelta(batch) !== count - 1) return 'invalid'
-    if (!this.#options.topic.policy.compact) return undefined
-    if (bits & batchAttribute.compressionMask) return 'compressed'
-    return decodeRecordBatch(batch).some(({ key }) => key === null) ? 'invalid' : undefined
+    if (count < 1 || lastOffsetDelta(batch) !== count - 1) return { fault: 'invalid' }
+    return this.#options.topic.policy.compact ? keylessIn(batch) : undefined
+  }
+}
+
+/** Where the newest record of each key is kept, each needs a key. */
+function keylessIn(batch: Uint8Array): Refusal | undefined {
+  try {
+    const records = openRecordBatch(batch).flatMap(({ key }, at) => (key === null ? [at] : []))
+    return records.length === 0 ? undefined : { fault: 'invalid', records }
+  } catch (error) {
+    if (!(error instanceof RecordBatchError)) throw error
+    return { fault: error.fault === 'TOO_LARGE' ? 'too-large' : 'corrupt' }
   }
 }
 

@@ -124,8 +124,10 @@ export class TopicLogs {
     const opened = await hosted.logs.open(log)
     const isServed = () => this.#hosted(shard) === hosted && topics.byId(topic.id) !== undefined
     if (!isServed()) return undefined
-    const { epoch } = hosted
-    return new ServedPartition({ ...{ topic, log: opened, epoch, isServed, pressure, clock } })
+    const { epoch, relays } = hosted
+    const appended = (batchOffset: number) => relays.appended(topic, opened, batchOffset)
+    const given = { topic, log: opened, epoch, isServed, appended, pressure, clock }
+    return new ServedPartition(given)
   }
 
   #hosted(shard: number): HostedShard | undefined {

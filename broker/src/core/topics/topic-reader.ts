@@ -1,7 +1,7 @@
 /** Topics as any broker can tell of them: what is committed, whoever owns it; rates where they are known. */
 import {
   baseOffset,
-  decodeRecordBatch,
+  openRecordBatch,
   RecordBatchError,
   type StorageAdapter,
   type StoredRecord,
@@ -118,13 +118,13 @@ export class TopicReader {
   }
 }
 
-/** Throws REFUSED: what a producer has compressed is opened by consumers only. */
+/** Throws REFUSED: of what a producer has compressed there may be more than can be looked at, or nothing that can. */
 function recordsOf(batch: Uint8Array): StoredRecord[] {
   try {
-    return decodeRecordBatch(batch)
+    return openRecordBatch(batch)
   } catch (error) {
-    if (!(error instanceof RecordBatchError) || error.fault !== 'COMPRESSED') throw error
-    const message = `the records from offset ${baseOffset(batch)} on are compressed`
+    if (!(error instanceof RecordBatchError)) throw error
+    const message = `the records from offset ${baseOffset(batch)} on cannot be read: ${error.message}`
     throw new BrokerError('REFUSED', message, { cause: error })
   }
 }

@@ -1,9 +1,9 @@
 // The newest versions of Produce, Fetch, ListOffsets, Metadata and OffsetForLeaderEpoch, over real logs in virtual time.
 
-import { checkBatch, decodeRecordBatch, setAppendTime } from '@robust/storage-adapters'
+import { checkBatch, crc32c, decodeRecordBatch, setAppendTime } from '@robust/storage-adapters'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { KafkaBench, type KafkaClient } from '../../testing/kafka-fixtures.ts'
-import { batchOf } from '../../testing/log-fixtures.ts'
+import { batchOf, gzipped } from '../../testing/log-fixtures.ts'
 import { settle } from '../../testing/virtual-clock.ts'
 import {
   FETCH,
@@ -304,5 +304,44 @@ describe('LogAppendTime', () => {
       ],
     })
     expect(topics[0]?.partitions).toMatchObject([{ errorCode: ERROR.INVALID_TIMESTAMP }])
+  })
+})
+
+describe('a compacted topic', () => {
+  async function send(batch: Uint8Array) {
+    const { topics } = await client.ask(PRODUCE, 9, {
+      ...{ transactionalId: null, acks: -1, timeoutMs: 1_000 },
+      topics: [
+        {
+          ...{ name: 'newest', topicId: '' },
+          partitions: [{ index: 0, records: Buffer.from(batch) }],
+        },
+      ],
+    })
+    return topics[0]?.partitions[0]
+  }
+
+  beforeEach(() => bench.topic('newest', 1, { compact: true }))
+
+  test.each([
+    ['as it is', (batch: Uint8Array) => batch],
+    ['compressed', gzipped],
+  ])('takes no record without a key, %s', async (_, pack) => {
+    expect(await send(pack(batchOf(['a=1', '=2', 'c=3', '=4'])))).toMatchObject({
+      ...{ errorCode: ERROR.INVALID_RECORD, baseOffset: -1 },
+      recordErrors: [{ batchIndex: 1 }, { batchIndex: 3 }],
+    })
+    expect(await send(pack(batchOf(['a=1', 'b=2'])))).toMatchObject({
+      ...{ errorCode: 0, baseOffset: 0, recordErrors: [] },
+    })
+  })
+
+  test('takes nothing that cannot be looked into', async () => {
+    const damaged = gzipped(batchOf(['a=1']))
+    damaged.fill(0, 61)
+    damaged.writeUInt32BE(crc32c(damaged, 0, { from: 21 }), 17)
+    expect(await send(damaged)).toMatchObject({ errorCode: ERROR.CORRUPT_MESSAGE })
+    const many = gzipped(batchOf(Array.from({ length: 200_001 }, () => 'a=1')))
+    expect(await send(many)).toMatchObject({ errorCode: ERROR.MESSAGE_TOO_LARGE })
   })
 })

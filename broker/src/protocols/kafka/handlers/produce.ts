@@ -86,8 +86,15 @@ async function append(call: Call, { request, topic, name, one }: Appending): Pro
   if ('refusedBy' in appended) {
     return refused(one, produceErrorOf(appended.refusedBy, header.version))
   }
-  return appended.fault === 'lost' ? elsewhere() : refused(one, APPEND_FAULT[appended.fault])
+  if (appended.fault === 'lost') return elsewhere()
+  const { fault, records = [] } = appended
+  const refusal = refused(one, APPEND_FAULT[fault])
+  if (records.length === 0) return refusal
+  const recordErrors = records.map((batchIndex) => ({ batchIndex, message: NO_KEY }))
+  return { ...refusal, recordErrors, errorMessage: NO_KEY }
 }
+
+const NO_KEY = 'in a compacted topic every record needs a key'
 
 function verifier(
   { services, header }: Call,
