@@ -206,6 +206,7 @@ const broker = [
         '^broker/src/core/groups/(hosted-groups|shared-filter)\\.ts$',
         '^broker/src/core/queues/(queues|queue-policy|queue-requests|receipt|headers)\\.ts$',
         '^broker/src/core/topics/(topic-logs|committed-offsets)\\.ts$',
+        '^broker/src/core/shares/share-partitions\\.ts$',
         '^broker/src/core/transactions/transactions\\.ts$',
         '^broker/src/core/ports/(clock|connections|group-administration|telemetry)\\.ts$',
         `${NPM}(re2js|ws)/`,

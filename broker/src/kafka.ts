@@ -10,6 +10,7 @@ import { PlacedTopics } from './cluster/topic-definitions.ts'
 import type { BrokerConfig } from './config.ts'
 import type { HostedShards } from './core/hosted-shard.ts'
 import { hashOf } from './core/shard-hash.ts'
+import { type DeliveryLimits, SharePartitions } from './core/shares/share-partitions.ts'
 import type { StoragePressure } from './core/storage-pressure.ts'
 import { CommittedOffsets } from './core/topics/committed-offsets.ts'
 import { TopicLogs } from './core/topics/topic-logs.ts'
@@ -17,6 +18,7 @@ import type { Topics } from './core/topics/topics.ts'
 import { PlacedPermissions } from './placed-permissions.ts'
 import { PlacedQuotas } from './placed-quotas.ts'
 import { PlacedScramUsers } from './placed-scram-users.ts'
+import { SHARE_IN_FLIGHT_MAX } from './protocols/kafka/limits.ts'
 import { type KafkaEntrances, KafkaServer } from './protocols/kafka/server.ts'
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
@@ -62,6 +64,11 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
     nextProducerId: transactions.newProducerId,
     newMemberId: (instanceId) => `${instanceId ?? 'member'}-${randomUUID()}`,
     offsetsRetentionMs: () => 1_000 * settings.get('offsets.retention-seconds'),
+    shares: {
+      partitions: new SharePartitions({ ...given, limits: settings.live(deliveryLimits) }),
+      lockMs: () => 1_000 * settings.get('share.lock-seconds'),
+      beginsAtEnd: () => settings.get('share.offset-reset') === 'latest',
+    },
     bans: new Bans(metadata.resources, () => systemClock.wallMs()),
     reauthenticationMs: settings.live(reauthenticationMs),
     newSessionId: () => randomInt(1, 2 ** 31),
@@ -70,6 +77,14 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
   // After the shards themselves have been given up or taken.
   metadata.observe(() => systemClock.defer(() => server.ownersChanged()))
   return server
+}
+
+function deliveryLimits(settings: Settings): DeliveryLimits {
+  return {
+    lockMs: 1_000 * settings.get('share.lock-seconds'),
+    deliveriesMax: settings.get('share.deliveries-max'),
+    inFlightMax: SHARE_IN_FLIGHT_MAX,
+  }
 }
 
 function kafkaNodes(metadata: MetadataCache, entrance: string) {

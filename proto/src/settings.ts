@@ -137,6 +137,22 @@ export const SETTINGS = {
     description: 'in a row that must show a broker as hot before shards move',
   }),
   ...SECURITY_SETTINGS,
+  'share.deliveries-max': integer('broker', [1, 100, 5], {
+    unit: 'deliveries',
+    description: 'of a record to members of a Kafka share group; after as many it is given up',
+  }),
+  'share.lock-seconds': integer('broker', [1, 900, 30], {
+    unit: 's',
+    description:
+      'for which a record is one member of a Kafka share group alone, unless it asks for more',
+  }),
+  'share.offset-reset': {
+    type: 'choice',
+    choices: ['latest', 'earliest'],
+    default: 'latest',
+    role: 'broker',
+    description: 'where a new Kafka share group begins to read a partition',
+  },
 } as const satisfies Record<string, SettingSchema>
 
 export type SettingName = keyof typeof SETTINGS

@@ -1,9 +1,11 @@
 /** Kafka's connections over real logs in virtual time: a test is the client, and knows every byte. */
+import type { StorageAdapter } from '@robust/storage-adapters'
 import { BrokerError } from '../core/errors.ts'
 import type { HostedShard, HostedShards } from '../core/hosted-shard.ts'
 import { DEFAULT_LOG_POLICY, type LogPolicy } from '../core/logs/log-policy.ts'
 import type { Peers } from '../core/ports/peers.ts'
 import { NamedCounts } from '../core/ports/telemetry.ts'
+import { SharePartitions } from '../core/shares/share-partitions.ts'
 import { StoragePressure } from '../core/storage-pressure.ts'
 import { CommittedOffsets } from '../core/topics/committed-offsets.ts'
 import { partitionOf } from '../core/topics/topic.ts'
@@ -30,6 +32,7 @@ import { KafkaConnection } from '../protocols/kafka/connection.ts'
 import { FetchSessions } from '../protocols/kafka/fetch-sessions.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
+import { ShareSessions } from '../protocols/kafka/groups/share-sessions.ts'
 import type { Doors } from '../protocols/kafka/identity.ts'
 import { Members, uuidOf } from '../protocols/kafka/mapping.ts'
 import { ClientQuotas, type QuotaEntry, type QuotaStore } from '../protocols/kafka/quotas.ts'
@@ -192,6 +195,7 @@ export class KafkaBench {
   owner = 'b1'
   level = 0
   #connected: Services | undefined
+  readonly deliveryLimits = { lockMs: 30_000, deliveriesMax: 3, inFlightMax: 1_000 }
   offsetsRetentionMs = 1_000_000
   #nextProducerId = 1_000
   #members = 0
@@ -256,6 +260,11 @@ export class KafkaBench {
 
   async connect(): Promise<KafkaClient> {
     this.#connected = this.#services()
+    return await this.connectAgain()
+  }
+
+  /** To the broker that is there already. */
+  async connectAgain(): Promise<KafkaClient> {
     const client = new KafkaClient()
     const { clock } = this.logs
     const log = (fields: object): void => void this.refusedBy.push(fields)
@@ -287,8 +296,18 @@ export class KafkaBench {
     return { partitions, config: this.settings.get(name) ?? {} }
   }
 
+  /** There is one shard, whichever is asked for. */
+  #storage(): StorageAdapter {
+    const { storage, writer } = this.logs
+    return Object.assign(Object.create(storage) as StorageAdapter, {
+      get: (_shard: number, key: string) => storage.get(writer.shard, key),
+      scan: (...asked: Parameters<StorageAdapter['scan']>) => storage.scan(...asked),
+    })
+  }
+
   #services(): Services {
-    const { clock, storage } = this.logs
+    const { clock } = this.logs
+    const storage = this.#storage()
     const { directory, hosted } = this.#parts
     const given = { directory, hosted, clock, storage, isMember: () => true }
     const definitions: TopicDefinitions = {
@@ -327,6 +346,12 @@ export class KafkaBench {
     }
     const pressure = new StoragePressure({ clock, level: () => this.level })
     const topics = new TopicLogs({ ...given, topics: this.topics, definitions, pressure })
+    const coordinator = new Coordinator({
+      ...{ offsets: new CommittedOffsets(given), clock },
+      newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
+      offsetsRetentionMs: () => this.offsetsRetentionMs,
+      topics,
+    })
     return {
       topics,
       members: new Members(
@@ -339,12 +364,13 @@ export class KafkaBench {
         },
         { entrance: 'kafka', dialled: '127.0.0.1' },
       ),
-      coordinator: new Coordinator({
-        ...{ offsets: new CommittedOffsets(given), clock },
-        newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
-        offsetsRetentionMs: () => this.offsetsRetentionMs,
-        topics,
-      }),
+      coordinator,
+      shares: {
+        partitions: new SharePartitions({ ...given, limits: () => this.deliveryLimits }),
+        sessions: new ShareSessions(),
+        ...{ lockMs: () => this.deliveryLimits.lockMs, beginsAtEnd: () => false },
+        recordOf: (group) => coordinator.shareRecordOf(group),
+      },
       onOwners: this.onOwners,
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },
       ...{ clock, produceLatency: { record: () => undefined } as never },

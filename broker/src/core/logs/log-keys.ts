@@ -33,6 +33,11 @@ export function producersKey(log: string): string {
   return part(log, 'producers')
 }
 
+/** How far a group that shares the log's records is; gone with the log. */
+export function shareKey(log: string, group: string): string {
+  return `${part(log, 'share')}${group}`
+}
+
 /** Where the epochs of its owners begin. */
 export function epochsKey(log: string): string {
   return part(log, 'epochs')

@@ -104,6 +104,14 @@ export class CommittedOffsets {
     }
   }
 
+  /** What is stored as the state of a group, whoever coordinates it. Rejects with BrokerError UNAVAILABLE. */
+  async stateOf(group: string): Promise<unknown> {
+    const found = await this.#options.storage
+      .get(this.#shardOf(group), stateKey(group))
+      .catch(unavailable)
+    return found === undefined ? undefined : decodeJson(found)
+  }
+
   /** The names of the groups on the shards that are owned here. Rejects with BrokerError UNAVAILABLE. */
   async names(): Promise<readonly string[]> {
     const { directory, storage } = this.#options

@@ -112,6 +112,22 @@ const fetchOffsets: Right = {
   },
 }
 
+const describeShareOffsets: Right = {
+  says: 'describe on each group, and on each topic',
+  guard: (call, _api, answer) => async (request) => {
+    const asked = request['groups'] as readonly Body[]
+    const isAllowed = asked.map(({ groupId }) => may(call, 'describe', ['group', String(groupId)]))
+    const groups = asked.filter((_, at) => isAllowed[at])
+    const found = (await answer({ ...request, groups })) as Body
+    const rest = [...(found['groups'] as readonly Body[])]
+    const denied = { topics: [], errorCode: ERROR.GROUP_AUTHORIZATION_FAILED, errorMessage: null }
+    const all = asked.map(({ groupId }, at) =>
+      isAllowed[at] ? rest.shift() : { groupId, ...denied },
+    )
+    return { ...found, groups: all }
+  },
+}
+
 const listGroups: Right = {
   says: 'describe on each group, or on the cluster',
   guard: (call, _api, answer) => async (request) => {
@@ -326,6 +342,13 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [72, anybody],
   [74, onCluster('describe-configs')],
   [75, within('describe on each topic')],
+  [76, onGroup('subscribe')],
+  [77, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
+  [78, onGroup('subscribe')],
+  [79, onGroup('subscribe')],
+  [90, describeShareOffsets],
+  [91, onGroup('subscribe')],
+  [92, onGroup('delete')],
 ])
 
 /** It has no place for an error but each result. */

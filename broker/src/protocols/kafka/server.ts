@@ -28,6 +28,8 @@ import { KafkaConnection } from './connection.ts'
 import { FetchSessions } from './fetch-sessions.ts'
 import { administrationOf } from './groups/administration.ts'
 import { Coordinator } from './groups/coordinator.ts'
+import type { ShareServices } from './groups/share-services.ts'
+import { ShareSessions } from './groups/share-sessions.ts'
 import type { Doors } from './identity.ts'
 import { Members, type MembersOptions } from './mapping.ts'
 import { ClientQuotas, type QuotaStore } from './quotas.ts'
@@ -56,6 +58,7 @@ export interface KafkaServerOptions {
   readonly nextProducerId: () => number
   readonly newMemberId: (groupInstanceId: string | null) => string
   readonly offsetsRetentionMs: () => number
+  readonly shares: Omit<ShareServices, 'sessions' | 'recordOf'>
   readonly authenticator: Doors['authenticator'] & Pick<Authenticator, 'onRevoked'>
   readonly bans: Bans
   readonly reauthenticationMs: () => number | null
@@ -90,6 +93,11 @@ export class KafkaServer implements ProtocolServer {
       ...{ topics, clock, transactions, nextProducerId, permissions, scramUsers },
       quotas: new ClientQuotas(clock, options.quotas),
       coordinator: this.#coordinator,
+      shares: {
+        ...options.shares,
+        sessions: new ShareSessions(),
+        recordOf: (group) => this.#coordinator.shareRecordOf(group),
+      },
       fetchSessions: new FetchSessions(options.newSessionId),
       onOwners: new Set(),
       counts: { messagesIn: 0, messagesOut: 0, denied: 0 },

@@ -53,6 +53,15 @@ import {
 } from './codec/quota-apis.ts'
 import { SASL_AUTHENTICATE, SASL_HANDSHAKE } from './codec/security-apis.ts'
 import {
+  ALTER_SHARE_GROUP_OFFSETS,
+  DELETE_SHARE_GROUP_OFFSETS,
+  DESCRIBE_SHARE_GROUP_OFFSETS,
+  SHARE_ACKNOWLEDGE,
+  SHARE_FETCH,
+  SHARE_GROUP_DESCRIBE,
+  SHARE_GROUP_HEARTBEAT,
+} from './codec/share-apis.ts'
+import {
   ADD_OFFSETS_TO_TXN,
   ADD_PARTITIONS_TO_TXN,
   DESCRIBE_PRODUCERS,
@@ -110,6 +119,14 @@ import {
   alterUserScramCredentials,
   describeUserScramCredentials,
 } from './handlers/scram-credentials.ts'
+import {
+  alterShareOffsets,
+  deleteShareOffsets,
+  describeShareGroups,
+  describeShareOffsets,
+  shareGroupHeartbeat,
+} from './handlers/share-groups.ts'
+import { shareAcknowledge, shareFetch } from './handlers/share-records.ts'
 import { createTopics, deleteTopics } from './handlers/topics.ts'
 import {
   describeProducers,
@@ -148,6 +165,13 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [OFFSET_DELETE.key, deleteOffsets],
   [CONSUMER_GROUP_HEARTBEAT.key, consumerGroupHeartbeat],
   [CONSUMER_GROUP_DESCRIBE.key, describeConsumerGroups],
+  [SHARE_GROUP_HEARTBEAT.key, shareGroupHeartbeat],
+  [SHARE_GROUP_DESCRIBE.key, describeShareGroups],
+  [SHARE_FETCH.key, shareFetch],
+  [SHARE_ACKNOWLEDGE.key, shareAcknowledge],
+  [DESCRIBE_SHARE_GROUP_OFFSETS.key, describeShareOffsets],
+  [ALTER_SHARE_GROUP_OFFSETS.key, alterShareOffsets],
+  [DELETE_SHARE_GROUP_OFFSETS.key, deleteShareOffsets],
   [SASL_HANDSHAKE.key, saslHandshake],
   [API_VERSIONS.key, apiVersions],
   [CREATE_TOPICS.key, createTopics],

@@ -14,7 +14,17 @@ import { ClassicMembers } from './classic-members.ts'
 import { ConsumerGroup, type StoredConsumerGroup } from './consumer-group.ts'
 import { toClassicGroup, toConsumerGroup } from './conversions.ts'
 import { Group, type StoredGroup } from './group.ts'
-import type { Assignment, Identity, Joined, Joining, Synced, Syncing } from './member.ts'
+import {
+  type Assignment,
+  failedJoin,
+  failedSync,
+  type Identity,
+  type Joined,
+  type Joining,
+  type Synced,
+  type Syncing,
+} from './member.ts'
+import { ShareGroup, type StoredShareGroup } from './share-group.ts'
 import type { TopicCatalogue } from './subscribed-topics.ts'
 
 export interface CoordinatedGroupOptions {
@@ -25,7 +35,8 @@ export interface CoordinatedGroupOptions {
   readonly offsetsRetentionMs: () => number
 }
 
-type StoredKind = StoredGroup | StoredConsumerGroup
+type AnyGroup = Group | ConsumerGroup | ShareGroup
+type StoredKind = StoredGroup | StoredConsumerGroup | StoredShareGroup
 
 /** A group as it is stored. */
 export interface StoredState {
@@ -45,7 +56,7 @@ export interface ClassicRequests {
 export class CoordinatedGroup {
   readonly #home: OffsetsHome
   readonly #options: CoordinatedGroupOptions
-  #group: Group | ConsumerGroup
+  #group: AnyGroup
   #isStored: boolean
   #emptySinceMs: number | null
   #offsets: Promise<Map<string, CommittedOffset>> | undefined
@@ -62,15 +73,14 @@ export class CoordinatedGroup {
     this.#options = options
     this.#isStored = stored !== undefined
     this.#emptySinceMs = stored?.emptySinceMs ?? null
-    const group = stored?.group
-    this.#group = group?.kind === 'consumer' ? this.#consumers(group) : this.#classics(group)
+    this.#group = this.#made(stored?.group)
   }
 
   get isServed(): boolean {
     return this.#home.isServed
   }
 
-  get group(): Group | ConsumerGroup {
+  get group(): AnyGroup {
     return this.#group
   }
 
@@ -82,12 +92,13 @@ export class CoordinatedGroup {
   /** What answers members by the classic protocol. */
   get classic(): ClassicRequests {
     if (this.#group.kind === 'classic') return this.#group
+    if (this.#group.kind === 'share') return NO_CONSUMERS
     return new ClassicMembers(this.#group, { ...this.#options, save: () => this.#save() })
   }
 
   /** The same for one that joins: a group without members becomes what it wants. */
   beginClassic(): ClassicRequests {
-    if (this.#group.kind !== 'classic' && this.#group.isIdle) {
+    if (this.#group.kind === 'consumer' && this.#group.isIdle) {
       this.#group = this.#classics(toClassicGroup([], this.#group.epoch, this.#options.topics))
     }
     return this.classic
@@ -96,12 +107,19 @@ export class CoordinatedGroup {
   /** For a consumer that joins by the new protocol; undefined: there are members that are no consumers. */
   beginConsumer(): ConsumerGroup | undefined {
     if (this.#group.kind === 'consumer') return this.#group
+    if (this.#group.kind === 'share') return undefined
     const converted = toConsumerGroup(this.#group.stored, this.#options.topics)
     if (converted === undefined) return undefined
     this.#group.close(ERROR.REBALANCE_IN_PROGRESS)
     const group = this.#consumers(converted)
     this.#group = group
     return group
+  }
+
+  /** For a member that shares; undefined: it is a group of another kind, and is that until it is deleted. */
+  beginShare(): ShareGroup | undefined {
+    if (this.#group.kind !== 'share' && !this.isKnown) this.#group = this.#shares(undefined)
+    return this.#group.kind === 'share' ? this.#group : undefined
   }
 
   /** Rejects with BrokerError UNAVAILABLE, and may be asked again then. */
@@ -178,6 +196,17 @@ export class CoordinatedGroup {
     else if (old.length > 0) await this.forget(old)
   }
 
+  #made(stored: StoredKind | undefined): AnyGroup {
+    if (stored?.kind === 'consumer') return this.#consumers(stored)
+    return stored?.kind === 'share' ? this.#shares(stored) : this.#classics(stored)
+  }
+
+  #shares(stored: StoredShareGroup | undefined): ShareGroup {
+    const { clock, topics, newMemberId } = this.#options
+    const newId = (): string => newMemberId(null)
+    return new ShareGroup({ clock, topics, newId, save: () => this.#save() }, stored)
+  }
+
   #classics(stored: StoredGroup | undefined): Group {
     const { clock, newMemberId } = this.#options
     const save = (group: StoredGroup) => this.#change({ state: this.#stateOf(group) })
@@ -237,6 +266,14 @@ export class CoordinatedGroup {
     )
     return this.#offsets
   }
+}
+
+/** To consumers a group that shares is none of theirs. */
+const NO_CONSUMERS: ClassicRequests = {
+  join: ({ memberId }) => failedJoin(memberId, ERROR.INCONSISTENT_GROUP_PROTOCOL),
+  sync: () => failedSync(ERROR.UNKNOWN_MEMBER_ID),
+  heartbeat: () => ERROR.UNKNOWN_MEMBER_ID,
+  leave: () => ERROR.UNKNOWN_MEMBER_ID,
 }
 
 function nameOf(topicId: string, partition: number): string {

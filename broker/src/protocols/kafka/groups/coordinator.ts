@@ -9,6 +9,7 @@ import {
   type CoordinatedGroupOptions,
   type StoredState,
 } from './coordinated-group.ts'
+import type { StoredShareGroup } from './share-group.ts'
 
 export interface CoordinatorOptions extends CoordinatedGroupOptions {
   readonly offsets: CommittedOffsets
@@ -61,6 +62,12 @@ export class Coordinator {
     if (home === undefined) return Promise.resolve(undefined)
     if (this.#groups.size >= GROUPS_MAX) this.#dropIdle()
     return this.#load(name, home)
+  }
+
+  /** What is stored of a share group, whoever coordinates it; undefined: there is none. Rejects with BrokerError UNAVAILABLE. */
+  async shareRecordOf(name: string): Promise<StoredShareGroup | undefined> {
+    const stored = (await this.#options.offsets.stateOf(name)) as StoredState | undefined
+    return stored?.group.kind === 'share' ? stored.group : undefined
   }
 
   /** All that is coordinated here. Rejects with BrokerError UNAVAILABLE. */

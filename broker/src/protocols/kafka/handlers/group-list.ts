@@ -28,7 +28,7 @@ export async function listGroups(
 }
 
 /** The words of Kafka's tools. */
-const TYPES = { classic: 'Classic', consumer: 'Consumer' } as const
+const TYPES = { classic: 'Classic', consumer: 'Consumer', share: 'Share' } as const
 
 function passes(filter: readonly string[], value: string): boolean {
   if (filter.length === 0) return true

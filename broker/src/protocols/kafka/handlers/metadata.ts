@@ -123,6 +123,8 @@ const LEVELS: Readonly<Record<string, number>> = {
   'transaction.version': 2,
   // Groups whose coordinator assigns partitions (KIP-848).
   'group.version': 1,
+  // Groups that share records (KIP-932).
+  'share.version': 1,
 }
 
 const FEATURES = {
