@@ -1,9 +1,11 @@
 // Kafka clients that say who they are: kafkajs and kcat by SASL and by certificate, over TLS and without.
 
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Admin, type AdminOptions } from '@platformatic/kafka'
 import {
   AclOperationTypes,
   AclPermissionTypes,
@@ -229,5 +231,81 @@ describe('kcat', () => {
     ])
     expect(refused.code).not.toBe(0)
     expect(refused.stderr).toContain('bad user name or password')
+  })
+})
+
+function tokenOf(claims: object, key: KeyObject): string {
+  const parts = [{ alg: 'ES256' }, claims].map((part) =>
+    Buffer.from(JSON.stringify(part)).toString('base64url'),
+  )
+  const said = parts.join('.')
+  const signature = sign('sha256', Buffer.from(said), { key, dsaEncoding: 'ieee-p1363' })
+  return `${said}.${signature.toString('base64url')}`
+}
+
+describe('@platformatic/kafka', () => {
+  const adminOf = (sasl: NonNullable<AdminOptions['sasl']>): Admin =>
+    new Admin({
+      ...{ clientId: 'platformatic', retries: 0, sasl },
+      bootstrapBrokers: [`127.0.0.1:${cluster.kafkaPort(2)}`],
+    })
+
+  test('comes in by a signed token, for as long as the broker’s rules say', async () => {
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const keys = join(folder, 'keys.json')
+    writeFileSync(keys, JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] }))
+    await robust('config', 'set', 'security.jwt-keys', `file:${keys}`)
+    await robust('config', 'set', 'security.jwt-audience', 'kafka')
+    await robust('config', 'set', 'security.jwt-algorithms', 'ES256')
+    await robust('config', 'set', 'security.backends', 'jwt')
+    const exp = Math.floor(Date.now() / 1_000) + 300
+    await robust('acl', 'allow', 'tom', 'describe', '#')
+    const listed = async (audience: string): Promise<string[]> => {
+      const claims = { sub: 'tom', aud: audience, exp }
+      const admin = adminOf({ mechanism: 'OAUTHBEARER', token: tokenOf(claims, privateKey) })
+      try {
+        return await admin.listTopics()
+      } finally {
+        await admin.close()
+      }
+    }
+    await expect.poll(() => listed('kafka').then(Array.isArray, String)).toBe(true)
+    await expect(listed('mqtt')).rejects.toThrow()
+    await robust('config', 'unset', 'security.backends')
+  })
+
+  test('sets quotas, settings and rules by the cluster’s own', async () => {
+    const admin = adminOf({ mechanism: 'SCRAM-SHA-512', username: 'root', password: 'toor' })
+    const entities = [{ entityType: 'user', entityName: 'ann' }]
+    const ops = [{ key: 'producer_byte_rate', value: 1_000, remove: false }]
+    await admin.alterClientQuotas({ entries: [{ entities, ops }] } as never)
+    const components = [{ entityType: 'user', matchType: 0, match: 'ann' }]
+    const [quota] = await admin.describeClientQuotas({ components, strict: true } as never)
+    expect(quota).toMatchObject({ values: [{ key: 'producer_byte_rate', value: 1_000 }] })
+    await admin.createTopics({ topics: ['measured'], partitions: 1, replicas: 1 })
+    const configs = [{ name: 'retention.ms', configOperation: 0, value: '60000' }]
+    const resources = [{ resourceType: 2, resourceName: 'measured', configs }]
+    await admin.incrementalAlterConfigs({ resources } as never)
+    const configurationKeys = ['retention.ms']
+    const [described] = await admin.describeConfigs({
+      resources: [{ resourceType: 2, resourceName: 'measured', configurationKeys }],
+    } as never)
+    expect(described?.configs).toMatchObject([{ name: 'retention.ms', value: '60000' }])
+    await robust('acl', 'allow', 'ann', 'publish', 'measured')
+
+    // Who is above a quota is told to wait, and waits.
+    const kafka = kafkaOf({ sasl: sasl('plain', 'ann', 'secret') })
+    const producer = kafka.producer()
+    await producer.connect()
+    const send = () =>
+      producer.send({ topic: 'measured', messages: [{ value: 'x'.repeat(1_500) }] })
+    await send()
+    const beganMs = Date.now()
+    await send()
+    await send()
+    expect(Date.now() - beganMs).toBeGreaterThan(1_000)
+    const remove = ops.map((op) => ({ ...op, remove: true }))
+    await admin.alterClientQuotas({ entries: [{ entities, ops: remove }] } as never)
+    await Promise.all([admin.close(), producer.disconnect()])
   })
 })

@@ -1,6 +1,7 @@
 // Transactions of unmodified clients against three brokers: kafkajs writes them while a broker is killed, kcat
 // (librdkafka) reads what was committed. Nothing aborted is read, nothing committed is lost, all or nothing.
 
+import { Consumer, Producer, stringSerializers } from '@platformatic/kafka'
 import { Kafka, logLevel, type Transaction } from 'kafkajs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startCluster, type TestCluster } from '../../support/cluster.ts'
@@ -162,6 +163,43 @@ describe('kafkajs', () => {
     expect(await offsetAt()).toBe('7')
     await newer.abort()
     await Promise.all([second.disconnect(), first.disconnect(), admin.disconnect()])
+  })
+})
+
+describe('@platformatic/kafka', () => {
+  test('what is read is written on with its offset, once: newest versions', async () => {
+    for (const name of ['raw', 'cooked']) await topicOf(name, 1)
+    const kcat = await kcatOf(cluster)
+    const wanted = Array.from({ length: 8 }, (_, at) => `value ${at}`)
+    await kcat(['-P', '-t', 'raw'], wanted.join('\n'))
+    const bootstrapBrokers = [1, 2, 3].map((node) => `127.0.0.1:${cluster.kafkaPort(node)}`)
+    const of = { clientId: 'cook', bootstrapBrokers }
+    const producer = new Producer({
+      ...{ ...of, transactionalId: 'cook', idempotent: true, serializers: stringSerializers },
+    })
+    const consumer = new Consumer({ ...of, groupId: 'cooks' })
+    const stream = await consumer.consume({
+      ...{ topics: ['raw'], mode: 'earliest', autocommit: false, maxWaitTime: 100 },
+    })
+    let cooked = 0
+    for await (const message of stream) {
+      for (const commits of cooked % 3 === 0 ? [false, true] : [true]) {
+        const transaction = await producer.beginTransaction()
+        await transaction.addConsumer(consumer)
+        await transaction.send({ messages: [{ topic: 'cooked', value: String(message.value) }] })
+        await transaction.addOffset(message)
+        await (commits ? transaction.commit() : transaction.abort())
+      }
+      cooked++
+      if (cooked === wanted.length) break
+    }
+    const committed = await consumer.listCommittedOffsets({
+      topics: [{ topic: 'raw', partitions: [0] }],
+    })
+    expect(committed.get('raw')).toEqual([BigInt(wanted.length)])
+    const flags = ['-C', '-t', 'cooked', '-e', '-q', '-X', 'isolation.level=read_committed']
+    expect((await kcat(flags)).trim().split('\n')).toEqual(wanted)
+    await Promise.all([consumer.close(true), producer.close(true)])
   })
 })
 

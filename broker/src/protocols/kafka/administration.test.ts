@@ -100,9 +100,14 @@ describe('settings', () => {
     expect(value('advertised.listeners')).toBe('one:9092')
     expect((await configsOf('', null, BROKER)).configs).toEqual([])
     expect((await configsOf('2', null, BROKER)).errorCode).toBe(ERROR.INVALID_REQUEST)
-    const resources = [{ resourceType: BROKER, resourceName: '1', configs: [] }]
-    const altered = await client.ask(ALTER_CONFIGS, 1, { resources, validateOnly: false })
-    expect(altered.results[0]?.errorCode).toBe(ERROR.INVALID_CONFIG)
+    const alter = async (wanted: { name: string; value: string | null }[]) => {
+      const resources = [{ resourceType: BROKER, resourceName: '1', configs: wanted }]
+      const altered = await client.ask(ALTER_CONFIGS, 1, { resources, validateOnly: false })
+      return altered.results[0]?.errorCode
+    }
+    expect(await alter(configs.map(({ name, value: same }) => ({ name, value: same })))).toBe(0)
+    expect(await alter([{ name: 'num.partitions', value: '8' }])).toBe(ERROR.INVALID_CONFIG)
+    expect(await alter([{ name: 'no.such', value: '8' }])).toBe(ERROR.INVALID_CONFIG)
   })
 
   test('that are read and written again, all of them, stay as they are', async () => {

@@ -2,7 +2,7 @@
  * The only file that touches sockets: requests as they come, answers in the same order. Requests to produce begin
  * at once when nothing else is before them, so that what a producer sends in a row is one commit.
  */
-import type { Clock } from '../../core/ports/clock.ts'
+import type { Clock, Timer } from '../../core/ports/clock.ts'
 import type { Peer } from '../shared/listener.ts'
 import type { ConnectedClient, ProtocolLog } from '../shared/protocol-server.ts'
 import type { Services } from './call.ts'
@@ -51,7 +51,9 @@ export class KafkaConnection {
   #isPaused = false
   #isEnding = false
   #requests = 0
+  /** 0: it is read. */
   #hushedUntilMs = 0
+  #hushTimer: Timer | undefined
 
   constructor(options: KafkaConnectionOptions) {
     this.#options = options
@@ -61,6 +63,7 @@ export class KafkaConnection {
     this.#connectedAtMs = clock.wallMs()
     peer.stream.once('close', () => {
       this.#gone.abort()
+      this.#hushTimer?.cancel()
       this.identity.leave()
       options.onClose()
     })
@@ -216,13 +219,16 @@ export class KafkaConnection {
     if (untilMs <= this.#hushedUntilMs) return
     this.#hushedUntilMs = untilMs
     peer.stream.pause()
-    const timer = clock.after(ms, () => this.#resume())
-    peer.stream.once('close', () => timer.cancel())
+    this.#hushTimer?.cancel()
+    this.#hushTimer = clock.after(ms, () => {
+      // By the timer alone: it may run a little before the clock says so.
+      this.#hushedUntilMs = 0
+      this.#resume()
+    })
   }
 
   #resume(): void {
-    const isHushed = this.#hushedUntilMs > this.#options.clock.nowMs()
-    if (!this.#isPaused && !isHushed) this.#options.peer.stream.resume()
+    if (!this.#isPaused && this.#hushedUntilMs === 0) this.#options.peer.stream.resume()
   }
 
   #holdBack(): void {

@@ -86,6 +86,14 @@ describe('topics named by their ids', () => {
     expect(partitions).toMatchObject([{ errorCode: 0, highWatermark: 1 }])
   })
 
+  test.each([null, ''])('are found with %j as their name', async (name) => {
+    const both = [ordersId, UNKNOWN_ID].map((topicId) => ({ name, topicId }))
+    expect((await metadata({ topics: both })).topics).toMatchObject([
+      { errorCode: 0, name: 'orders', topicId: ordersId },
+      { errorCode: ERROR.UNKNOWN_TOPIC_ID, topicId: UNKNOWN_ID },
+    ])
+  })
+
   test('are unknown when there is none of that id', async () => {
     expect(await produce(1, 'a', UNKNOWN_ID)).toMatchObject({ errorCode: ERROR.UNKNOWN_TOPIC_ID })
     const { partitions } = await fetch({ offsets: { 1: 0 }, topicId: UNKNOWN_ID })

@@ -78,6 +78,17 @@ describe('a quota', () => {
     expect(client.answers.length).toBe(before + 1)
   })
 
+  test('ends also when a timer runs before the clock says so', async () => {
+    const { clock } = bench.logs
+    const after = clock.after.bind(clock)
+    clock.after = (ms, run) => after(Math.max(0, ms - 1), run)
+    await set([part('user', 'u')], { producer_byte_rate: 1_000 })
+    const { throttleTimeMs } = await produce(3_000)
+    await clock.advance(throttleTimeMs)
+    const software = { clientSoftwareName: '', clientSoftwareVersion: '' }
+    expect((await client.ask(API_VERSIONS, 0, software)).errorCode).toBe(0)
+  })
+
   test('of bytes that are read counts answers', async () => {
     await produce(3_000)
     await set([part('client-id', 'test')], { consumer_byte_rate: 1_000 })

@@ -9,6 +9,7 @@ import { KafkaBench, type KafkaClient } from '../../testing/kafka-fixtures.ts'
 import { batchOf } from '../../testing/log-fixtures.ts'
 import { type Binding, type BindingFilter, bindingOf } from './acls.ts'
 import { CREATE_ACLS, DELETE_ACLS, DESCRIBE_ACLS } from './codec/acl-apis.ts'
+import { CONSUMER_GROUP_HEARTBEAT } from './codec/consumer-group-apis.ts'
 import { DESCRIBE_GROUPS, FIND_COORDINATOR, HEARTBEAT, OFFSET_COMMIT } from './codec/group-apis.ts'
 import { CREATE_TOPICS, DELETE_TOPICS, METADATA, PRODUCE } from './codec/log-apis.ts'
 import { INIT_PRODUCER_ID } from './codec/transaction-apis.ts'
@@ -145,6 +146,20 @@ describe('groups', () => {
       ['h2', ERROR.GROUP_AUTHORIZATION_FAILED],
     ])
   })
+})
+
+test('members of the newer groups name only topics that they may see', async () => {
+  const beat = async (...names: string[]) => {
+    const { errorCode } = await client.ask(CONSUMER_GROUP_HEARTBEAT, 1, {
+      ...{ groupId: 'g', memberId: 'm'.repeat(22), memberEpoch: 0, instanceId: null, rackId: null },
+      ...{ rebalanceTimeoutMs: 5_000, subscribedTopicNames: names, subscribedTopicRegex: null },
+      ...{ serverAssignor: null, topicPartitions: [] },
+    })
+    return errorCode
+  }
+  await as(allow('subscribe', 'orders'), allow('subscribe', 'g', GROUP))
+  expect(await beat('orders')).toBe(0)
+  expect(await beat('orders', 'secret')).toBe(ERROR.TOPIC_AUTHORIZATION_FAILED)
 })
 
 test('producers without repeats may write somewhere', async () => {

@@ -4,7 +4,7 @@
  */
 import type { Operation, Subject } from '../../security/access.ts'
 import { CLUSTER_NAME } from './acls.ts'
-import { type Call, may } from './call.ts'
+import { type Call, may, maySee } from './call.ts'
 import type { Api } from './codec/api.ts'
 import { ERROR } from './errors.ts'
 
@@ -69,6 +69,17 @@ function eachGroup(
       return { ...found, [answered]: all }
     },
   }
+}
+
+/** Topics by a pattern are told by their ids alone, and read by nobody who may not. */
+const inNewGroup: Right = {
+  says: 'subscribe on the group, describe on each topic that is named',
+  guard: (call, api, answer) =>
+    onGroup('subscribe').guard(call, api, (request) => {
+      const names = (request['subscribedTopicNames'] ?? []) as readonly string[]
+      if (names.every((name) => maySee(call, name))) return answer(request)
+      return { ...(api.response.absent as Body), errorCode: CODES.address }
+    }),
 }
 
 interface Topics {
@@ -336,13 +347,13 @@ export const RIGHTS: ReadonlyMap<number, Right> = new Map<number, Right>([
   [61, within('subscribe on each topic')],
   [65, describeTransactions],
   [66, listTransactions],
-  [68, onGroup('subscribe')],
+  [68, inNewGroup],
   [69, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
   [71, anybody],
   [72, anybody],
   [74, onCluster('describe-configs')],
   [75, within('describe on each topic')],
-  [76, onGroup('subscribe')],
+  [76, inNewGroup],
   [77, eachGroup('describe', { asked: 'groupIds', answered: 'groups', denied: NO_GROUP })],
   [78, onGroup('subscribe')],
   [79, onGroup('subscribe')],

@@ -88,7 +88,7 @@ export class KafkaServer implements ProtocolServer {
     this.#options = options
     const { topics, clock, transactions, nextProducerId, bans, permissions, scramUsers } = options
     this.#coordinator = new Coordinator(options)
-    this.groups = administrationOf({ coordinator: this.#coordinator, topics })
+    this.groups = administrationOf({ ...options, coordinator: this.#coordinator })
     this.#services = {
       ...{ topics, clock, transactions, nextProducerId, permissions, scramUsers },
       quotas: new ClientQuotas(clock, options.quotas),

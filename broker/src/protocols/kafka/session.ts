@@ -305,6 +305,8 @@ function known(services: Services, api: Api, { header, body }: RequestFrame): As
   }
 }
 
+const READING: readonly number[] = [FETCH.key, SHARE_FETCH.key]
+
 /** The first part of the work alone is measured: what waits for storage is no work of this thread. */
 function usesOf(
   { key }: Api,
@@ -312,5 +314,5 @@ function usesOf(
 ): readonly Use[] {
   const time: Use = ['requestPercentage', handledMs]
   if (key === PRODUCE.key) return [time, ['producerByteRate', bytesIn]]
-  return key === FETCH.key ? [time, ['consumerByteRate', bytesOut]] : [time]
+  return READING.includes(key) ? [time, ['consumerByteRate', bytesOut]] : [time]
 }

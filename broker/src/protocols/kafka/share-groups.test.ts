@@ -16,6 +16,7 @@ import {
   SHARE_GROUP_HEARTBEAT,
 } from './codec/share-apis.ts'
 import { ERROR } from './errors.ts'
+import { administrationOf } from './groups/administration.ts'
 
 let bench: KafkaBench
 let client: KafkaClient
@@ -271,6 +272,23 @@ describe('operators', () => {
       ...[ERROR.NONE, ERROR.UNKNOWN_TOPIC_OR_PARTITION],
     ])
     expect(await startOffset()).toBe(-1)
+  })
+
+  test('see and set it from the command line', async () => {
+    await produce(['a=1'], ['a=2'], ['a=3'])
+    await beat('a', 0)
+    await fetch('a', 0, { maxRecords: 1 })
+    await acknowledge('a', 1, acks(0, 0, 1))
+    const groups = administrationOf(bench.services)
+    expect(await groups.describe('g')).toMatchObject({
+      ...{ type: 'share', state: 'Stable', protocol: 'simple' },
+      offsets: [{ topic: 'orders', partition: 0, offset: 1 }],
+    })
+    await beat('a', -1)
+    await groups.seek('g', [{ topic: 'orders', partition: 0, offset: 2 }])
+    expect((await groups.describe('g'))?.offsets).toMatchObject([{ partition: 0, offset: 2 }])
+    await beat('b', 0)
+    expect((await fetch('b', 0)).acquired).toMatchObject([{ firstOffset: 2 }])
   })
 
   test('delete a group, and one of its name begins anew', async () => {

@@ -8,13 +8,18 @@ import type {
 import type { Topic, TopicLogs } from '../../../core/topics/topic-logs.ts'
 import type { CoordinatedGroup } from './coordinated-group.ts'
 import type { Coordinator } from './coordinator.ts'
+import { partitionKey } from './partition-set.ts'
+import { originOf, type ShareGroup } from './share-group.ts'
+import type { ShareServices } from './share-services.ts'
 
 interface Parts {
   readonly coordinator: Coordinator
   readonly topics: TopicLogs
+  readonly shares: Pick<ShareServices, 'partitions'>
 }
 
-export function administrationOf({ coordinator, topics }: Parts): GroupAdministration {
+export function administrationOf(parts: Parts): GroupAdministration {
+  const { coordinator, topics } = parts
   return {
     list: async () =>
       (await coordinator.all()).map(([name, { group }]) => {
@@ -24,7 +29,7 @@ export function administrationOf({ coordinator, topics }: Parts): GroupAdministr
     describe: async (name) => {
       const found = await coordinator.find(name)
       if (found === undefined) return undefined
-      return found.isKnown ? describe(topics, name, found) : null
+      return found.isKnown ? describe(parts, name, found) : null
     },
     seek: async (name, sought) => {
       const offsets = sought.map((one) => placed(topics, one))
@@ -32,7 +37,7 @@ export function administrationOf({ coordinator, topics }: Parts): GroupAdministr
       if (found === undefined) return undefined
       refuseMembers(name, found)
       const existed = found.isKnown
-      if (!(await found.commit(offsets))) throw moved(name)
+      if (!(await seek(found, offsets))) throw moved(name)
       return existed
     },
     delete: async (name) => {
@@ -51,18 +56,55 @@ export function administrationOf({ coordinator, topics }: Parts): GroupAdministr
   }
 }
 
+/** A group that shares is told where to begin anew. False: the shard is lost. */
+function seek(found: CoordinatedGroup, offsets: readonly ReturnType<typeof placed>[]) {
+  const { group } = found
+  if (group.kind !== 'share') return found.commit(offsets)
+  const starts = offsets.map(
+    ({ topicId, partition, offset }) => [partitionKey(topicId, partition), offset] as const,
+  )
+  return group.reset(new Map(starts))
+}
+
 async function describe(
-  topics: TopicLogs,
+  parts: Parts,
   name: string,
   found: CoordinatedGroup,
 ): Promise<DescribedGroup> {
   const { group } = found
+  const offsets =
+    group.kind === 'share' ? await startsOf(parts, name, group) : await committedIn(parts, found)
+  return { name, type: group.kind, ...group.summary, reason: group.reason, offsets }
+}
+
+type Offsets = DescribedGroup['offsets']
+
+async function committedIn({ topics }: Parts, found: CoordinatedGroup): Promise<Offsets> {
   const committed = await found.committed()
-  const offsets = committed.flatMap(({ topicId, partition, offset, committedAtMs }) => {
+  return committed.flatMap(({ topicId, partition, offset, committedAtMs }) => {
     const topic = topics.byId(topicId)?.name
     return topic === undefined ? [] : [{ topic, partition, offset, committedAtMs }]
   })
-  return { name, type: group.kind, ...group.summary, reason: group.reason, offsets }
+}
+
+/** Of the first record of each partition that is not done. */
+async function startsOf(
+  { topics, shares }: Parts,
+  groupName: string,
+  group: ShareGroup,
+): Promise<Offsets> {
+  const places = group.topicsSeen.flatMap((id) => {
+    const topic = topics.byId(id)
+    if (topic === undefined) return []
+    return Array.from({ length: topic.partitions }, (_, partition) => ({ topic, partition }))
+  })
+  const found = places.map(async ({ topic, partition }) => {
+    const origin = originOf(group.stored, partitionKey(topic.id, partition))
+    const place = { topic, partition, group: groupName }
+    const offset = await shares.partitions.startOf(place, origin)
+    return offset === undefined ? [] : [{ topic: topic.name, partition, offset, committedAtMs: 0 }]
+  })
+  return (await Promise.all(found)).flat()
 }
 
 function placed(topics: TopicLogs, { topic: name, partition, offset }: SoughtOffset) {

@@ -101,13 +101,10 @@ export async function alterConfigs(
 ): Promise<ResponseOf<typeof ALTER_CONFIGS>> {
   const results = await Promise.all(
     resources.map(async ({ resourceType, resourceName, configs }) => {
-      const edit = () =>
-        changed(
-          {},
-          configs.map(({ name, value }) => [name, value]),
-        )
-      const asked = { resourceType, resourceName, edit, validateOnly }
-      return { ...(await alter(call, asked)), resourceType, resourceName }
+      const changes = configs.map(({ name, value }): Change => [name, value])
+      const asked = { resourceType, resourceName, changes, validateOnly }
+      const edit = () => changed({}, changes)
+      return { ...(await alter(call, { ...asked, edit })), resourceType, resourceName }
     }),
   )
   return { throttleTimeMs: 0, results }
@@ -128,6 +125,8 @@ function changed(given: TopicSettings, changes: readonly Change[]): TopicSetting
 type IncrementalRequest = RequestOf<typeof INCREMENTAL_ALTER_CONFIGS>
 type Operation = IncrementalRequest['resources'][number]['configs'][number]
 
+/** Of a list that something is added to, or taken from. */
+const NOT_A_VALUE = '\0'
 const SET = 0
 const DELETE = 1
 const APPEND = 2
@@ -140,8 +139,13 @@ export async function incrementalAlterConfigs(
   const results = await Promise.all(
     resources.map(async ({ resourceType, resourceName, configs }) => {
       const { defaults } = call.services.topics
+      // That a setting is to be as usual is so of a broker's already.
+      const set = configs.filter(({ operation }) => operation !== DELETE)
+      const changes = set.map(({ name, operation, value }): Change => {
+        return [name, operation === SET ? value : NOT_A_VALUE]
+      })
       const edit = (given: TopicSettings) => operated(given, defaults, configs)
-      const asked = { resourceType, resourceName, edit, validateOnly }
+      const asked = { resourceType, resourceName, edit, changes, validateOnly }
       return { ...(await alter(call, asked)), resourceType, resourceName }
     }),
   )
@@ -178,13 +182,15 @@ const LIST = 7
 interface Alteration extends Resource {
   /** A text is why it cannot be. */
   readonly edit: (given: TopicSettings) => TopicSettings | string
+  /** The values that are wished, for whom only asks for what is. */
+  readonly changes: readonly Change[]
   readonly validateOnly: boolean
 }
 
 async function alter(call: Call, asked: Alteration): Promise<Failure> {
   const refusal = refusalOf(call, asked, 'alter-configs')
   if (refusal !== undefined) return refusal
-  if (asked.resourceType === BROKER) return failed(ERROR.INVALID_CONFIG, OF_BROKERS)
+  if (asked.resourceType === BROKER) return isAsItIs(call, asked) ? FINE : OF_BROKERS
   const { topics } = call.services
   const { resourceName: name, validateOnly } = asked
   const edit = ({ partitions, config }: TopicShape): TopicShape => {
@@ -205,7 +211,16 @@ async function alter(call: Call, asked: Alteration): Promise<Failure> {
   }
 }
 
-const OF_BROKERS = 'settings of brokers are set by their flags and by robust config'
+/** Tools write again what they have read. */
+function isAsItIs({ services }: Call, { changes }: Alteration): boolean {
+  const now = new Map(brokerConfigs(services).map(({ name, value }) => [name, value]))
+  return changes.every(([name, value]) => now.has(name) && now.get(name) === value)
+}
+
+const OF_BROKERS = failed(
+  ERROR.INVALID_CONFIG,
+  'settings of brokers are set by their flags and by robust config',
+)
 const CODES: Partial<Record<BrokerError['code'], number>> = {
   REFUSED: ERROR.INVALID_CONFIG,
   NOT_FOUND: ERROR.UNKNOWN_TOPIC_OR_PARTITION,

@@ -49,7 +49,7 @@ export async function metadata(call: Call, request: Request): Promise<Response> 
 async function find(call: Call, asked: Asked, request: Request): Promise<TopicMetadata> {
   const { topics } = call.services
   const { name } = asked
-  if (name === null) {
+  if (name === null || isById(asked)) {
     const topic = topics.byId(topicIdOf(asked.topicId))
     const isKnown = topic !== undefined && maySee(call, topic.name)
     return isKnown ? describe(call, topic, request) : failed(asked, ERROR.UNKNOWN_TOPIC_ID)
@@ -97,9 +97,15 @@ function describe(call: Call, topic: Topic, request: Request): TopicMetadata {
   }
 }
 
-function failed({ name, topicId }: Asked, errorCode: number): TopicMetadata {
+/** Java's consumers say so with an empty name. */
+function isById({ name, topicId }: Asked): boolean {
+  return name === null || (name === '' && topicId !== NO_ID)
+}
+
+function failed(asked: Asked, errorCode: number): TopicMetadata {
+  const { name, topicId } = asked
   return {
-    ...{ errorCode, name, topicId: name === null ? topicId : NO_ID, isInternal: false },
+    ...{ errorCode, name, topicId: isById(asked) ? topicId : NO_ID, isInternal: false },
     ...{ partitions: [], authorizedOperations: UNKNOWN_OPERATIONS },
   }
 }
