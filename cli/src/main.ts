@@ -35,4 +35,6 @@ const code = await run(args, {
   signal: aborted.signal,
   exit: (exitCode) => process.exit(exitCode),
 })
+// Clients that wait for an answer that will not come must not hold the command.
+if (code !== undefined && args[0] === 'chaos') process.exit(code)
 if (code !== undefined) process.exitCode = code

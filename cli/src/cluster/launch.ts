@@ -27,6 +27,9 @@ export interface LaunchOptions {
 /** What the Placement Center gets at most before the others are started. */
 const HEAD_START_MS = 2000
 
+/** How long a port may be held by nobody who can be named. */
+const LINGER_MS = 2_000
+
 const LOG_LINES = 20
 const ROLLBACK_GRACE_MS = 5000
 
@@ -143,7 +146,14 @@ async function refuseBusyPorts(
   state: ClusterState,
   nodes: readonly NodeRecord[],
 ): Promise<void> {
-  const busy = await busyPorts(portUses(state.host, nodes))
+  const uses = portUses(state.host, nodes)
+  const end = performance.now() + LINGER_MS
+  let busy = await busyPorts(uses)
+  // Threads of a process that was killed may hold its ports for a moment longer than it is seen.
+  while (busy.length > 0 && busy.every(isUnowned) && performance.now() < end) {
+    await sleep(20)
+    busy = await busyPorts(uses)
+  }
   const [first] = busy
   if (first === undefined) return
   const others = busy.length > 1 ? ` (and ${busy.length - 1} more ports are in use)` : ''
@@ -153,6 +163,10 @@ async function refuseBusyPorts(
     hint: await suggestOffset(context, state),
     exit: exitCodes.cannotCreate,
   })
+}
+
+function isUnowned({ port }: PortUse): boolean {
+  return findPortOwner(port) === undefined
 }
 
 function describeOwner({ store }: Context, { port }: PortUse): string {
