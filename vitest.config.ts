@@ -53,7 +53,7 @@ export default defineConfig({
         test: {
           name: 'containers',
           expect: { poll: { timeout: 30_000 } },
-          include: ['test/containers/**/*.test.ts'],
+          include: ['test/containers/**/*.test.ts', 'test/chaos/mutants.test.ts'],
           globalSetup: ['test/support/docker-engine.ts'],
           // What removes containers after a crash of the tests would have to be pulled.
           env: { TESTCONTAINERS_RYUK_DISABLED: 'true' },

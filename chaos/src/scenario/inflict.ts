@@ -25,7 +25,8 @@ export async function begin(control: ClusterControl, step: Step, say: Say): Prom
       if (part.fault.kind !== 'wait') await sleep(part.fault.forMs)
     }
     return async () => {
-      for (const undo of undone.reverse()) await undo()
+      // In the same order: what was hit first may be needed by what was hit later.
+      for (const undo of undone) await undo()
     }
   }
   const nodes = await resolved(control, step.nodes)
