@@ -41,7 +41,7 @@ export default defineConfig({
           name: 'end-to-end',
           // Generous: a condition that holds is seen at once, and a slow machine is no defect.
           expect: { poll: { timeout: 30_000 } },
-          include: ['test/{end-to-end,cluster,storage}/**/*.test.ts', 'test/chaos/*-chaos.test.ts'],
+          include: ['test/{end-to-end,cluster,storage}/**/*.test.ts'],
           globalSetup: ['test/support/debian-tools.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
@@ -51,9 +51,9 @@ export default defineConfig({
       {
         ...source,
         test: {
-          name: 'containers',
+          name: 'chaos',
           expect: { poll: { timeout: 30_000 } },
-          include: ['test/containers/**/*.test.ts', 'test/chaos/mutants.test.ts'],
+          include: ['test/containers/**/*.test.ts', 'test/chaos/{mutants,*-chaos}.test.ts'],
           globalSetup: ['test/support/docker-engine.ts'],
           // What removes containers after a crash of the tests would have to be pulled.
           env: { TESTCONTAINERS_RYUK_DISABLED: 'true' },

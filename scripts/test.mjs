@@ -85,7 +85,7 @@ const endToEnd = runProject('end-to-end', {
   title: `end-to-end on ${here}`,
 })
 // The rest of them is `npm run test:chaos`.
-const containers = runProject('containers', {
+const containers = runProject('chaos', {
   node: process.execPath,
   title: `containers on ${here}`,
   files: ['test/containers/scenario.test.ts'],

@@ -2,8 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { status } from '@grpc/grpc-js'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startCluster, type TestCluster } from '../../support/cluster.ts'
-import { QueueBroker, type QueueMessage } from '../../support/queue-clients.ts'
+import { startCluster, type TestCluster } from '../support/cluster.ts'
+import { QueueBroker, type QueueMessage } from '../support/queue-clients.ts'
 
 const QUEUES = ['free-1', 'free-2', 'ordered-1', 'ordered-2']
 const CLIENTS = [1, 2, 3, 4]
