@@ -127,7 +127,7 @@ describe('kafkajs', () => {
     const disconnects: unknown[] = []
     admin.on(admin.events.DISCONNECT, (event) => disconnects.push(event))
     await admin.connect()
-    const until = Date.now() + 3_000
+    const until = Date.now() + 2_500
     await expect
       .poll(async () => (await admin.listTopics()).length === 0 && Date.now() > until, {
         ...{ timeout: 10_000, interval: 200 },
@@ -223,7 +223,7 @@ describe('kcat', () => {
 
   test('is told when its password is wrong', async () => {
     const refused = await kcat([
-      ...['-b', `127.0.0.1:${cluster.kafkaPort(1)}`, '-L', '-m', '3'],
+      ...['-b', `127.0.0.1:${cluster.kafkaPort(1)}`, '-L', '-m', '2'],
       ...option({
         ...{ 'security.protocol': 'SASL_PLAINTEXT', 'sasl.mechanism': 'SCRAM-SHA-512' },
         ...{ 'sasl.username': 'ann', 'sasl.password': 'wrong' },

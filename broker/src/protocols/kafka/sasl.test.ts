@@ -4,6 +4,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import { SignJWT } from 'jose'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { ResourceCache } from '../../cluster/resource-cache.ts'
@@ -101,6 +102,27 @@ describe('before authentication', () => {
     expect(client.isClosed).toBe(true)
     await bench.logs.clock.advance(31_000)
     expect(other.isClosed).toBe(true)
+  })
+
+  test('bytes that make no sense end the connection, and are no fault of the broker', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.uint8Array({ maxLength: 60 }),
+        fc.constantFrom(17, 18, 36),
+        async (rest, key) => {
+          const stranger = await bench.connect()
+          const head = Buffer.from([0, key, 0, key === 18 ? 2 : 1, 0, 0, 0, 1, 0xff, 0xff])
+          stranger.raw(head, Buffer.from(rest))
+          stranger.raw(Buffer.from(rest))
+          await bench.logs.clock.advance(40_000)
+          await settle()
+          expect(stranger.isClosed).toBe(true)
+        },
+      ),
+      { numRuns: 60 },
+    )
+    const faults = bench.refusedBy.filter((fields) => 'err' in fields)
+    expect(faults).toEqual([])
   })
 
   test('mechanisms are told, also for one that is not known', async () => {
