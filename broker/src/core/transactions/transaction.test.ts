@@ -152,7 +152,10 @@ describe('decideEnd', () => {
       expect(taken(ended(idle, false, { bumps: true }))).toMatchObject({
         ...{ state: 'aborting', epoch: 6, partitions: [] },
       })
-      expect(ended(idle, true, { bumps: true })).toEqual({ fault: 'wrong-state' })
+      // Before it has sent what it was given, it asks again; of nothing at all it is told so.
+      expect(ended(idle, true, { bumps: true })).toEqual({ fault: 'busy' })
+      const later = { ...idle, changedAtMs: now.nowMs - 1_000 }
+      expect(ended(later, true, { bumps: true })).toEqual({ fault: 'wrong-state' })
     }
   })
 

@@ -184,9 +184,18 @@ function isRepeatOf(known: Transaction, { producerId, epoch }: ProducerIdentity)
   return producerId === (known.lastProducerId < 0 ? known.producerId : known.lastProducerId)
 }
 
+/**
+ * Java's producer may ask to commit before it has sent what it was given, when the transaction before has ended just
+ * then: told to ask again, it sends that first. Of nothing that is given at all it is told so after this time, ms.
+ */
+const HASTY_MS = 1_000
+
 /** A producer that has sent nothing may abort that, and is given its next epoch. */
 function endNothing(known: Transaction, request: EndRequest, now: Now): Decision {
-  if (request.commit) return { fault: 'wrong-state' }
+  if (request.commit) {
+    const isHasty = now.nowMs - known.changedAtMs < HASTY_MS
+    return { fault: isHasty ? 'busy' : 'wrong-state' }
+  }
   return changed({ ...endingOf(known, request, now), ...NO_PARTICIPANTS }, now)
 }
 
