@@ -38,13 +38,17 @@ async function loadSuites() {
   return suites
 }
 
+function scenariosOf(suite, storage) {
+  return [...suite.scenarios, ...(storage === 'leveldb' ? (suite.onLevelDb ?? []) : [])]
+}
+
 /** Those that can be run; the others are told of. */
 function provide(suites) {
   return suites.filter((suite) => {
     const missing = suite.provide(machine)
     if (missing === undefined) return true
     say(`!! ${suite.name}: NOT RUN, missing: ${missing}`)
-    const tests = suite.scenarios.length * STORAGES.length
+    const tests = STORAGES.flatMap((storage) => scenariosOf(suite, storage)).length
     if (process.env.CI === 'true') counts.failed += tests
     else counts.skipped += tests
     return false
@@ -62,11 +66,15 @@ async function startOn(storage) {
 
 /** Resolves when the program has ended; `waits` is called when it wants the broker killed. */
 function run(suite, { cluster, storage, waits }) {
-  const mqttPorts = [1, 2, 3].map((node) => cluster.mqttPort(node))
-  const [command, ...args] = suite.command({ mqttPorts, folder: BUILT })
+  const scenarios = scenariosOf(suite, storage)
+  const [command, ...args] = suite.command({
+    mqttPorts: [1, 2, 3].map((node) => cluster.mqttPort(node)),
+    kafkaPorts: [1, 2, 3].map((node) => cluster.kafkaPort(node)),
+    ...{ scenarios, folder: BUILT },
+  })
   const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const timer = setTimeout(() => child.kill('SIGKILL'), PROGRAM_MS)
-  const open = new Set(suite.scenarios)
+  const open = new Set(scenarios)
   const title = (name) => `${suite.name}, ${storage}: ${name}`
   child.stdin.on('error', () => undefined)
   createInterface({ input: child.stdout }).on('line', (line) => {

@@ -1,20 +1,26 @@
 /**
  * A suite drives a cluster of three with a client library of another language. Its program is given the brokers'
- * MQTT ports and says on stdout, a line each: `ok SCENARIO`, or `not ok SCENARIO: reason`. When it has come to where
+ * ports (and what more the suite wants it to know) and says on stdout, a line each: `ok SCENARIO`, or `not ok SCENARIO: reason`. When it has come to where
  * broker 2 is to be killed it says `await-kill` and goes on with the next line of its standard input. One file per
  * suite, `NAME.suite.ts`, which exports `suite`.
  */
+import { fileURLToPath } from 'node:url'
 import type { Machine } from '../support/debian-tools.ts'
 
 export interface ClientSuite {
   readonly name: string
-  /** Each must be told of. */
+  /** Each must be told of, on each storage. */
   readonly scenarios: readonly string[]
+  /** More of them, which are run on LevelDB only: what storage has little to do with. */
+  readonly onLevelDb?: readonly string[]
   /** Installs what is missing if it may. Answers what is missing nevertheless. */
   provide(machine: Machine): string | undefined
   /** A program and its arguments. `folder` is the suite's own, for what it compiles. */
   command(cluster: {
     readonly mqttPorts: readonly number[]
+    readonly kafkaPorts: readonly number[]
+    /** To be run, in this order. */
+    readonly scenarios: readonly string[]
     readonly folder: string
   }): readonly string[]
 }
@@ -37,6 +43,9 @@ export function debian(
   }
   return has() ? undefined : advice
 }
+
+/** Of what is fetched once and stays between runs. */
+export const FETCHED = fileURLToPath(new URL('../../.cache/fetched-clients', import.meta.url))
 
 /** Whether a command ends well. */
 export function works(machine: Machine, command: string, ...args: string[]): boolean {
