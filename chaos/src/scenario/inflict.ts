@@ -4,6 +4,8 @@ import type { ClusterControl } from '../control.ts'
 import { describeFault, type Fault } from './faults.ts'
 import type { Step } from './plan.ts'
 
+const LEADER_MS = 30_000
+
 /** Told when something was done. */
 export type Say = (text: string) => void
 
@@ -100,7 +102,13 @@ async function resolved(
   nodes: readonly string[],
 ): Promise<readonly string[]> {
   if (!nodes.includes('leader')) return nodes
-  const leader = await control.leader()
+  const end = performance.now() + LEADER_MS
+  let leader = await control.leader()
+  // The fault before may have ended a moment ago.
+  while (leader === undefined && performance.now() < end) {
+    await sleep(100)
+    leader = await control.leader()
+  }
   if (leader === undefined) throw new Error('no Placement Center node leads')
   return nodes.map((node) => (node === 'leader' ? leader : node))
 }
