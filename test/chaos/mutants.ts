@@ -13,12 +13,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 
-export interface Mutation {
-  /** Compiled file, from the root. */
-  readonly file: string
-  /** Each is there exactly once. */
-  readonly changes: readonly (readonly [found: string, planted: string])[]
-}
+/** In a compiled file (from the root), where what is found is exactly once. */
+export type Mutation = readonly (readonly [file: string, found: string, planted: string])[]
 
 export interface Mutant {
   /** Its command. */
@@ -30,7 +26,7 @@ const ROOT = resolve(import.meta.dirname, '../..')
 const COPIED = ['cli', 'broker', 'storage-adapters', 'placement', 'proto', 'raft', 'chaos']
 
 /** Throws when what is to be changed is not there any more. */
-export function plant({ file, changes }: Mutation): Mutant {
+export function plant(mutation: Mutation): Mutant {
   const root = mkdtempSync(join(tmpdir(), 'robust-mutant-'))
   for (const workspace of COPIED) {
     for (const part of ['package.json', 'dist', 'bin', 'src/gen', 'scenarios']) {
@@ -39,13 +35,15 @@ export function plant({ file, changes }: Mutation): Mutant {
     }
   }
   linkPackages(root)
-  const path = join(root, file)
-  let text = readFileSync(path, 'utf8')
-  for (const [found, planted] of changes) {
+  for (const [file, found, planted] of mutation) {
+    const path = join(root, file)
+    const text = readFileSync(path, 'utf8')
     if (text.split(found).length !== 2) throw new Error(`${file} has not exactly one: ${found}`)
-    text = text.replace(found, () => planted)
+    writeFileSync(
+      path,
+      text.replace(found, () => planted),
+    )
   }
-  writeFileSync(path, text)
   const remove = (): void => rmSync(root, { recursive: true, force: true })
   return { program: join(root, 'cli/bin/robust.js'), remove }
 }
