@@ -37,6 +37,28 @@ export interface Transaction {
   readonly outcome: Outcome
 }
 
+/** The longest time that each client was without success between two moments, and on to its next success, ms. */
+export function outages(
+  sends: readonly Pick<Send, 'client' | 'endedMs' | 'outcome'>[],
+  clients: readonly string[],
+  { fromMs, toMs }: { readonly fromMs: number; readonly toMs: number },
+): readonly number[] {
+  return clients.map((client) => {
+    const successes = sends
+      .filter((send) => send.client === client && send.outcome === 'ok' && send.endedMs > fromMs)
+      .map(({ endedMs }) => endedMs)
+      .sort((a, b) => a - b)
+    let last = fromMs
+    let longest = 0
+    for (const endedMs of successes) {
+      longest = Math.max(longest, endedMs - last)
+      last = endedMs
+      if (endedMs > toMs) return longest
+    }
+    return Math.max(longest, toMs - last)
+  })
+}
+
 /** How long each client went without success from a moment on, ms; undefined: it never had any again. */
 export function recoveries(
   sends: readonly Pick<Send, 'client' | 'startedMs' | 'endedMs' | 'outcome'>[],

@@ -10,9 +10,9 @@ export interface Event {
 export interface Recovery {
   readonly fault: string
   readonly workload: string
-  /** Of each client, from the fault on: the end of the first request made after it that succeeded, ms. */
-  readonly fromBeginMs: readonly number[]
-  /** The same from the end of the fault on. */
+  /** The longest time that each client was without success, from the fault on until it was served after it, ms. */
+  readonly outageMs: readonly number[]
+  /** Of each client, from the end of the fault on: the end of the first request made after it that succeeded, ms. */
   readonly fromEndMs: readonly number[]
 }
 
@@ -51,17 +51,14 @@ export interface RecoveryRow {
 }
 
 /** By kind of fault and workload; each client counts. */
-export function recoveryRows(
-  recoveries: readonly Recovery[],
-  from: 'fromBeginMs' | 'fromEndMs',
-): readonly RecoveryRow[] {
+export function recoveryRows(recoveries: readonly Recovery[]): readonly RecoveryRow[] {
   const groups = new Map<string, { fault: string; workload: string; times: number; ms: number[] }>()
   for (const recovery of recoveries) {
     const { fault, workload } = recovery
     const key = `${fault}\0${workload}`
     const group = groups.get(key) ?? { fault, workload, times: 0, ms: [] }
     group.times++
-    group.ms.push(...recovery[from])
+    group.ms.push(...recovery.outageMs)
     groups.set(key, group)
   }
   return [...groups.values()].map(({ fault, workload, times, ms }) => ({

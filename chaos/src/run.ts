@@ -1,6 +1,6 @@
 /** Runs a scenario: workloads go on while faults come, one after the other; then all is healed, and judged. */
 import type { ClusterControl } from './control.ts'
-import { recoveries } from './history.ts'
+import { outages, recoveries } from './history.ts'
 import type { Event, Recovery, Report } from './report.ts'
 import type { Fault } from './scenario/faults.ts'
 import { begin, type Undo } from './scenario/inflict.ts'
@@ -120,13 +120,14 @@ class Run {
       const from = (ms: number) => recoveries(sends, clients, ms).map((each) => each ?? SERVED_MS)
       const recovery = {
         ...{ fault: nameOf(step.fault), workload },
-        ...{ fromBeginMs: from(beginMs), fromEndMs: from(endMs) },
+        outageMs: outages(sends, clients, { fromMs: beginMs, toMs: endMs }),
+        fromEndMs: from(endMs),
       }
       this.recoveries.push(recovery)
-      slowest.push(`${workload} ${Math.round(Math.max(...recovery.fromBeginMs))} ms`)
+      slowest.push(`${workload} ${Math.round(Math.max(...recovery.outageMs))} ms`)
     }
     const all = isServed ? 'every client is served' : 'CLIENTS ARE STUCK'
-    this.#log.add(`${all}; slowest since the fault: ${slowest.join(', ')}`)
+    this.#log.add(`${all}; longest without an answer: ${slowest.join(', ')}`)
   }
 
   /** Everything runs, every link is whole. */

@@ -107,11 +107,11 @@ function printReport({ output }: Context, report: Report): void {
   })
   output.print(`\n${table(columns, rows, paint)}`)
   const times = ['TIMES', 'MEDIAN', 'P95', 'WORST']
-  const recovered = recoveryRows(report.recoveries, 'fromBeginMs').map((row) => [
+  const recovered = recoveryRows(report.recoveries).map((row) => [
     ...[row.fault, row.workload, String(row.times)],
     ...[row.medianMs, row.p95Ms, row.worstMs].map((ms) => `${Math.round(ms)} ms`),
   ])
-  const head = [{ title: 'FAULT' }, { title: 'SERVED AGAIN' }]
+  const head = [{ title: 'FAULT' }, { title: 'WITHOUT AN ANSWER' }]
   const right = times.map((title) => ({ title, right: true }))
   output.print(`\n${table([...head, ...right], recovered, paint)}`)
   for (const [name, { findings }] of Object.entries(report.verdicts)) {
