@@ -173,7 +173,8 @@ function signalGroup(pid: number, signal: NodeJS.Signals | 0): boolean {
 const PORT_MIN = 20_000
 const PORT_MAX = 24_500
 
-async function freePort(): Promise<number> {
+/** One that nobody listens on now. */
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = PORT_MIN + Math.floor(Math.random() * (PORT_MAX - PORT_MIN))
     const server = createServer()

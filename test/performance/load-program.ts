@@ -20,9 +20,11 @@ export interface LoadTarget {
   pids: number[]
 }
 
-/** Compiles the load program unless that was done before; returns where it is. Throws LoadError. */
-export async function buildLoadProgram(): Promise<string> {
-  const source = fileURLToPath(new URL('load.c', import.meta.url))
+/**
+ * Compiles a load program, a file below this folder, unless that was done before; returns where it is. Throws LoadError.
+ */
+export async function buildLoadProgram(file = 'load.c', libraries = ''): Promise<string> {
+  const source = fileURLToPath(new URL(file, import.meta.url))
   const hash = createHash('sha256')
     .update(await readFile(source))
     .digest('hex')
@@ -36,10 +38,11 @@ export async function buildLoadProgram(): Promise<string> {
   }
   const fresh = `${program}.${process.pid}`
   try {
-    await run('cc', ['-O2', '-o', fresh, source])
+    const flags = libraries === '' ? [] : libraries.split(' ').map((name) => `-l${name}`)
+    await run('cc', ['-O2', '-o', fresh, source, ...flags])
   } catch (error) {
     throw new LoadError(
-      'the load program is written in C and needs a compiler named cc (Debian: apt install gcc libc6-dev)',
+      'the load program is written in C and needs a compiler named cc (Debian: apt install gcc libc6-dev) and its libraries',
       { cause: error },
     )
   }

@@ -39,6 +39,7 @@ const OTHERS: Readonly<Record<string, (args: readonly string[]) => Promise<numbe
   },
   'placement-scale': async () => (await import('./placement-scale.ts')).placementScale(),
   'two-brokers': async () => (await import('./two-brokers.ts')).twoBrokers(),
+  kafka: async (args) => (await import('./kafka/main.ts')).benchKafka(args),
   sqs: async (args) => (await import('./sqs/main.ts')).benchSqs(args),
   queues: async (args) => (await import('./queues/main.ts')).benchQueues(args),
   storage: async (args) => (await import('./storage/main.ts')).benchStorage(args),

@@ -7,6 +7,7 @@ import { SCENARIOS, type Scenario } from './scenarios.ts'
 export const USAGE = `usage: npm run bench -- placement-scale
        npm run bench -- storage
        npm run bench -- sqs [options]
+       npm run bench -- kafka [options]
        npm run bench -- queues [options]
        npm run bench -- log-tasks
        npm run bench -- two-brokers
@@ -41,7 +42,7 @@ export function parseOptions(args: string[]): Options {
   const { values, positionals } = parse(args)
   if (positionals.length !== 1 || positionals[0] !== 'mqtt') {
     throw new UsageError(
-      'name what to measure: mqtt, sqs, queues, storage, log-tasks, placement or placement-scale',
+      'name what to measure: mqtt, sqs, kafka, queues, storage, log-tasks, placement or placement-scale',
     )
   }
   const output = values.output ?? 'table'

@@ -23,12 +23,30 @@ export class Frames {
     const frames: Buffer[] = []
     for (let length = this.#nextLength(); length !== undefined; length = this.#nextLength()) {
       if (this.#bytes < LENGTH_BYTES + length) break
-      const all = this.#joined()
-      frames.push(Buffer.from(all.subarray(LENGTH_BYTES, LENGTH_BYTES + length)))
-      this.#chunks = [all.subarray(LENGTH_BYTES + length)]
-      this.#bytes -= LENGTH_BYTES + length
+      frames.push(this.#cut(length))
     }
     return frames
+  }
+
+  /** Copied once, however many chunks it came in: requests of producers are large. */
+  #cut(length: number): Buffer {
+    const frame = Buffer.allocUnsafe(length)
+    this.#bytes -= LENGTH_BYTES + length
+    let skip = LENGTH_BYTES
+    let filled = 0
+    let used = 0
+    for (const chunk of this.#chunks) {
+      const end = Math.min(chunk.length, skip + length - filled)
+      filled += chunk.copy(frame, filled, skip, end)
+      skip = 0
+      if (end < chunk.length) {
+        this.#chunks[used] = chunk.subarray(end)
+        break
+      }
+      used++
+    }
+    this.#chunks.splice(0, used)
+    return frame
   }
 
   #nextLength(): number | undefined {
