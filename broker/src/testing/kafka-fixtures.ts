@@ -160,6 +160,9 @@ class KnownQuotas implements QuotaStore {
 
 const refuse = () => Promise.resolve({ kind: 'bad-credentials' } as const)
 
+/** As the definitions of a cluster refuse it. */
+const PARTITIONS_MAX = 1_000
+
 export class KafkaBench {
   readonly logs = new LogBench()
   readonly topics = new Topics(() => undefined)
@@ -311,7 +314,8 @@ export class KafkaBench {
     const { directory, hosted } = this.#parts
     const given = { directory, hosted, clock, storage, isMember: () => true }
     const definitions: TopicDefinitions = {
-      refusal: ({ config }) => {
+      refusal: ({ partitions, config }) => {
+        if (partitions > PARTITIONS_MAX) return `${partitions} partitions are too many`
         const wrong = Object.entries(config).find(([, value]) => Number.isNaN(value))
         return wrong && `${wrong[0]} is no number`
       },
