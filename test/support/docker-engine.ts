@@ -2,7 +2,7 @@
  * Docker for the tests that run the image: the engine is installed and started where it is missing, and the image is
  * built from this tree. vitest calls `setup` once, before the first file.
  */
-import { execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { existsSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { provideTools, thisMachine } from './debian-tools.ts'
@@ -30,33 +30,43 @@ export function docker(...args: string[]): string {
   return execFileSync('docker', args, { stdio: ['ignore', 'pipe', 'pipe'] }).toString()
 }
 
-export async function setup(): Promise<void> {
+export async function setup(): Promise<() => void> {
   const machine = thisMachine('containers')
+  let engine: ChildProcess | undefined
+  const stop = (): void => {
+    engine?.kill()
+  }
   const tools = [
-    { command: 'dockerd', packages: ['docker.io'], service: 'docker' },
+    // The package may start its service; that is the engine then.
+    { command: 'dockerd', packages: ['docker.io'] },
     { command: 'nft', packages: ['nftables'] },
   ]
   if (dockerObstacle() !== undefined) {
     if (machine.mayInstall) provideTools({ ...machine, ci: false }, tools)
-    await startEngine(machine.mayInstall)
+    engine = await startEngine(machine.mayInstall)
   }
   const obstacle = dockerObstacle()
   if (obstacle !== undefined) {
     machine.say(`Docker does not answer: ${obstacle}`)
+    stop()
     if (machine.ci) throw new Error('the tests of containers need Docker')
-    return
+    return stop
   }
   buildImage(machine.say)
+  return stop
 }
 
-async function startEngine(mayStart: boolean): Promise<void> {
-  if (!mayStart || !existsSync('/usr/sbin/dockerd')) return
+/** The engine that was started here, to be stopped in the end; undefined: there is another, or none. */
+async function startEngine(mayStart: boolean): Promise<ChildProcess | undefined> {
+  if (!mayStart || !existsSync('/usr/sbin/dockerd')) return undefined
   const log = openSync(LOG, 'a')
-  spawn('/usr/sbin/dockerd', [], { detached: true, stdio: ['ignore', log, log] }).unref()
+  const engine = spawn('/usr/sbin/dockerd', [], { detached: true, stdio: ['ignore', log, log] })
+  engine.unref()
   const end = performance.now() + ENGINE_MS
   while (dockerObstacle() !== undefined && performance.now() < end) {
     await new Promise((done) => setTimeout(done, 200))
   }
+  return engine
 }
 
 function buildImage(say: (line: string) => void): void {
