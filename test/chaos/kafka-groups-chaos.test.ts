@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Consumer } from '@platformatic/kafka'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startCluster, type TestCluster } from '../../support/cluster.ts'
+import { startCluster, type TestCluster } from '../support/cluster.ts'
 
 const KCAT = '/usr/bin/kcat'
 const PARTITIONS = 6
