@@ -22,6 +22,8 @@ export interface TopicCatalogue {
 interface Reader {
   readonly names: readonly string[]
   readonly pattern: string
+  /** Names that its pattern matches though it may not see them. */
+  readonly hidden?: readonly string[]
 }
 
 export class SubscribedTopics {
@@ -56,9 +58,6 @@ export class SubscribedTopics {
 
   /** Looks again at what there is. False: it is as it was. */
   refresh(members: Iterable<Reader>): boolean {
-    const { revision } = this.#catalogue
-    if (revision !== this.#revision) this.#matched = new Map()
-    this.#revision = revision
     const partitions = new Map<string, number>()
     for (const name of this.names(members)) {
       const topic = this.#catalogue.get(name)
@@ -95,11 +94,23 @@ export class SubscribedTopics {
     })
   }
 
-  #namesOf({ names, pattern }: Reader): readonly string[] {
-    return pattern === '' ? names : [...names, ...this.#match(pattern)]
+  /** What the pattern matches and must not be seen. */
+  hidden(pattern: string, maySee: (name: string) => boolean): readonly string[] {
+    return pattern === '' ? [] : this.#match(pattern).filter((name) => !maySee(name))
+  }
+
+  #namesOf({ names, pattern, hidden = [] }: Reader): readonly string[] {
+    if (pattern === '') return names
+    const matched = this.#match(pattern)
+    if (hidden.length === 0) return [...names, ...matched]
+    const without = new Set(hidden)
+    return [...names, ...matched.filter((name) => !without.has(name))]
   }
 
   #match(pattern: string): readonly string[] {
+    const { revision } = this.#catalogue
+    if (revision !== this.#revision) this.#matched = new Map()
+    this.#revision = revision
     const known = this.#matched.get(pattern)
     if (known !== undefined) return known
     const matches = topicPattern(pattern)
