@@ -1,9 +1,9 @@
 /** What the members of a group read, by names and by patterns, and how many partitions there are of it now. */
 import { ERROR } from '../errors.ts'
+import { namePattern } from '../name-pattern.ts'
 import { ASSIGNORS } from './assignors.ts'
 import type { PartitionsById } from './partition-set.ts'
 import type { TopicPartitions } from './subscription.ts'
-import { topicPattern } from './topic-pattern.ts'
 
 export interface CataloguedTopic {
   readonly id: string
@@ -51,7 +51,7 @@ export class SubscribedTopics {
       const errorMessage = `assignor ${assignor} is not known; known are ${known}`
       return { errorCode: ERROR.UNSUPPORTED_ASSIGNOR, errorMessage }
     }
-    if (pattern === null || pattern === '' || topicPattern(pattern) !== undefined) return undefined
+    if (pattern === null || pattern === '' || namePattern(pattern) !== undefined) return undefined
     const errorMessage = `${pattern} is no regular expression of RE2`
     return { errorCode: ERROR.INVALID_REGULAR_EXPRESSION, errorMessage }
   }
@@ -113,7 +113,7 @@ export class SubscribedTopics {
     this.#revision = revision
     const known = this.#matched.get(pattern)
     if (known !== undefined) return known
-    const matches = topicPattern(pattern)
+    const matches = namePattern(pattern)
     const names = this.#catalogue.all().map(({ name }) => name)
     const matched = matches === undefined ? [] : names.filter((name) => matches(name))
     this.#matched.set(pattern, matched)
