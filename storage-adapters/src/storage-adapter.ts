@@ -112,8 +112,7 @@ export interface CommitRequest {
 }
 
 export type Operation =
-  /** `batch` is one Kafka record batch (v2) whose base offset is `expectedOffset`, CRC valid. */
-  | { kind: 'append'; log: string; expectedOffset: number; batch: Uint8Array }
+  | AppendOperation
   | { kind: 'put'; key: string; value: Uint8Array }
   | { kind: 'delete'; key: string }
   /** Deletes keys within [from, to); an empty `to` is no upper bound. */
@@ -130,6 +129,20 @@ export type Operation =
   | { kind: 'drop-log'; log: string }
   /** A log that does not exist begins, empty, at the offset; GAP when there is one. For copies of logs. */
   | { kind: 'begin-log'; log: string; offset: number }
+
+/** `batch` is one Kafka record batch (v2) whose base offset is `expectedOffset`, CRC valid. */
+export interface AppendOperation {
+  readonly kind: 'append'
+  readonly log: string
+  readonly expectedOffset: number
+  readonly batch: Uint8Array
+  /**
+   * Of a caller in the same process: it has made the batch, or verified its checksum since it came in, and the bytes
+   * are never changed again, also after the commit. The adapter need not verify it, and may keep the bytes
+   * instead of a copy. It does not cross to another process: a storage node verifies what it is sent.
+   */
+  readonly verified?: true
+}
 
 /** From below the log's start it begins at the start; from its end on it is empty. */
 export interface ReadRequest {

@@ -3,6 +3,7 @@ import { StorageError } from './errors.ts'
 import { nameBytesMax, operationOverheadBytes } from './limits.ts'
 import { baseOffset, checkBatch, RecordBatchError } from './record-batch/record-batch.ts'
 import type {
+  AppendOperation,
   CommitRequest,
   OpenRequest,
   Operation,
@@ -16,11 +17,11 @@ export function checkOpen(request: OpenRequest): void {
   checkName(request.owner, 'owner')
 }
 
-/** Every operation is well formed, every batch intact, and all together within `bytesMax`. Its size. */
+/** Every operation is well formed, every batch intact or verified by the caller, and all together within `bytesMax`. Its size. */
 export function checkCommit(request: CommitRequest, bytesMax: number): number {
   const bytes = checkCommitShape(request, bytesMax)
   for (const operation of request.operations) {
-    if (operation.kind === 'append') checkAppend(operation.batch, operation.expectedOffset)
+    if (operation.kind === 'append') checkAppend(operation)
     else if (operation.kind === 'replace') checkIntact(operation.batch, 'Replace')
   }
   return bytes
@@ -171,8 +172,8 @@ function checkIntact(batch: Uint8Array, what: string): void {
   }
 }
 
-function checkAppend(batch: Uint8Array, expectedOffset: number): void {
-  checkIntact(batch, 'Append')
+function checkAppend({ batch, expectedOffset, verified }: AppendOperation): void {
+  if (verified !== true) checkIntact(batch, 'Append')
   if (baseOffset(batch) !== expectedOffset) {
     throw new StorageError(
       'INVALID',

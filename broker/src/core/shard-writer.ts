@@ -134,7 +134,10 @@ export class ShardWriter {
     return offset
   }
 
-  /** Stages one record batch, whose base offset and leader epoch are set in place; returns its base offset. */
+  /**
+   * Stages one record batch, whose base offset and leader epoch are set in place; returns its base offset. The caller has
+   * made it or verified its checksum, and does not change it any more.
+   */
   appendBatch(log: string, batch: Uint8Array): number {
     const staged = this.#stage(batch.byteLength)
     const base = this.endOf(log)
@@ -411,7 +414,7 @@ function encodeAppends(staged: Staged, leaderEpoch: number): Operation[] {
   for (const [log, batches] of staged.appends) {
     for (const { base, records, batch: ready } of batches) {
       const batch = ready ?? encodeRecordBatch(records, { baseOffset: base, leaderEpoch })
-      operations.push({ kind: 'append', log, expectedOffset: base, batch })
+      operations.push({ kind: 'append', log, expectedOffset: base, batch, verified: true })
     }
   }
   return operations

@@ -244,7 +244,7 @@ class MemoryAdapter implements StorageAdapter {
   #apply(shard: Shard, operation: Operation): void {
     switch (operation.kind) {
       case 'append':
-        this.#log(shard, operation.log).append(operation.batch)
+        this.#log(shard, operation.log).append(operation)
         this.#grow(shard, operation.batch.length)
         this.#growOverhead(shard, entryBytes)
         return

@@ -1,6 +1,6 @@
 /** One log in memory: batches in order, found by binary search over their last offsets. */
 import { baseOffset, nextOffset } from '../record-batch/record-batch.ts'
-import type { ReadResult } from '../storage-adapter.ts'
+import type { AppendOperation, ReadResult } from '../storage-adapter.ts'
 
 interface StoredBatch {
   readonly lastOffset: number
@@ -19,10 +19,11 @@ export class MemoryLog {
     this.endOffset = offset
   }
 
-  /** The batch follows the log's end: the caller has checked. Keeps a copy. */
-  append(batch: Uint8Array): void {
+  /** The batch follows the log's end: the caller has checked. Keeps a copy, unless the bytes are given up. */
+  append({ batch, verified }: Pick<AppendOperation, 'batch' | 'verified'>): void {
     this.endOffset = nextOffset(batch)
-    this.#batches.push({ lastOffset: this.endOffset - 1, bytes: new Uint8Array(batch) })
+    const bytes = verified === true && fillsItsMemory(batch) ? batch : new Uint8Array(batch)
+    this.#batches.push({ lastOffset: this.endOffset - 1, bytes })
     this.bytes += batch.length
   }
 
@@ -81,4 +82,9 @@ export class MemoryLog {
     }
     return low
   }
+}
+
+/** A view keeps all of the memory that it is a part of, but only its own bytes are counted: the rest is an eighth at most. */
+function fillsItsMemory({ byteLength, buffer }: Uint8Array): boolean {
+  return byteLength >= buffer.byteLength * 0.875
 }

@@ -1,19 +1,59 @@
 /**
- * CRC-32C (Castagnoli), as Kafka record batches and our stored values use it. Slicing by eight: eight
- * table look-ups per eight bytes.
+ * CRC-32C (Castagnoli), as Kafka record batches and our stored values use it. Large inputs go to the processor's own
+ * instruction through a native module. Where that does not load, and for small inputs, for which the call
+ * costs more than the work: slicing by eight, eight table look-ups per eight bytes.
  */
+import { createRequire } from 'node:module'
 
+const require = createRequire(import.meta.url)
 const polynomial = 0x82f63b78
 const tables = buildTables()
+
+/** Bytes from which on the native module is faster: by measurement 300 ns against 420 at 512, 190 µs against 910 at 1 MiB. */
+const nativeBytesMin = 512
+
+type Native = (bytes: Uint8Array, previous: number) => number
 
 /**
  * Checksum as an unsigned 32-bit number. `previous` continues the checksum of the bytes before; `range` is
  * cheaper than a view.
  */
-export function crc32c(bytes: Uint8Array, previous = 0, range?: ByteRange): number {
+export type Crc32c = (bytes: Uint8Array, previous?: number, range?: ByteRange) => number
+
+/** `load` is called when the first large input comes; when it throws, everything is computed here. */
+export function createCrc32c(load: () => Native): Crc32c {
+  let native: Native | undefined
+  let isLoaded = false
+  return (bytes, previous = 0, range) => {
+    const from = range?.from ?? 0
+    const to = range?.to ?? bytes.length
+    if (to - from < nativeBytesMin) return slicingByEight(bytes, previous, { from, to })
+    if (!isLoaded) {
+      isLoaded = true
+      native = attempt(load)
+    }
+    if (native === undefined) return slicingByEight(bytes, previous, { from, to })
+    return native(bytes.subarray(from, to), previous)
+  }
+}
+
+export const crc32c = createCrc32c(() => require('@node-rs/crc32').crc32c)
+
+function attempt(load: () => Native): Native | undefined {
+  try {
+    return load()
+  } catch {
+    // No binary for this system: slower, not wrong.
+    return undefined
+  }
+}
+
+function slicingByEight(
+  bytes: Uint8Array,
+  previous: number,
+  { from, to: end }: Required<ByteRange>,
+): number {
   const t = tables
-  const from = range?.from ?? 0
-  const end = range?.to ?? bytes.length
   const sliced = end - ((end - from) & 7)
   let crc = ~previous
   let at = from

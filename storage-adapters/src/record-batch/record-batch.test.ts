@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -6,7 +7,7 @@ import {
   encodeRecordBatch,
   type NewRecord,
 } from './codec.ts'
-import { crc32c } from './crc32c.ts'
+import { crc32c, createCrc32c } from './crc32c.ts'
 import * as header from './record-batch.ts'
 
 /** Made by an independent encoder, in Python, from the protocol's description. */
@@ -30,6 +31,25 @@ describe('crc32c', () => {
     expect(crc32c(Buffer.alloc(32))).toBe(0x8a9136aa)
     expect(crc32c(Buffer.alloc(32, 0xff))).toBe(0x62a8ab43)
     expect(crc32c(new Uint8Array(0))).toBe(0)
+  })
+
+  test('the native module and what is computed here agree, whatever the size, place and seed', () => {
+    let loads = 0
+    const inScript = createCrc32c(() => {
+      loads += 1
+      throw new Error('no binary for this system')
+    })
+    const native = createRequire(import.meta.url)('@node-rs/crc32')
+    const bytes = Buffer.from(Array.from({ length: 5_000 }, (_, at) => (at * 31) & 0xff))
+    for (const size of [0, 1, 511, 512, 513, 1_000, 4_096]) {
+      for (const from of [0, 1, 21]) {
+        const range = { from, to: from + size }
+        const wanted = inScript(bytes, 0x1234_5678, range)
+        expect(native.crc32c(bytes.subarray(from, from + size), 0x1234_5678)).toBe(wanted)
+        expect(crc32c(bytes, 0x1234_5678, range)).toBe(wanted)
+      }
+    }
+    expect(loads).toBe(1)
   })
 
   test('crc32c over parts equals crc32c over the whole', () => {

@@ -51,3 +51,11 @@ test('decodeFrame refuses a frame that is cut anywhere behind its message', () =
     expect(() => decoded(frame.subarray(0, length)), String(length)).toThrow('too short')
   }
 })
+
+test('that a batch was verified is known in the process only that did it', () => {
+  const batch = batchAt(0, 'one')
+  const given: Operation = { kind: 'append', log: 'a', expectedOffset: 0, batch, verified: true }
+  const { verified, ...rest } = given
+  expect(verified).toBe(true)
+  expect(decodeOperation(encodeOperation(given, undefined))).toEqual(rest)
+})
