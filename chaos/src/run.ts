@@ -1,14 +1,14 @@
 /** Runs a scenario: workloads go on while faults come, one after the other; then all is healed, and judged. */
 import type { ClusterControl } from './control.ts'
 import { outages, recoveries } from './history.ts'
-import type { Event, Recovery, Report } from './report.ts'
+import { type Event, latencyOf, type Recovery, type Report } from './report.ts'
 import type { Fault } from './scenario/faults.ts'
 import { begin, type Undo } from './scenario/inflict.ts'
 import { planSteps, type Step } from './scenario/plan.ts'
 import { parseScenario, ScenarioError } from './scenario/scenario.ts'
 import { seededRandom } from './scenario/seeded-random.ts'
 import { WORKLOADS } from './workloads/all.ts'
-import { pause, type Workload } from './workloads/workload.ts'
+import { pause, type Workload, within } from './workloads/workload.ts'
 
 export interface RunOptions {
   readonly control: ClusterControl
@@ -29,6 +29,7 @@ export interface RunOptions {
 /** Until every client is served again; longer is stuck. */
 const SERVED_MS = 60_000
 const HEALTHY_MS = 60_000
+const REMOVE_MS = 20_000
 
 /** Rejects with a ScenarioError before anything is done, and when a fault cannot be inflicted. */
 export async function runScenario(options: RunOptions): Promise<Report> {
@@ -62,10 +63,16 @@ export async function runScenario(options: RunOptions): Promise<Report> {
     verdicts[name] = await workload.finish()
     const { acknowledged, findings } = verdicts[name]
     log.add(`${name}: ${acknowledged} acknowledged, ${findings.length} findings`)
+    // What a promise was broken on stays, to be looked at; what cannot be removed is no broken promise.
+    if (findings.length === 0) await within(workload.remove(), REMOVE_MS)
   }
+  const latencies = Object.fromEntries(
+    [...workloads].map(([name, { sends }]) => [name, latencyOf(sends)]),
+  )
   return {
     ...{ version: 1, scenario: scenario.name, text, seed, durationMs, startedAt, faults },
-    ...{ storage: options.storage, events: log.events, recoveries: passed.recoveries, verdicts },
+    ...{ storage: options.storage, events: log.events, recoveries: passed.recoveries },
+    ...{ latencies, verdicts },
   }
 }
 

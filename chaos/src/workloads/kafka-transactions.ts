@@ -14,7 +14,7 @@ import {
 import type { Finding } from '../checkers/verdict.ts'
 import type { HostPort } from '../control.ts'
 import type { Outcome, Read, Transaction } from '../history.ts'
-import { createTopic, kafkaClient, PARTITIONS } from './kafka.ts'
+import { createTopic, kafkaClient, PARTITIONS, removeTopic } from './kafka.ts'
 import { allServed, Sender, type StartWorkload, untilQuiet, within } from './workload.ts'
 
 const VALUES = 3
@@ -71,6 +71,7 @@ export const kafkaTransactions: StartWorkload = async ({ endpoints, run, clients
         ],
       }
     },
+    remove: () => removeTopic(client, topic, []),
   }
 }
 

@@ -17,6 +17,8 @@ export interface Workload {
   readonly sends: readonly Pick<Send, 'client' | 'startedMs' | 'endedMs' | 'outcome'>[]
   /** Ends sending, waits until all that was acknowledged has come, and judges. Never rejects. */
   finish(): Promise<Verdict>
+  /** After `finish`: takes away what it has made in the cluster. */
+  remove(): Promise<void>
 }
 
 /** Resolves when every client has been served once. */
