@@ -16,7 +16,6 @@ export default defineConfig({
             '*/src/**/*.test.ts',
             'raft/examples/*.test.ts',
             'test/architecture/*.test.ts',
-            'test/checkers/*.test.ts',
             'test/performance/*.test.ts',
             'test/support/*.test.ts',
             'test/soak/*.test.ts',

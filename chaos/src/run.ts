@@ -40,11 +40,13 @@ export async function runScenario(options: RunOptions): Promise<Report> {
   const steps = planSteps(scenario, control.nodes, random)
   const starts = scenario.workloads.map(workloadOf)
   const run = `${seed.toString(36)}${Date.now().toString(36)}`
+  const { endpoints, metadata } = control
+  const reach = { endpoints, ...(metadata !== undefined && { metadata }) }
   const workloads = new Map<string, Workload>()
   for (const [at, name] of scenario.workloads.entries()) {
     const start = await starts[at]?.()
     if (start !== undefined) {
-      workloads.set(name, await start({ endpoints: control.endpoints, run, clients }))
+      workloads.set(name, await start({ ...reach, run, clients }))
     }
   }
   const log = new Timeline(options.say)
@@ -173,5 +175,6 @@ function nameOf(fault: Fault): string {
     return fault.parts.map(nameOf).join(fault.kind === 'together' ? ' + ' : ' then ')
   }
   const way = 'oneWay' in fault && fault.oneWay ? ' one way' : ''
-  return `${fault.kind} ${fault.target.replace(/-\d+$/, '')}${way}`
+  const where = 'aheadMs' in fault ? (fault.aheadMs < 0 ? ' back' : ' ahead') : ''
+  return `${fault.kind} ${fault.target.replace(/-\d+$/, '')}${way}${where}`
 }

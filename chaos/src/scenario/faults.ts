@@ -7,6 +7,10 @@ export const FAULT_KINDS = [
   'drain',
   'cut',
   'slow',
+  'disk-full',
+  'fsync-error',
+  'power-loss',
+  'clock-jump',
   'wait',
   'together',
   'in-turn',
@@ -24,6 +28,9 @@ interface OnNodes {
 
 export type Fault =
   | (OnNodes & { readonly kind: 'kill' | 'pause' | 'restart' | 'drain' })
+  | (OnNodes & { readonly kind: 'disk-full' | 'fsync-error' | 'power-loss' })
+  /** `aheadMs`: how far the time of day is ahead of the machine's while it lasts; below 0: behind. */
+  | (OnNodes & { readonly kind: 'clock-jump'; readonly aheadMs: number })
   | (OnNodes & { readonly kind: 'cut'; readonly others: string; readonly oneWay: boolean })
   | (OnNodes & {
       readonly kind: 'slow'
@@ -41,6 +48,12 @@ export type Fault =
       readonly forMs: number
     }
 
+/** Whether it needs processes whose disks and clocks can be broken. */
+export function breaksProcesses(fault: Fault): boolean {
+  if ('parts' in fault) return fault.parts.some(breaksProcesses)
+  return ['disk-full', 'fsync-error', 'power-loss', 'clock-jump'].includes(fault.kind)
+}
+
 /** In the words of the scenario, with the nodes that were chosen. */
 export function describeFault(fault: Fault, nodes: readonly string[]): string {
   const names = nodes.join(', ')
@@ -49,6 +62,8 @@ export function describeFault(fault: Fault, nodes: readonly string[]): string {
       return `cut ${names} from ${fault.others}${fault.oneWay ? ' (one way)' : ''}`
     case 'slow':
       return `slow ${names} to ${fault.others}: ${fault.delayMs} ms, ${fault.jitterMs} ms jitter, ${fault.lossPercent}% lost`
+    case 'clock-jump':
+      return `clock of ${names} jumps ${Math.abs(fault.aheadMs)} ms ${fault.aheadMs < 0 ? 'back' : 'ahead'}`
     case 'wait':
       return `wait ${fault.forMs} ms`
     case 'together':

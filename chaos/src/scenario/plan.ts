@@ -11,6 +11,8 @@ export interface Step {
   readonly nodes: readonly string[]
   readonly others: readonly string[]
   readonly parts: readonly Step[]
+  /** Of what a power loss takes. */
+  readonly seed?: number
 }
 
 /** Endless. @throws ScenarioError when a target is nothing of the cluster's. */
@@ -33,6 +35,10 @@ function stepOf(fault: Fault, nodes: readonly ControlledNode[], random: Random):
     return { fault, nodes: [], others: [], parts }
   }
   const chosen = targetsOf(fault.target, nodes, random)
+  if (fault.kind === 'power-loss') {
+    const seed = Math.floor(random() * 2 ** 32)
+    return { fault, nodes: chosen, others: [], parts: [], seed }
+  }
   if (fault.kind !== 'cut' && fault.kind !== 'slow') {
     return { fault, nodes: chosen, others: [], parts: [] }
   }

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { faultsOfNode } from '../faults/node-faults.ts'
 import { makeFolder } from './folders.ts'
 import { identify, type ProcessState, processState, sendSignal } from './process-table.ts'
 import { type NodeRecord, processOf } from './state.ts'
@@ -31,7 +32,8 @@ export function startNode(node: NodeRecord): StartedNode {
   const log = openLog(node)
   try {
     const logStart = statSync(node.logFile).size
-    const child = spawn(process.execPath, [program, node.role, 'start', ...node.args], {
+    const command = [...faultsFor(node), process.execPath, program, node.role, 'start']
+    const child = spawn('env', [...command, ...node.args], {
       detached: true,
       stdio: ['ignore', log, log],
       cwd: dirname(node.logFile),
@@ -44,6 +46,14 @@ export function startNode(node: NodeRecord): StartedNode {
   } finally {
     closeSync(log)
   }
+}
+
+/** What `env` sets for it. */
+function faultsFor(node: NodeRecord): readonly string[] {
+  const faults = faultsOfNode(node)
+  if (faults === undefined) return []
+  faults.settle()
+  return Object.entries(faults.environment).map(([name, value]) => `${name}=${value}`)
 }
 
 export function nodeState(node: NodeRecord): ProcessState {
