@@ -41,6 +41,10 @@ export interface ClusterControl {
   start(nodes: readonly string[]): Promise<void>
   drain(node: string): Promise<void>
   undrain(node: string): Promise<void>
+  /** One more node of the Placement Center, which votes when it resolves. Undefined: its members cannot be changed. */
+  addMember?(): Promise<string>
+  /** One that was added. */
+  removeMember?(node: string): Promise<void>
   /** Undefined: links cannot be disturbed. */
   readonly links?: ClusterLinks
   /** Undefined: processes have the disks and the clock of their machine. */

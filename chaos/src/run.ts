@@ -170,7 +170,7 @@ class Run {
 
 /** What is alike in the table of recoveries. */
 function nameOf(fault: Fault): string {
-  if (fault.kind === 'wait') return 'wait'
+  if (fault.kind === 'wait' || fault.kind === 'add-member') return fault.kind
   if ('parts' in fault) {
     return fault.parts.map(nameOf).join(fault.kind === 'together' ? ' + ' : ' then ')
   }

@@ -11,6 +11,7 @@ export const FAULT_KINDS = [
   'fsync-error',
   'power-loss',
   'clock-jump',
+  'add-member',
   'wait',
   'together',
   'in-turn',
@@ -41,6 +42,8 @@ export type Fault =
       readonly lossPercent: number
     })
   | { readonly kind: 'wait'; readonly forMs: number }
+  /** The Placement Center has one more node, which votes; afterwards it goes again. */
+  | { readonly kind: 'add-member'; readonly forMs: number }
   | {
       /** `together`: begun at once, undone at once; `in-turn`: one begins when the one before has, all end at once. */
       readonly kind: 'together' | 'in-turn'

@@ -28,6 +28,12 @@ function control(ended = new Set<string>()) {
     nodes: NODES,
     processes,
     leader: async () => 'placement-1',
+    kill: (node: string) => tell(`kill ${node}`)(),
+    addMember: async () => {
+      told.push('add placement-2')
+      return 'placement-2'
+    },
+    removeMember: (node: string) => tell(`remove ${node}`)(),
     start: async (nodes: readonly string[]) => {
       for (const node of nodes) ended.delete(node)
       told.push(`start ${nodes.join()}`)
@@ -77,6 +83,16 @@ describe('a fault of a process', () => {
     expect(begun).toEqual(['clock broker-1 -3600000'])
     expect(undone).toEqual(['clock broker-1 0'])
     expect(said[0]).toBe('clock of broker-1 jumps 3600000 ms back')
+  })
+
+  test('add-member ends with its removal, and what it comes with is undone first', async () => {
+    const { begun, undone, said } = await inflict(
+      '{ in-turn: [{ kill: leader }, { add-member: placement }] }',
+      control(),
+    )
+    expect(begun).toEqual(['kill placement-1', 'add placement-2'])
+    expect(undone).toEqual(['start placement-1', 'remove placement-2'])
+    expect(said).toContain('removed placement-2')
   })
 
   test('is refused where processes have the disk of their machine', async () => {

@@ -34,12 +34,26 @@ export async function begin(control: ClusterControl, step: Step, say: Say): Prom
       for (const undo of undone) await undo()
     }
   }
+  if (fault.kind === 'add-member') return changeMembers(control, say)
   const nodes = await resolved(control, step.nodes)
   const undo = await inflict(control, fault, { ...step, nodes })
   say(describeFault(fault, nodes))
   return async () => {
     await undo()
     if (undo !== nothing) say(`${UNDONE[fault.kind]} ${nodes.join(', ')}`)
+  }
+}
+
+async function changeMembers(control: ClusterControl, say: Say): Promise<Undo> {
+  const { addMember, removeMember } = control
+  if (addMember === undefined || removeMember === undefined) {
+    throw new Error('the members of this Placement Center cannot be changed')
+  }
+  const node = await addMember()
+  say(`added ${node}`)
+  return async () => {
+    await removeMember(node)
+    say(`removed ${node}`)
   }
 }
 

@@ -29,7 +29,9 @@ export function* planSteps(
 }
 
 function stepOf(fault: Fault, nodes: readonly ControlledNode[], random: Random): Step {
-  if (fault.kind === 'wait') return { fault, nodes: [], others: [], parts: [] }
+  if (fault.kind === 'wait' || fault.kind === 'add-member') {
+    return { fault, nodes: [], others: [], parts: [] }
+  }
   if ('parts' in fault) {
     const parts = fault.parts.map((part) => stepOf(part, nodes, random))
     return { fault, nodes: [], others: [], parts }

@@ -84,6 +84,7 @@ describe('a scenario', () => {
     [`${HEAD}faults: [{ kill: broker, pause: broker }]`, 'fault 1 is exactly one of'],
     [`${HEAD}faults: [{ kill: broker, fro: 2s }]`, 'fault 1 has no field fro'],
     [`${HEAD}faults: [{ kill: broker, for: 2 }]`, 'fault 1: for is a time'],
+    [`${HEAD}faults: [{ add-member: broker }]`, 'only placement can have one more member'],
     [`${HEAD}faults: [{ clock-jump: broker }]`, 'by is a time'],
     [`${HEAD}faults: [{ clock-jump: broker, by: --1s }]`, 'by is a time'],
     [`${HEAD}faults: [{ slow: broker, loss: 200 }]`, 'loss is a number from 0 to 100'],

@@ -70,6 +70,10 @@ function parseFault(value: unknown, where: string): Fault {
     return { kind, parts, forMs }
   }
   if (kind === 'wait') return { kind, forMs: timeOf(fields[kind], where) }
+  if (kind === 'add-member') {
+    if (fields[kind] === 'placement') return { kind, forMs }
+    throw new ScenarioError(`${where}: only placement can have one more member`)
+  }
   const target = textOf(fields[kind], `${where}: ${kind}`)
   if (kind === 'clock-jump') {
     return { kind, target, forMs, aheadMs: signedTimeOf(fields['by'], `${where}: by`) }

@@ -3,6 +3,7 @@ import type { BreakableProcesses, ClusterControl, ClusterLinks, Endpoints } from
 import { drainNode, undrainNode } from '../commands/cluster-drain.ts'
 import { killNode, pauseNode, restartNode, resumeNode } from '../commands/cluster-nodes.ts'
 import { type Context, requireCluster, whileLocked } from '../context.ts'
+import { CliError } from '../errors.ts'
 import { canBreakProcesses, faultsOfNode } from '../faults/node-faults.ts'
 import { NO_RULE } from '../network/link-rules.ts'
 import { askNetwork } from '../network/network-client.ts'
@@ -13,10 +14,12 @@ import { metadataClient } from './metadata-client.ts'
 import { nodeState } from './nodes.ts'
 import { leaderStatus } from './readiness.ts'
 import { type ClusterState, nodesOf } from './state.ts'
+import { addMember, removeMember } from './temporary-member.ts'
 import { viewCluster } from './view.ts'
 
 const SECONDS = 60
 const DRAIN_MS = 5_000
+const DRAIN_SECONDS = 10
 
 export function controlOf(given: Context, name: string): ClusterControl {
   const context = { ...given, output: silent }
@@ -36,8 +39,11 @@ export function controlOf(given: Context, name: string): ClusterControl {
     resume: (node) => act(() => resumeNode(context, node, { name })),
     restart: (node) => act(() => restartNode(context, node, timed)),
     start: gathered((nodes) => act(() => startNodes(context, name, nodes))),
-    drain: (node) => act(() => drainNode(context, node, { ...timed, deadline: DRAIN_MS })),
+    // Not in turn, since other faults may come while it lasts.
+    drain: (node) => drain(context, node, { ...timed, deadline: DRAIN_MS }),
     undrain: (node) => act(() => undrainNode(context, node, { name })),
+    addMember: () => inTurn(() => addMember(context, timed)),
+    removeMember: (node) => act(() => removeMember(context, node, timed)),
     ...(state().breakable === true && { links: linksOf(state) }),
     ...(canBreakProcesses(state()) && { processes: processesOf(state, kill) }),
     metadata: (first) => metadataClient(placementOf(state()), first),
@@ -47,6 +53,17 @@ export function controlOf(given: Context, name: string): ClusterControl {
       return health === 'healthy' ? undefined : reasons.join('; ')
     },
   }
+}
+
+/** A broker that cannot give up in time what it has, since more is broken, goes on giving it up. */
+async function drain(
+  context: Context,
+  node: string,
+  options: { readonly name: string; readonly timeout: number; readonly deadline: number },
+): Promise<void> {
+  await drainNode(context, node, { ...options, timeout: DRAIN_SECONDS }).catch((error: unknown) => {
+    if (!(error instanceof CliError && error.id === 'NOT_READY')) throw error
+  })
 }
 
 const silent = createOutput({
