@@ -91,6 +91,8 @@ function connect(brokers: readonly HostPort[], first: number, clientId: string):
     ...{ servers: servers.map(({ host, port }) => ({ host, port, protocol: 'mqtt' })) },
     ...{ clientId, protocolVersion: 5, clean: false, keepalive: 2 },
     ...{ reconnectPeriod: 100, connectTimeout: 1_000 },
+    // Without it a client that a draining broker has refused once does not try any other.
+    reconnectOnConnackError: true,
     properties: { sessionExpiryInterval: SESSION_SECONDS },
   }
   const client = mqtt.connect(options)
