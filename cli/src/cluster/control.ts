@@ -41,7 +41,7 @@ export function controlOf(given: Context, name: string): ClusterControl {
     start: gathered((nodes) => act(() => startNodes(context, name, nodes))),
     // Not in turn, since other faults may come while it lasts.
     drain: (node) => drain(context, node, { ...timed, deadline: DRAIN_MS }),
-    undrain: (node) => act(() => undrainNode(context, node, { name })),
+    undrain: (node) => act(() => undrain(context, node, { name, addresses: placementOf(state()) })),
     addMember: () => inTurn(() => addMember(context, timed)),
     removeMember: (node) => act(() => removeMember(context, node, timed)),
     ...(state().breakable === true && { links: linksOf(state) }),
@@ -63,6 +63,25 @@ async function drain(
 ): Promise<void> {
   await drainNode(context, node, { ...options, timeout: DRAIN_SECONDS }).catch((error: unknown) => {
     if (!(error instanceof CliError && error.id === 'NOT_READY')) throw error
+  })
+}
+
+/** A broker that was removed meanwhile comes back without its drain. */
+async function undrain(
+  context: Context,
+  node: string,
+  { name, addresses }: { readonly name: string; readonly addresses: readonly string[] },
+): Promise<void> {
+  const isMember = async (): Promise<boolean> => {
+    const status = await leaderStatus(addresses)
+    return (
+      status === undefined || (status.metadata?.nodes ?? []).some((each) => each.nodeId === node)
+    )
+  }
+  if (!(await isMember())) return
+  await undrainNode(context, node, { name }).catch(async () => {
+    // It may have been removed in between, and be back.
+    if (await isMember()) await undrainNode(context, node, { name })
   })
 }
 

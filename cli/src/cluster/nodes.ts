@@ -32,8 +32,9 @@ export function startNode(node: NodeRecord): StartedNode {
   const log = openLog(node)
   try {
     const logStart = statSync(node.logFile).size
-    const command = [...faultsFor(node), process.execPath, program, node.role, 'start']
-    const child = spawn('env', [...command, ...node.args], {
+    const whole = [...faultsFor(node), process.execPath, program, node.role, 'start', ...node.args]
+    const [command = '', ...args] = whole
+    const child = spawn(command, args, {
       detached: true,
       stdio: ['ignore', log, log],
       cwd: dirname(node.logFile),
@@ -48,12 +49,12 @@ export function startNode(node: NodeRecord): StartedNode {
   }
 }
 
-/** What `env` sets for it. */
+/** What sets its environment, which the process then takes the place of. */
 function faultsFor(node: NodeRecord): readonly string[] {
   const faults = faultsOfNode(node)
   if (faults === undefined) return []
   faults.settle()
-  return Object.entries(faults.environment).map(([name, value]) => `${name}=${value}`)
+  return ['env', ...Object.entries(faults.environment).map(([name, value]) => `${name}=${value}`)]
 }
 
 export function nodeState(node: NodeRecord): ProcessState {
