@@ -16,13 +16,13 @@ export default defineConfig({
             '*/src/**/*.test.ts',
             'raft/examples/*.test.ts',
             'test/architecture/*.test.ts',
-            'test/checkers/*.test.ts',
             'test/performance/*.test.ts',
             'test/support/*.test.ts',
+            'test/soak/*.test.ts',
             'test/chaos/*-check.test.ts',
           ],
           // Long, and the same on every Node: a project of its own.
-          exclude: ['raft/src/simulation/**', '**/fuzz.test.ts'],
+          exclude: ['raft/src/simulation/**', '**/{fuzz,soak}.test.ts'],
           testTimeout: 20_000,
           hookTimeout: 30_000,
         },
@@ -31,7 +31,11 @@ export default defineConfig({
         ...source,
         test: {
           name: 'simulation',
-          include: ['raft/src/simulation/**/*.test.ts', 'broker/src/**/fuzz.test.ts'],
+          include: [
+            'raft/src/simulation/**/*.test.ts',
+            'broker/src/**/fuzz.test.ts',
+            'broker/src/soak.test.ts',
+          ],
           testTimeout: 60_000,
         },
       },

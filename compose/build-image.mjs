@@ -39,7 +39,7 @@ function stageTree() {
   const copy = (path) => cpSync(join(ROOT, path), join(target, path), { recursive: true })
   copy('package.json')
   copy('LICENSE')
-  for (const file of ['compose/health.mjs', 'cli/bin', 'chaos/scenarios']) copy(file)
+  for (const file of ['compose/health.mjs', 'cli/bin', 'cli/faults', 'chaos/scenarios']) copy(file)
   for (const workspace of workspaces) {
     copy(join(workspace, 'package.json'))
     copy(join(workspace, 'dist'))

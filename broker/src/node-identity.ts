@@ -1,7 +1,15 @@
 /** A broker's id lives in its data folder, never in an address; the file of another cluster is refused. */
 import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 
 /** The configured id, or the one that is kept, or a new one. Kept when there is a folder to keep it in. */
 export function nodeIdentity(configured: string | undefined, dataDir: string | undefined): string {
@@ -15,9 +23,22 @@ export function nodeIdentity(configured: string | undefined, dataDir: string | u
   const id = configured ?? kept ?? `broker-${randomBytes(4).toString('hex')}`
   if (dataDir !== undefined && path !== undefined && kept === undefined) {
     mkdirSync(dataDir, { recursive: true })
-    writeFileSync(path, `${id}\n`)
+    writeWhole(path, `${id}\n`)
   }
   return id
+}
+
+/** All of it or nothing is there after a power loss: half an id would be another node's. */
+function writeWhole(path: string, text: string): void {
+  const draft = `${path}.new`
+  writeFileSync(draft, text, { flush: true })
+  renameSync(draft, path)
+  const folder = openSync(dirname(path), 'r')
+  try {
+    fsyncSync(folder)
+  } finally {
+    closeSync(folder)
+  }
 }
 
 export class IdentityError extends Error {
@@ -29,7 +50,8 @@ export class IdentityError extends Error {
 
 function readIfPresent(path: string): string | undefined {
   try {
-    return readFileSync(path, 'utf8').trim()
+    // An empty file is what a power loss left of a first start.
+    return readFileSync(path, 'utf8').trim() || undefined
   } catch {
     return undefined
   }

@@ -1,5 +1,6 @@
 /** What a run was, and what it found: enough to judge it, and to do the same again. */
 import type { Verdict } from './checkers/verdict.ts'
+import type { Send } from './history.ts'
 
 export interface Event {
   /** Since the first fault, ms. */
@@ -28,7 +29,26 @@ export interface Report {
   readonly events: readonly Event[]
   readonly faults: number
   readonly recoveries: readonly Recovery[]
+  /** Of each workload, of all that was acknowledged. */
+  readonly latencies: Readonly<Record<string, Latency>>
   readonly verdicts: Readonly<Record<string, Verdict>>
+}
+
+/** ms */
+export interface Latency {
+  readonly medianMs: number
+  readonly p99Ms: number
+  readonly worstMs: number
+}
+
+export function latencyOf(
+  sends: readonly Pick<Send, 'startedMs' | 'endedMs' | 'outcome'>[],
+): Latency {
+  const ms = sends
+    .filter(({ outcome }) => outcome === 'ok')
+    .map(({ startedMs, endedMs }) => endedMs - startedMs)
+  const at = (share: number): number => percentile(ms, share) ?? 0
+  return { medianMs: at(0.5), p99Ms: at(0.99), worstMs: at(1) }
 }
 
 export function isGood({ verdicts }: Pick<Report, 'verdicts'>): boolean {

@@ -1,14 +1,14 @@
 /** Runs a scenario: workloads go on while faults come, one after the other; then all is healed, and judged. */
 import type { ClusterControl } from './control.ts'
 import { outages, recoveries } from './history.ts'
-import type { Event, Recovery, Report } from './report.ts'
+import { type Event, latencyOf, type Recovery, type Report } from './report.ts'
 import type { Fault } from './scenario/faults.ts'
 import { begin, type Undo } from './scenario/inflict.ts'
 import { planSteps, type Step } from './scenario/plan.ts'
 import { parseScenario, ScenarioError } from './scenario/scenario.ts'
 import { seededRandom } from './scenario/seeded-random.ts'
 import { WORKLOADS } from './workloads/all.ts'
-import { pause, type Workload } from './workloads/workload.ts'
+import { pause, type Workload, within } from './workloads/workload.ts'
 
 export interface RunOptions {
   readonly control: ClusterControl
@@ -29,6 +29,7 @@ export interface RunOptions {
 /** Until every client is served again; longer is stuck. */
 const SERVED_MS = 60_000
 const HEALTHY_MS = 60_000
+const REMOVE_MS = 20_000
 
 /** Rejects with a ScenarioError before anything is done, and when a fault cannot be inflicted. */
 export async function runScenario(options: RunOptions): Promise<Report> {
@@ -39,11 +40,13 @@ export async function runScenario(options: RunOptions): Promise<Report> {
   const steps = planSteps(scenario, control.nodes, random)
   const starts = scenario.workloads.map(workloadOf)
   const run = `${seed.toString(36)}${Date.now().toString(36)}`
+  const { endpoints, metadata } = control
+  const reach = { endpoints, ...(metadata !== undefined && { metadata }) }
   const workloads = new Map<string, Workload>()
   for (const [at, name] of scenario.workloads.entries()) {
     const start = await starts[at]?.()
     if (start !== undefined) {
-      workloads.set(name, await start({ endpoints: control.endpoints, run, clients }))
+      workloads.set(name, await start({ ...reach, run, clients }))
     }
   }
   const log = new Timeline(options.say)
@@ -62,10 +65,16 @@ export async function runScenario(options: RunOptions): Promise<Report> {
     verdicts[name] = await workload.finish()
     const { acknowledged, findings } = verdicts[name]
     log.add(`${name}: ${acknowledged} acknowledged, ${findings.length} findings`)
+    // What a promise was broken on stays, to be looked at; what cannot be removed is no broken promise.
+    if (findings.length === 0) await within(workload.remove(), REMOVE_MS)
   }
+  const latencies = Object.fromEntries(
+    [...workloads].map(([name, { sends }]) => [name, latencyOf(sends)]),
+  )
   return {
     ...{ version: 1, scenario: scenario.name, text, seed, durationMs, startedAt, faults },
-    ...{ storage: options.storage, events: log.events, recoveries: passed.recoveries, verdicts },
+    ...{ storage: options.storage, events: log.events, recoveries: passed.recoveries },
+    ...{ latencies, verdicts },
   }
 }
 
@@ -161,10 +170,11 @@ class Run {
 
 /** What is alike in the table of recoveries. */
 function nameOf(fault: Fault): string {
-  if (fault.kind === 'wait') return 'wait'
+  if (fault.kind === 'wait' || fault.kind === 'add-member') return fault.kind
   if ('parts' in fault) {
     return fault.parts.map(nameOf).join(fault.kind === 'together' ? ' + ' : ' then ')
   }
   const way = 'oneWay' in fault && fault.oneWay ? ' one way' : ''
-  return `${fault.kind} ${fault.target.replace(/-\d+$/, '')}${way}`
+  const where = 'aheadMs' in fault ? (fault.aheadMs < 0 ? ' back' : ' ahead') : ''
+  return `${fault.kind} ${fault.target.replace(/-\d+$/, '')}${way}${where}`
 }

@@ -56,7 +56,10 @@ function addUp(cluster: Command, { act }: Wiring): void {
     .option('--port-offset <k>', 'added to every standard port (0)', integer(0, 65_000))
     .option('--shards <count>', 'shards of the cluster, fixed for ever (64)', integer(1, 16_384))
     .addOption(new Option('--preset <preset>', 'time-outs (dev)').choices(['dev', 'production']))
-    .option('--breakable', 'links between nodes can be disturbed: cluster partition, net, heal')
+    .option(
+      '--breakable',
+      'links, disks and clocks of nodes can be broken: cluster partition, net, heal; chaos run',
+    )
     .option('--set <setting>', 'ROLE.FLAG=VALUE[@NODE], may be repeated', collect)
     .option('--timeout <seconds>', 'until it must be ready', integer(1, 3600), TIMEOUT_SECONDS)
     .option('--foreground', 'stay; Ctrl-C takes the cluster down')

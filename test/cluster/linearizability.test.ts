@@ -3,11 +3,15 @@
 // the timing of the processes); PLACEMENT_FAULTS makes it longer.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js'
+import {
+  checkLinearizability,
+  Recorder,
+  VERSIONED,
+  type VersionedInput,
+  type VersionedOutput,
+} from '@robust/chaos'
 import { placement } from '@robust/proto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { Recorder } from '../checkers/history.ts'
-import { checkLinearizability } from '../checkers/linearizability.ts'
-import { VERSIONED, type VersionedInput, type VersionedOutput } from '../checkers/versioned.ts'
 import { HandMade } from '../support/center.ts'
 
 const SEED = Number(process.env['PLACEMENT_SEED'] ?? Math.floor(Math.random() * 1e9))

@@ -23,6 +23,7 @@ import type { StoragePressure } from '../core/storage-pressure.ts'
 import type { LogRelays } from '../core/topics/log-relays.ts'
 import type { MetadataCache } from './metadata-cache.ts'
 import type { PlacementClient } from './placement-client.ts'
+import { StorageHealth } from './storage-health.ts'
 
 export type ShardState = 'opening' | 'open' | 'closing' | 'data-loss'
 
@@ -87,15 +88,16 @@ export class ShardHost {
   readonly #slots = new Map<number, Slot>()
   #opened: HostedShard[] = []
   #reporting = false
-  #storageAvailable = true
+  readonly #health: StorageHealth
   #stopped = false
 
   constructor(options: ShardHostOptions) {
     this.#options = options
+    this.#health = new StorageHealth({ ...options, isIdle: () => this.#slots.size === 0 })
   }
 
   get storageAvailable(): boolean {
-    return this.#storageAvailable
+    return this.#health.isAvailable
   }
 
   states(): { shard: number; epoch: number; state: ShardState; commitNumber: number }[] {
@@ -166,6 +168,7 @@ export class ShardHost {
 
   stop(): void {
     this.#stopped = true
+    this.#health.stop()
     this.dropAll()
   }
 
@@ -188,7 +191,7 @@ export class ShardHost {
           hosted.relays.stop()
           return
         }
-        this.#storageAvailable = true
+        this.#health.answered()
         slot.hosted = hosted
         slot.state = 'open'
         this.#options.hosted.add(hosted)
@@ -221,10 +224,8 @@ export class ShardHost {
       return false
     }
     if (code === 'UNAVAILABLE') {
-      if (this.#storageAvailable) {
-        log.error({ ...fields, errId: 'STORAGE_UNAVAILABLE' }, 'storage does not answer, retrying')
-      }
-      this.#storageAvailable = false
+      const about = { ...fields, errId: 'STORAGE_UNAVAILABLE' }
+      this.#health.failed(about, 'storage does not answer, retrying')
       return true
     }
     slot.state = 'data-loss'
@@ -424,15 +425,8 @@ export class ShardHost {
     const { pressure } = this.#options
     if (state === 'full') pressure.refused(shard)
     else if (state === 'accepting') pressure.accepted(shard)
-    const available = state !== 'unavailable'
-    if (available === this.#storageAvailable) return
-    this.#storageAvailable = available
-    const { log } = this.#options
-    if (available) log.info({}, 'storage answers again')
-    else
-      log.error(
-        { err: error, errId: 'STORAGE_UNAVAILABLE' },
-        'storage does not answer; writes wait',
-      )
+    const fields = { err: error, errId: 'STORAGE_UNAVAILABLE' }
+    if (state === 'unavailable') this.#health.failed(fields, 'storage does not answer; writes wait')
+    else this.#health.answered()
   }
 }

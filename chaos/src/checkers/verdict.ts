@@ -10,6 +10,9 @@ export const FINDINGS = [
   'torn transaction',
   'inconsistent offset',
   'non-monotonic read',
+  'not linearizable',
+  'undecided',
+  'two owners',
 ] as const
 
 export type FindingKind = (typeof FINDINGS)[number]

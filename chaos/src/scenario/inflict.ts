@@ -3,8 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClusterControl } from '../control.ts'
 import { describeFault, type Fault } from './faults.ts'
 import type { Step } from './plan.ts'
+import { seededRandom } from './seeded-random.ts'
 
 const LEADER_MS = 30_000
+/** From a failed write until the process has ended. */
+const ENDING_MS = 2_000
 
 /** Told when something was done. */
 export type Say = (text: string) => void
@@ -31,12 +34,26 @@ export async function begin(control: ClusterControl, step: Step, say: Say): Prom
       for (const undo of undone) await undo()
     }
   }
+  if (fault.kind === 'add-member') return changeMembers(control, say)
   const nodes = await resolved(control, step.nodes)
-  const undo = await inflict(control, fault, { nodes, others: step.others })
+  const undo = await inflict(control, fault, { ...step, nodes })
   say(describeFault(fault, nodes))
   return async () => {
     await undo()
     if (undo !== nothing) say(`${UNDONE[fault.kind]} ${nodes.join(', ')}`)
+  }
+}
+
+async function changeMembers(control: ClusterControl, say: Say): Promise<Undo> {
+  const { addMember, removeMember } = control
+  if (addMember === undefined || removeMember === undefined) {
+    throw new Error('the members of this Placement Center cannot be changed')
+  }
+  const node = await addMember()
+  say(`added ${node}`)
+  return async () => {
+    await removeMember(node)
+    say(`removed ${node}`)
   }
 }
 
@@ -51,12 +68,16 @@ const UNDONE = {
   drain: 'undrained',
   cut: 'healed',
   slow: 'healed',
+  'disk-full': 'room again for',
+  'fsync-error': 'disk is well of',
+  'power-loss': 'power again for',
+  'clock-jump': 'time is right of',
 }
 
 async function inflict(
   control: ClusterControl,
   fault: Extract<Fault, { target: string }>,
-  { nodes, others }: { readonly nodes: readonly string[]; readonly others: readonly string[] },
+  { nodes, others, seed = 0 }: Pick<Step, 'nodes' | 'others' | 'seed'>,
 ): Promise<Undo> {
   const each = (act: (node: string) => Promise<void>) => async () => {
     await Promise.all(nodes.map(act))
@@ -74,8 +95,58 @@ async function inflict(
     case 'drain':
       await each((node) => control.drain(node))()
       return each((node) => control.undrain(node))
+    case 'disk-full':
+    case 'fsync-error':
+    case 'power-loss':
+    case 'clock-jump':
+      return breakProcesses(control, fault, { nodes, seed })
     default:
       return disturb(control, fault, { nodes, others })
+  }
+}
+
+async function breakProcesses(
+  control: ClusterControl,
+  fault: ProcessFault,
+  { nodes, seed }: { readonly nodes: readonly string[]; readonly seed: number },
+): Promise<Undo> {
+  const { processes } = control
+  if (processes === undefined) throw new Error('disks and clocks of this cluster cannot be broken')
+  const all = async (act: (node: string, at: number) => Promise<unknown>): Promise<void> => {
+    await Promise.all(nodes.map(act))
+  }
+  if (fault.kind === 'clock-jump') {
+    await all((node) => processes.moveClock(node, fault.aheadMs))
+    return () => all((node) => processes.moveClock(node, 0))
+  }
+  if (fault.kind === 'power-loss') {
+    await all((node, at) => processes.losePower(node, seededRandom(seed + at)))
+    return () => control.start(nodes)
+  }
+  const how = fault.kind === 'disk-full' ? 'full' : 'fsync'
+  await all((node) => processes.breakDisk(node, how))
+  return async () => {
+    await all((node) => processes.breakDisk(node, undefined))
+    await startEnded(control, nodes)
+  }
+}
+
+type ProcessFault = Extract<Fault, { target: string }> & {
+  readonly kind: 'disk-full' | 'fsync-error' | 'power-loss' | 'clock-jump'
+}
+
+/** What could not write ends itself, and needs somebody to start it; it may be about to. */
+async function startEnded(control: ClusterControl, nodes: readonly string[]): Promise<void> {
+  const end = performance.now() + ENDING_MS
+  let left = nodes
+  while (left.length > 0 && performance.now() < end) {
+    const ended: string[] = []
+    for (const node of left) {
+      if (await control.processes?.hasEnded(node)) ended.push(node)
+    }
+    if (ended.length > 0) await control.start(ended)
+    left = left.filter((node) => !ended.includes(node))
+    await sleep(100)
   }
 }
 

@@ -11,6 +11,8 @@ export interface Step {
   readonly nodes: readonly string[]
   readonly others: readonly string[]
   readonly parts: readonly Step[]
+  /** Of what a power loss takes. */
+  readonly seed?: number
 }
 
 /** Endless. @throws ScenarioError when a target is nothing of the cluster's. */
@@ -27,12 +29,18 @@ export function* planSteps(
 }
 
 function stepOf(fault: Fault, nodes: readonly ControlledNode[], random: Random): Step {
-  if (fault.kind === 'wait') return { fault, nodes: [], others: [], parts: [] }
+  if (fault.kind === 'wait' || fault.kind === 'add-member') {
+    return { fault, nodes: [], others: [], parts: [] }
+  }
   if ('parts' in fault) {
     const parts = fault.parts.map((part) => stepOf(part, nodes, random))
     return { fault, nodes: [], others: [], parts }
   }
   const chosen = targetsOf(fault.target, nodes, random)
+  if (fault.kind === 'power-loss') {
+    const seed = Math.floor(random() * 2 ** 32)
+    return { fault, nodes: chosen, others: [], parts: [], seed }
+  }
   if (fault.kind !== 'cut' && fault.kind !== 'slow') {
     return { fault, nodes: chosen, others: [], parts: [] }
   }

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { WORKLOADS } from '../workloads/all.ts'
+import { breaksProcesses } from './faults.ts'
 import { planSteps } from './plan.ts'
 import { parseScenario, ScenarioError } from './scenario.ts'
 import { seededRandom } from './seeded-random.ts'
@@ -58,6 +59,22 @@ describe('a scenario', () => {
     expect(one?.fault).toMatchObject({ oneWay: true, forMs: 500 })
   })
 
+  test('breaks disks and clocks, the same for the same seed', () => {
+    const faults =
+      '{ disk-full: storage, for: 2s }, { fsync-error: leader }, { power-loss: all }, { clock-jump: broker-1, by: -1h }'
+    const text = `${HEAD}order: in-turn\nfaults: [${faults}]`
+    const [full, fsync, power, clock] = steps(text, 1, 4)
+    expect(full).toMatchObject({ fault: { kind: 'disk-full', forMs: 2_000 }, nodes: ['storage-1'] })
+    expect(fsync).toMatchObject({ fault: { kind: 'fsync-error' }, nodes: ['leader'] })
+    expect(power?.seed).toBe(steps(text, 1, 4)[2]?.seed)
+    expect(power?.seed).not.toBe(steps(text, 2, 4)[2]?.seed)
+    expect(clock?.fault).toMatchObject({ kind: 'clock-jump', aheadMs: -3_600_000 })
+    const isOf = (kinds: string) =>
+      parseScenario(`${HEAD}faults: [${kinds}]`).faults.some(breaksProcesses)
+    expect(isOf('{ together: [{ kill: broker }, { clock-jump: broker, by: 1s }] }')).toBe(true)
+    expect(isOf('{ together: [{ kill: broker }, { cut: broker }] }')).toBe(false)
+  })
+
   test.each([
     ['', 'is no map'],
     ['name: [', 'at line 1'],
@@ -67,6 +84,9 @@ describe('a scenario', () => {
     [`${HEAD}faults: [{ kill: broker, pause: broker }]`, 'fault 1 is exactly one of'],
     [`${HEAD}faults: [{ kill: broker, fro: 2s }]`, 'fault 1 has no field fro'],
     [`${HEAD}faults: [{ kill: broker, for: 2 }]`, 'fault 1: for is a time'],
+    [`${HEAD}faults: [{ add-member: broker }]`, 'only placement can have one more member'],
+    [`${HEAD}faults: [{ clock-jump: broker }]`, 'by is a time'],
+    [`${HEAD}faults: [{ clock-jump: broker, by: --1s }]`, 'by is a time'],
     [`${HEAD}faults: [{ slow: broker, loss: 200 }]`, 'loss is a number from 0 to 100'],
     [`${HEAD}faults: [{ kill: broker }]\nseed: 3`, 'has no field seed'],
     [`${HEAD}faults: [{ kill: broker-9 }]`, 'no node broker-9'],

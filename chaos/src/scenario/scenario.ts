@@ -21,7 +21,7 @@ export class ScenarioError extends Error {
 type Fields = Readonly<Record<string, unknown>>
 
 const KNOWN = ['name', 'about', 'workloads', 'duration', 'calm', 'order', 'faults']
-const KNOWN_OF_FAULT = ['for', 'from', 'to', 'one-way', 'delay', 'jitter', 'loss']
+const KNOWN_OF_FAULT = ['for', 'from', 'to', 'one-way', 'delay', 'jitter', 'loss', 'by']
 
 /** @throws ScenarioError that says what is wrong, and where. */
 export function parseScenario(text: string): Scenario {
@@ -70,7 +70,14 @@ function parseFault(value: unknown, where: string): Fault {
     return { kind, parts, forMs }
   }
   if (kind === 'wait') return { kind, forMs: timeOf(fields[kind], where) }
+  if (kind === 'add-member') {
+    if (fields[kind] === 'placement') return { kind, forMs }
+    throw new ScenarioError(`${where}: only placement can have one more member`)
+  }
   const target = textOf(fields[kind], `${where}: ${kind}`)
+  if (kind === 'clock-jump') {
+    return { kind, target, forMs, aheadMs: signedTimeOf(fields['by'], `${where}: by`) }
+  }
   if (kind !== 'cut' && kind !== 'slow') return { kind, target, forMs }
   const others = textOf(fields[kind === 'cut' ? 'from' : 'to'] ?? 'others', where)
   const oneWay = fields['one-way'] === true
@@ -109,6 +116,12 @@ function percentOf(value: unknown, where: string): number {
 }
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }
+
+/** A time that may be below 0, to ms. @throws ScenarioError */
+function signedTimeOf(value: unknown, where: string): number {
+  const text = String(value)
+  return text.startsWith('-') ? -timeOf(text.slice(1), where) : timeOf(text, where)
+}
 
 /** To ms. @throws ScenarioError */
 export function timeOf(value: unknown, where: string): number {

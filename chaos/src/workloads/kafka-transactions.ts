@@ -14,7 +14,7 @@ import {
 import type { Finding } from '../checkers/verdict.ts'
 import type { HostPort } from '../control.ts'
 import type { Outcome, Read, Transaction } from '../history.ts'
-import { createTopic, kafkaClient, PARTITIONS } from './kafka.ts'
+import { createTopic, kafkaClient, PARTITIONS, removeTopic } from './kafka.ts'
 import { allServed, Sender, type StartWorkload, untilQuiet, within } from './workload.ts'
 
 const VALUES = 3
@@ -22,6 +22,8 @@ const VALUES = 3
 const ABORT_EACH = 4
 const STOP_MS = 30_000
 const READ_MS = 60_000
+/** From the end of a reader to the next one. */
+const AGAIN_MS = 500
 
 export const kafkaTransactions: StartWorkload = async ({ endpoints, run, clients }) => {
   const topic = `chaos-${run}-tx`
@@ -71,6 +73,7 @@ export const kafkaTransactions: StartWorkload = async ({ endpoints, run, clients
         ],
       }
     },
+    remove: () => removeTopic(client, topic, []),
   }
 }
 
@@ -83,39 +86,64 @@ class CommittedReader {
   readonly ended: Promise<void>
   /** Rejects when there is no kcat. */
   readonly started: Promise<void>
-  readonly #child: ChildProcess
+  readonly #args: readonly string[]
+  readonly #name: string
+  #child: ChildProcess
+  #isStopped = false
+  #starts = 0
 
   constructor(
     brokers: readonly HostPort[],
     { topic, name, toTheEnd = false }: { topic: string; name: string; toTheEnd?: boolean },
   ) {
     const list = brokers.map(({ host, port }) => `${host}:${port}`).join(',')
-    const flags = [
-      '-X',
-      'isolation.level=read_committed',
-      '-X',
-      'topic.metadata.refresh.interval.ms=500',
-    ]
+    const settings = ['isolation.level=read_committed', 'topic.metadata.refresh.interval.ms=500']
+    const flags = settings.flatMap((setting) => ['-X', setting])
     const format = ['-q', '-u', '-f', '%p %o %s\\n', ...(toTheEnd ? ['-e'] : [])]
-    const args = ['-C', '-b', list, '-t', topic, '-o', 'beginning', ...flags, ...format]
-    const child = spawn('kcat', args, { stdio: ['ignore', 'pipe', 'ignore'] })
-    this.#child = child
-    this.ended = new Promise((resolve) => child.once('close', () => resolve()))
+    this.#args = ['-C', '-b', list, '-t', topic, '-o', 'beginning', ...flags, ...format]
+    this.#name = name
+    this.#child = this.#start()
     this.started = new Promise((resolve, reject) => {
-      child.once('spawn', resolve)
-      child.once('error', () =>
-        reject(new Error('the workload kafka-transactions needs kcat (apt-get install kcat)')),
-      )
+      this.#child.once('spawn', resolve)
+      this.#child.once('error', () => {
+        this.#isStopped = true
+        reject(new Error('the workload kafka-transactions needs kcat (apt-get install kcat)'))
+      })
     })
     this.started.catch(() => undefined)
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const [partition = '', offset, value = ''] = line.split(' ')
-      this.reads.push({ client: name, value, partition, offset: Number(offset) })
+    this.ended = new Promise((resolve) => {
+      this.#child.once('close', () => resolve())
     })
+    if (!toTheEnd) this.#watch()
   }
 
   stop(): void {
+    this.#isStopped = true
     this.#child.kill('SIGKILL')
+  }
+
+  /** Each one reads from the beginning, and is a reader of its own: only then it must go forward. */
+  #start(): ChildProcess {
+    const client = `${this.#name}-${++this.#starts}`
+    const child = spawn('kcat', this.#args, { stdio: ['ignore', 'pipe', 'ignore'] })
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const [partition = '', offset, value = ''] = line.split(' ')
+      this.reads.push({ client, value, partition, offset: Number(offset) })
+    })
+    return child
+  }
+
+  /** kcat ends when no broker is up. */
+  #watch(): void {
+    this.#child.once('close', () => {
+      if (this.#isStopped) return
+      setTimeout(() => {
+        if (this.#isStopped) return
+        this.#child = this.#start()
+        this.#child.once('error', () => undefined)
+        this.#watch()
+      }, AGAIN_MS)
+    })
   }
 }
 

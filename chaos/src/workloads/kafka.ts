@@ -48,6 +48,7 @@ export const kafka: StartWorkload = async ({ endpoints, run, clients }) => {
       const stuck = ids.filter((_, at) => stopped[at] === false)
       return judge({ sends, all, reads, stuck })
     },
+    remove: () => removeTopic(client, topic, [`chaos-${run}`, groupOfAll(run, topic)]),
   }
 }
 
@@ -101,6 +102,23 @@ export async function createTopic(client: Kafka, topic: string): Promise<void> {
   await admin.disconnect()
 }
 
+/** With the groups that read it. */
+export async function removeTopic(
+  client: Kafka,
+  topic: string,
+  groups: readonly string[],
+): Promise<void> {
+  const admin = client.admin()
+  await admin.connect()
+  if (groups.length > 0) await admin.deleteGroups([...groups])
+  await admin.deleteTopics({ topics: [topic] })
+  await admin.disconnect()
+}
+
+function groupOfAll(run: string, topic: string): string {
+  return `chaos-${run}-all-${topic}`
+}
+
 async function connected(client: Kafka): Promise<Producer> {
   const producer = client.producer({
     ...{ idempotent: true, maxInFlightRequests: 1 },
@@ -146,7 +164,7 @@ export async function readAll(
   { topic, run, wanted }: { topic: string; run: string; wanted: readonly string[] },
 ): Promise<readonly Read[]> {
   const reads: Read[] = []
-  const group = `chaos-${run}-all-${topic}`
+  const group = groupOfAll(run, topic)
   const consumer = await read(client, { topic, group, name: 'all', reads })
   const ends = await endsOf(client, topic)
   const isComplete = (): boolean => {

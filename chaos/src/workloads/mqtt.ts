@@ -11,10 +11,12 @@ import {
   untilQuiet,
   type Workload,
   type WorkloadOptions,
+  within,
 } from './workload.ts'
 
 const SESSION_SECONDS = 3_600
 const STOP_MS = 30_000
+const END_MS = 3_000
 
 export const mqttQos1: StartWorkload = (options) => start(options, 1)
 export const mqttQos2: StartWorkload = (options) => start(options, 2)
@@ -54,7 +56,7 @@ async function start({ endpoints, run, clients }: WorkloadOptions, qos: 1 | 2): 
         return wanted.every(({ value }) => seen.has(value))
       }
       await untilQuiet(isComplete, () => deliveries.length)
-      await Promise.all([reader, ...publishers].map((client) => client.endAsync(true)))
+      await Promise.all([reader, ...publishers].map(end))
       // What still waits was sent, whatever became of it.
       const pending = senders.flatMap((sender, at) =>
         stopped[at] === true ? [] : [`${ids[at]}-${sender.sends.length}`],
@@ -64,7 +66,16 @@ async function start({ endpoints, run, clients }: WorkloadOptions, qos: 1 | 2): 
       const waits = stuck.map((what): Finding => ({ kind: 'stuck', what }))
       return { ...verdict, findings: [...verdict.findings, ...waits] }
     },
+    // The sessions ended with their clients.
+    remove: () => Promise.resolve(),
   }
+}
+
+/** With its session, unless what it still waits for keeps it. */
+async function end(client: MqttClient): Promise<void> {
+  const properties = { sessionExpiryInterval: 0 }
+  if (await within(client.endAsync(false, { properties }), END_MS)) return
+  await client.endAsync(true)
 }
 
 function unknownSend(value: string) {
@@ -80,6 +91,8 @@ function connect(brokers: readonly HostPort[], first: number, clientId: string):
     ...{ servers: servers.map(({ host, port }) => ({ host, port, protocol: 'mqtt' })) },
     ...{ clientId, protocolVersion: 5, clean: false, keepalive: 2 },
     ...{ reconnectPeriod: 100, connectTimeout: 1_000 },
+    // Without it a client that a draining broker has refused once does not try any other.
+    reconnectOnConnackError: true,
     properties: { sessionExpiryInterval: SESSION_SECONDS },
   }
   const client = mqtt.connect(options)

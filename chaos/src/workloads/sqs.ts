@@ -2,6 +2,7 @@
 import {
   CreateQueueCommand,
   DeleteMessageBatchCommand,
+  DeleteQueueCommand,
   type Message,
   ReceiveMessageCommand,
   SendMessageCommand,
@@ -72,7 +73,7 @@ async function start(options: WorkloadOptions, isFifo: boolean): Promise<Workloa
         () => deliveries().length,
       )
       await Promise.all(receivers.map((one) => one.stop()))
-      for (const rotation of [makers, ...rotations, ...receivers]) rotation.destroy()
+      for (const rotation of [...rotations, ...receivers]) rotation.destroy()
       const promise = { exactlyOnce: false, ordered: isFifo }
       const pending = ids.flatMap((id, at) =>
         stopped[at] === true ? [] : [unknownSend(id, `${id}-${senders[at]?.sends.length}`)],
@@ -84,6 +85,10 @@ async function start(options: WorkloadOptions, isFifo: boolean): Promise<Workloa
         ...(isFifo ? afterDelete(receivers) : []),
       ]
       return { ...verdict, findings: [...verdict.findings, ...more] }
+    },
+    remove: async () => {
+      await makers.use((client) => client.send(new DeleteQueueCommand({ QueueUrl })))
+      makers.destroy()
     },
   }
 }

@@ -1,10 +1,11 @@
 /** What clients of one dialect do all the while, and what they must find afterwards. */
 import type { Verdict } from '../checkers/verdict.ts'
-import type { Endpoints } from '../control.ts'
+import type { ClusterControl, Endpoints } from '../control.ts'
 import type { Outcome, Send } from '../history.ts'
 
 export interface WorkloadOptions {
   readonly endpoints: Endpoints
+  readonly metadata?: ClusterControl['metadata']
   /** In the names of everything that is made, so that runs do not meet. */
   readonly run: string
   /** How many send. */
@@ -17,6 +18,8 @@ export interface Workload {
   readonly sends: readonly Pick<Send, 'client' | 'startedMs' | 'endedMs' | 'outcome'>[]
   /** Ends sending, waits until all that was acknowledged has come, and judges. Never rejects. */
   finish(): Promise<Verdict>
+  /** After `finish`: takes away what it has made in the cluster. */
+  remove(): Promise<void>
 }
 
 /** Resolves when every client has been served once. */

@@ -8,6 +8,7 @@ import type { Context } from '../context.ts'
 import { throwIfInterrupted } from '../context.ts'
 import { CliError } from '../errors.ts'
 import { exitCodes, meaningOfChild } from '../exit-codes.ts'
+import { prepareFaults } from '../faults/node-faults.ts'
 import { lastLines } from './log-files.ts'
 import { type StartedNode, startNode, stopNode } from './nodes.ts'
 import { busyPorts, findPortOwner, isListening, type PortUse } from './ports.ts'
@@ -46,8 +47,10 @@ export async function launch(
   options: LaunchOptions,
 ): Promise<ClusterState> {
   const { nodes, timeoutMs } = options
+  const { output } = context
   await refuseBusyPorts(context, state, nodes)
   options.prepare?.()
+  prepareFaults(nodes, output)
   const started: StartedNode[] = []
   let current = state
   const check = (): void => {

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { faultsOfNode } from '../faults/node-faults.ts'
 import { makeFolder } from './folders.ts'
 import { identify, type ProcessState, processState, sendSignal } from './process-table.ts'
 import { type NodeRecord, processOf } from './state.ts'
@@ -31,7 +32,9 @@ export function startNode(node: NodeRecord): StartedNode {
   const log = openLog(node)
   try {
     const logStart = statSync(node.logFile).size
-    const child = spawn(process.execPath, [program, node.role, 'start', ...node.args], {
+    const whole = [...faultsFor(node), process.execPath, program, node.role, 'start', ...node.args]
+    const [command = '', ...args] = whole
+    const child = spawn(command, args, {
       detached: true,
       stdio: ['ignore', log, log],
       cwd: dirname(node.logFile),
@@ -44,6 +47,14 @@ export function startNode(node: NodeRecord): StartedNode {
   } finally {
     closeSync(log)
   }
+}
+
+/** What sets its environment, which the process then takes the place of. */
+function faultsFor(node: NodeRecord): readonly string[] {
+  const faults = faultsOfNode(node)
+  if (faults === undefined) return []
+  faults.settle()
+  return ['env', ...Object.entries(faults.environment).map(([name, value]) => `${name}=${value}`)]
 }
 
 export function nodeState(node: NodeRecord): ProcessState {

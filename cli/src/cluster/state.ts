@@ -23,6 +23,8 @@ export interface NodeRecord {
   readonly innerGrpc?: number
   /** Of `network-1`: the ports at which it stands before the others. */
   readonly fronts?: readonly number[]
+  /** Folder of what breaks its disk and its clock; undefined: nothing does. */
+  readonly faults?: string
   /** What follows `robust ROLE start`. */
   readonly args: readonly string[]
   readonly logFile: string

@@ -272,6 +272,10 @@ function placementAddress(plan: ClusterPlan, number: number): string {
   return `${plan.host}:${portOf(plan, standardPorts.placement, number)}`
 }
 
+function faultsOf({ logDir }: ClusterPlan, name: string): string {
+  return join(logDir, '..', 'faults', name)
+}
+
 function innerOf({ breakable }: ClusterPlan, port: number): number | undefined {
   return breakable === true ? port + INNER_STEP : undefined
 }
@@ -303,6 +307,7 @@ function node(
     startTime: null,
     ports,
     ...(parts.inner !== undefined && { innerGrpc: parts.inner }),
+    ...(plan.breakable === true && role !== 'network' && { faults: faultsOf(plan, name) }),
     args: Object.entries(flags).flatMap(([flag, value]) =>
       value === '' ? [`--${flag}`] : [`--${flag}`, value],
     ),

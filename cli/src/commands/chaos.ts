@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import {
+  breaksProcesses,
   isGood,
   parseScenario,
   type Report,
@@ -15,6 +16,7 @@ import { withoutPassword } from '../cluster/topology.ts'
 import { type Context, requireCluster } from '../context.ts'
 import { CliError, interrupted } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { requireFaults } from '../faults/node-faults.ts'
 import { table } from '../output.ts'
 
 export interface ChaosOptions {
@@ -71,6 +73,7 @@ async function run(
 ): Promise<number> {
   const { output, format, signal } = context
   const state = requireCluster(context, options.name)
+  if (breaks(text)) requireFaults(state)
   const isTable = format === 'table'
   if (isTable) output.print(`seed ${seed}`)
   const report = await runScenario({
@@ -92,6 +95,16 @@ async function run(
   else output.json(report)
   if (signal.aborted) throw interrupted(signal.reason)
   return isGood(report) ? exitCodes.ok : exitCodes.failed
+}
+
+/** Whether disks or clocks are broken. What is no scenario is found out later. */
+function breaks(text: string): boolean {
+  try {
+    return parseScenario(text).faults.some(breaksProcesses)
+  } catch (error) {
+    if (error instanceof ScenarioError) return false
+    throw error
+  }
 }
 
 const FINDINGS_SHOWN = 20

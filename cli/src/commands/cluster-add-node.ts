@@ -21,6 +21,8 @@ export interface AddNodeOptions {
   readonly name?: string
   readonly role: 'broker' | 'placement'
   readonly timeout: number
+  /** Instead of the next one. */
+  readonly number?: number
 }
 
 /** More would only make every decision slower. */
@@ -29,15 +31,7 @@ const STOP_MS = 5_000
 
 export async function addNode(context: Context, options: AddNodeOptions): Promise<number> {
   const { output, format } = context
-  const { name } = requireCluster(context, options.name)
-  const node = await whileLocked(context, name, async () => {
-    // Read again: what was read before the lock may be old.
-    const state = requireCluster(context, name)
-    const planned = plan(state, options.role)
-    output.progress(`starting ${planned.name} ...`)
-    const before = await withFront(state, planned)
-    return await start(context, { state: before, planned, timeoutSeconds: options.timeout })
-  })
+  const node = await startNewNode(context, options)
   if (format === 'json') output.json({ node: node.name, pid: node.pid, ports: node.ports })
   else {
     const ports = Object.entries(node.ports).filter(([protocol]) => /^(mqtt|grpc)$/.test(protocol))
@@ -47,9 +41,24 @@ export async function addNode(context: Context, options: AddNodeOptions): Promis
   return exitCodes.ok
 }
 
-function plan(state: ClusterState, role: AddNodeOptions['role']): NodeRecord {
+/** Resolves when it is a member. */
+export async function startNewNode(context: Context, options: AddNodeOptions): Promise<NodeRecord> {
+  const { name } = requireCluster(context, options.name)
+  return whileLocked(context, name, async () => {
+    // Read again: what was read before the lock may be old.
+    const state = requireCluster(context, name)
+    const planned = plan(state, options)
+    context.output.progress(`starting ${planned.name} ...`)
+    const before = await withFront(state, planned)
+    return await start(context, { state: before, planned, timeoutSeconds: options.timeout })
+  })
+}
+
+function plan(state: ClusterState, options: AddNodeOptions): NodeRecord {
+  const { role } = options
   const known = nodesOf(state, role)
-  const number = Math.max(0, ...known.map((each) => numberOf(each.name))) + 1
+  const next = Math.max(0, ...known.map((each) => numberOf(each.name))) + 1
+  const { number = next } = options
   const placement = nodesOf(state, 'placement').length
   if (role === 'broker') return brokerNode(state, { number, placement })
   if (state.externalPlacement.length > 0) {

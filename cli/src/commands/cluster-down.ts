@@ -1,10 +1,12 @@
 /** `robust cluster down`: brokers first, so that they can give back what they own, then the rest. */
+
 import { readdirSync, rmdirSync, rmSync } from 'node:fs'
 import { nodeState, stopNode } from '../cluster/nodes.ts'
 import { type ClusterState, type NodeRecord, nodesOf } from '../cluster/state.ts'
 import { isRedis, isShared, withoutPassword } from '../cluster/topology.ts'
 import { type Context, clusterName, requireCluster, whileLocked } from '../context.ts'
 import { exitCodes } from '../exit-codes.ts'
+import { faultFoldersOf } from '../faults/node-faults.ts'
 
 export interface DownOptions {
   readonly name?: string
@@ -54,6 +56,7 @@ export async function bringDown({ store, output }: Context, state: ClusterState)
 function purge({ output }: Context, state: ClusterState): void {
   for (const { dataDir } of state.nodes) rmSync(dataDir, { recursive: true, force: true })
   rmSync(state.logDir, { recursive: true, force: true })
+  for (const folder of faultFoldersOf(state.nodes)) rmSync(folder, { recursive: true, force: true })
   if (isShared(state.storageUrl)) {
     const url = withoutPassword(state.storageUrl)
     const how = isRedis(url) ? `; robust storage purge --yes ${url} removes it` : ''

@@ -219,12 +219,37 @@ describe('ShardAssignment', () => {
     await world.pass(600)
     const mine = world.state.shards.filter(({ owner }) => owner?.nodeId === 'a')
     const numbers = mine.map(({ shard }) => shard)
-    world.assignment.releasing('a', numbers)
+    world.assignment.releasing({ nodeId: 'a', nodeEpoch }, numbers)
     const shards = mine.map(({ shard, epoch }) => ({ shard, epoch, commitNumber: 1 }))
     world.commit({ kind: 'release-shards', nodeId: 'a', nodeEpoch, shards })
     await world.pass(500)
     expect(world.loads('a', 'b')).toEqual([0, 12])
     expect(world.events('ShardsGranted').at(-1)?.reason).toBe('a gave it back')
+  })
+
+  it('gives a node its share that came back, whatever is released in the name of the one before', async () => {
+    const world = new World()
+    const before = world.join('a')
+    world.join('b')
+    await world.pass(600)
+    world.remove('a')
+    await world.pass(500)
+    world.join('a')
+    world.assignment.releasing({ nodeId: 'a', nodeEpoch: before }, [0])
+    await world.pass(ASSIGNMENT_LIMITS.leavingMs - 1_000)
+    expect(world.loads('a', 'b')).toEqual([6, 6])
+  })
+
+  it('gives a node its share that counted as leaving when it came, and stayed', async () => {
+    const world = new World()
+    world.join('b')
+    await world.pass(600)
+    const nodeEpoch = world.join('a')
+    world.assignment.releasing({ nodeId: 'a', nodeEpoch }, [0])
+    await world.pass(ASSIGNMENT_LIMITS.leavingMs - 500)
+    expect(world.loads('a', 'b')).toEqual([0, 12])
+    await world.pass(3_000)
+    expect(world.loads('a', 'b')).toEqual([6, 6])
   })
 
   it('moves a shard to where it is asked to, tells for how long it was away, and leaves it there', async () => {

@@ -115,8 +115,12 @@ export class ShardAssignment {
     return this.#releasing.shards.size
   }
 
-  /** Call before a release is proposed. */
-  releasing(nodeId: string, shards: readonly number[]): void {
+  /** Call before a release is proposed. One of an earlier registration says nothing about the node of now. */
+  releasing(
+    { nodeId, nodeEpoch }: Pick<NodeEntry, 'nodeId' | 'nodeEpoch'>,
+    shards: readonly number[],
+  ): void {
+    if (nodeAt(this.#options.state(), nodeId, nodeEpoch) === undefined) return
     if (shards.every((shard) => this.#releasing.has(shard))) return
     this.#leaving.set(nodeId, this.#options.nowMs() + this.#limits.leavingMs)
   }
@@ -267,6 +271,9 @@ export class ShardAssignment {
     const isBusy = grants.length + moves.length + this.#releasing.shards.size > 0
     const nodes = this.#nodes().filter(({ drain }) => drain === undefined)
     if (isBusy || nodes.length === 0) return
+    // A node that does not leave after all must get its share.
+    const leaving = this.#leavingNow()
+    if (nodes.some(({ nodeId }) => leaving.has(nodeId))) return
     this.#isBalancing = false
     const { shards } = this.#options.state()
     const counts = nodes.map((node) => {

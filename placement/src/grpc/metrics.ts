@@ -22,6 +22,7 @@ export function renderMetrics({ raft, machine }: MetricsOptions): string {
   const opened = shards.filter((shard) => shard.opened).length
   const owned = shards.filter(({ owner }) => owner !== undefined).length
   const draining = [...nodes.values()].filter(({ drain }) => drain !== undefined).length
+  const { rss, heapUsed } = process.memoryUsage()
   const own: RaftMetric[] = [
     gauge('placement_nodes', 'Brokers that are members', [
       [{ state: 'active' }, nodes.size - draining],
@@ -43,7 +44,8 @@ export function renderMetrics({ raft, machine }: MetricsOptions): string {
       'How late the event loop was, since the start; quantile 1 is the worst',
       QUANTILES.map((quantile) => [{ quantile: String(quantile) }, delaySeconds(quantile)]),
     ),
-    gauge('process_resident_memory_bytes', 'Memory', [[{}, process.memoryUsage.rss()]]),
+    gauge('process_resident_memory_bytes', 'Memory', [[{}, rss]]),
+    gauge('process_heap_used_bytes', 'Of the JavaScript heap', [[{}, heapUsed]]),
   ]
   return renderPrometheus([...own, ...raft.metrics()], { node: raft.status().nodeId })
 }

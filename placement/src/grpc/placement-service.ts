@@ -164,7 +164,7 @@ async function shardsReleased(
   checkShards(shards)
   const session = leadership.require()
   session.assignment.releasing(
-    nodeId,
+    { nodeId, nodeEpoch },
     shards.map(({ shard }) => shard),
   )
   await proposer.propose({ kind: 'release-shards', nodeId, nodeEpoch, shards })

@@ -82,9 +82,11 @@ function startProbes(
 
 function metricsOf({ capabilities: { adapter } }: StorageAdapter, pressure: number): string {
   const { user, system } = process.cpuUsage()
+  const { rss, heapUsed } = process.memoryUsage()
   const series = [
     ['storage_pressure_ratio', 'gauge', 'How near it is to refusing: 1 is full', pressure],
-    ['storage_resident_memory_bytes', 'gauge', 'Of the process', process.memoryUsage.rss()],
+    ['storage_resident_memory_bytes', 'gauge', 'Of the process', rss],
+    ['storage_heap_used_bytes', 'gauge', 'Of the JavaScript heap', heapUsed],
     ['storage_cpu_seconds_total', 'counter', 'Of the process', (user + system) / 1e6],
   ] as const
   const lines = series.flatMap(([name, type, help, value]) => [

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import { type History, type Operation, Recorder } from './history.ts'
 import { checkLinearizability, type Model } from './linearizability.ts'
 import {
   FENCED_LOG,
@@ -12,6 +11,7 @@ import {
   type RegisterInput,
   type RegisterOutput,
 } from './models.ts'
+import { type History, type Operation, Recorder } from './recorder.ts'
 
 type RegisterOperation = Operation<RegisterInput, RegisterOutput>
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import type { History } from './history.ts'
 import { checkLinearizability } from './linearizability.ts'
+import type { History } from './recorder.ts'
 import { VERSIONED, type VersionedInput, type VersionedOutput } from './versioned.ts'
 
 type Written = readonly [from: number, to: number, VersionedInput, VersionedOutput?]

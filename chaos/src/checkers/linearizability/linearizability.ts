@@ -5,7 +5,7 @@
  *
  * The search is exponential at worst. It is bounded, and says so when it gives up.
  */
-import type { History, Operation } from './history.ts'
+import type { History, Operation } from './recorder.ts'
 
 /** What the object does that is meant to be behind the history. */
 export interface Model<State, Input, Output> {
