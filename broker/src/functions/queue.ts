@@ -275,14 +275,20 @@ export class Queue {
     const verdict = admission(policy, store, bytes)
     if (verdict === 'reject') return { kind: 'full' }
     const sequence = store.nextSequence()
-    const messageId = textHeader(record, HEADER.messageId) ?? `${this.id}-${sequence}`
+    const own = textHeader(record, HEADER.messageId)
+    const messageId = own ?? `${this.id}-${sequence}`
     if (key !== undefined) {
       store.write(store.deduplication.remember(key.id, { messageId, sequence }, nowMs + key.ms))
     }
-    const stored = withHeaders(record, {
-      [HEADER.messageId]: messageId,
-      ...(policy.order === 'group' && { [HEADER.sequence]: String(sequence) }),
-    })
+    const isOrdered = policy.order === 'group'
+    // Most messages are kept as they come, without a copy of their headers.
+    const isComplete = own !== undefined && !isOrdered
+    const stored = isComplete
+      ? record
+      : withHeaders(record, {
+          [HEADER.messageId]: messageId,
+          ...(isOrdered && { [HEADER.sequence]: String(sequence) }),
+        })
     const handle = this.#store(stored, verdict === 'dead-letter')
     return { kind: 'stored', messageId, sequence, handle }
   }
