@@ -40,6 +40,8 @@ export function settleOne(queue: Queue, { receipt, action }: Settlement): Settle
   if (entry.state === 'leaving') return 'gone'
   if (!isLast) return 'stale'
   const isLeased = entry.state === 'leased'
+  const isHeld = isLeased && entry.untilMs > store.nowMs
+  if (action.kind === 'acknowledge' && action.heldOnly === true && !isHeld) return 'stale'
   if (action.kind !== 'extend') queue.receivers.release(entry)
   switch (action.kind) {
     case 'acknowledge':
