@@ -33,7 +33,10 @@ export function settleOne(queue: Queue, { receipt, action }: Settlement): Settle
     const unseen = newEntry({ level, offset, group: '', bytes: 0, expiresAtMs: 0 })
     lane.addAhead(unseen)
     if (action.kind === 'reject') queue.dismiss(unseen, 'rejected')
-    else store.finish(unseen)
+    else {
+      store.finish(unseen)
+      queue.counts.deleted++
+    }
     return 'done'
   }
   const isLast = entry.lease === undefined || sameLease(entry.lease, receipt.lease)
@@ -46,6 +49,7 @@ export function settleOne(queue: Queue, { receipt, action }: Settlement): Settle
   switch (action.kind) {
     case 'acknowledge':
       store.finish(entry)
+      queue.counts.deleted++
       return 'done'
     case 'reject':
       queue.dismiss(entry, 'rejected')
