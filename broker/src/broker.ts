@@ -42,6 +42,7 @@ import { MeasuredStorage } from './measured-storage.ts'
 import { snapshotOf } from './metrics.ts'
 import { retainedLimitsOf, VERSION } from './mqtt.ts'
 import { nodeIdentity } from './node-identity.ts'
+import { replacePredecessor } from './node-process.ts'
 import type { BrokerLog } from './observability/log.ts'
 import { ProcessLatencies } from './observability/process-latencies.ts'
 import { observeCalls } from './observability/rpc-latencies.ts'
@@ -250,6 +251,7 @@ interface Cluster extends Frontage {
 
 function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const incarnation = randomUUID()
+  const replaces = replacePredecessor(config.dataDir, incarnation)
   const metadata = new MetadataCache(nodeId)
   const hosted = new HostedShards()
   const { topics, queueTable, router } = keepersOf(metadata)
@@ -259,7 +261,7 @@ function assembleCluster({ config, nodeId, storage, log }: Parts): Cluster {
   const runtime = createRuntimeReport(() => loadOf(frontage, hosted, router))
   const placement = new PlacementClient({
     addresses: config.placement,
-    registration: registrationOf(config, nodeId, incarnation),
+    registration: { ...registrationOf(config, nodeId), incarnation, replaces },
     metadata,
     report: () => runtime.report(),
     onReregistered: () => {

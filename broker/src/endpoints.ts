@@ -5,7 +5,7 @@ import { kafkaPorts } from './kafka.ts'
 import { mqttPorts, VERSION } from './mqtt.ts'
 import { sqsPorts } from './sqs.ts'
 
-export function registrationOf(config: BrokerConfig, nodeId: string, incarnation: string) {
+export function registrationOf(config: BrokerConfig, nodeId: string) {
   const host = config.advertiseHost
   const grpcPort = config.advertiseGrpcPort ?? config.grpcPort
   const { kafkaAdvertise: kafka, kafkaTlsAdvertise: kafkas } = config
@@ -13,7 +13,6 @@ export function registrationOf(config: BrokerConfig, nodeId: string, incarnation
   return {
     clusterId: '',
     nodeId,
-    incarnation,
     version: VERSION,
     grpcAddress: `${host}:${grpcPort}`,
     endpoints: [

@@ -131,6 +131,32 @@ describe('a cluster of three', () => {
     expect(again.nodeEpoch).toBeGreaterThan(broker.nodeEpoch)
   })
 
+  it('lets the next process of a node in at once when it knows that the one before has ended', async () => {
+    const cluster = await startCenter(1)
+    const leader = await cluster.leader()
+    const broker = await cluster.broker('broker-1')
+    await expect
+      .poll(async () => Object.values(await cluster.served(leader)), SLOW)
+      .toEqual([SHARDS])
+    broker.stop()
+    const register = (request: wire.RegisterRequest): Promise<wire.RegisterReply> =>
+      ask((options, done) =>
+        cluster.client(leader).register(request, new Metadata(), options, done),
+      )
+    const next = { ...broker.registration('127.0.0.1:9'), incarnation: 'broker-1-2' }
+    const wrong = { ...next, replaces: 'broker-1-0' }
+    await expect(register(wrong)).rejects.toMatchObject({ code: status.ALREADY_EXISTS })
+
+    const { incarnation: replaces } = broker
+    const { nodeEpoch } = await register({ ...next, replaces })
+    expect(nodeEpoch).toBeGreaterThan(broker.nodeEpoch)
+    expect((await register({ ...next, replaces })).nodeEpoch).toBe(nodeEpoch)
+    const story = (await cluster.events(leader)).filter(({ subject }) => subject === 'broker-1')
+    expect(story.map(({ kind, reason }) => `${kind} ${reason}`)).toContainEqual(
+      expect.stringMatching(/^NodeRemoved replaced: its next process/),
+    )
+  })
+
   it('answers no heartbeat and commits nothing without a majority', async () => {
     const cluster = await startCenter(3)
     const leader = await cluster.leader()

@@ -54,6 +54,7 @@ export class SimulatedBroker {
       version: '0',
       grpcAddress: `127.0.0.1:${port}`,
       endpoints: [],
+      replaces: '',
     }
     const reply = await this.persist<placement.RegisterReply>((client, done) =>
       client.register(registration, new Metadata(), deadline(), done),

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import type { Message } from '../core/message.ts'
+import { type Message, type Packet, withDelivery } from '../core/message.ts'
 import { LiveFrameError, LiveReader, LiveWriter } from './live-frames.ts'
 
 const text = fc.oneof(fc.constantFrom('a/b', 'c', ''), fc.string({ unit: 'binary' }))
@@ -18,6 +18,11 @@ const message: fc.Arbitrary<Message> = fc.record({
   token: fc.constant(''),
 })
 
+/** What a message is, whichever way it is kept. */
+function plain(each: Message): Message {
+  return withDelivery(each, each.guarantee, each.retain)
+}
+
 function through(frames: readonly (readonly Message[])[]): Message[] {
   const [writer, reader] = [new LiveWriter(), new LiveReader()]
   const found: Message[] = []
@@ -32,9 +37,34 @@ describe('live frames', () => {
   test('carry every message as it is, over many frames', () => {
     fc.assert(
       fc.property(fc.array(fc.array(message, { maxLength: 20 }), { maxLength: 5 }), (frames) => {
-        expect(through(frames).map((each) => ({ ...each }))).toEqual(frames.flat())
+        expect(through(frames).map(plain)).toEqual(frames.flat())
       }),
     )
+  })
+
+  test('carry packets as they are, and those that came in a row in a row', () => {
+    const came = Buffer.from('xxAABBBBccccAADDDDeeeezz')
+    const packetAt = (start: number): Packet => ({
+      ...{ bytes: came, start, end: start + 10, layout: 5 },
+      ...{ propertiesStart: start + 2, propertiesEnd: start + 6, payloadStart: start + 6 },
+    })
+    const [first] = fc.sample(message, 1)
+    const sent = [2, 12].map((start) => {
+      const [properties, payload] = [start + 2, start + 6].map((at) => came.subarray(at, at + 4))
+      return { ...(first as Message), properties, payload, packet: packetAt(start) } as Message
+    })
+    const all = [...sent, first as Message, ...sent.slice().reverse()]
+    const found = through([all])
+    expect(found.map(plain)).toEqual(all.map(plain))
+    const packets = found.flatMap(({ packet }) => packet ?? [])
+    expect(packets.map(({ bytes, start, end }) => String(bytes.subarray(start, end)))).toEqual([
+      'AABBBBcccc',
+      'AADDDDeeee',
+      'AADDDDeeee',
+      'AABBBBcccc',
+    ])
+    expect(packets[1]).toMatchObject({ bytes: packets[0]?.bytes, start: packets[0]?.end })
+    expect(packets.map(({ layout }) => layout)).toEqual([5, 5, 5, 5])
   })
 
   test('begin to count texts anew when there are too many', () => {
@@ -44,7 +74,7 @@ describe('live frames', () => {
       address: `a/${at % 30_000}`,
     }))
     const found = through([many.slice(0, 25_000), many.slice(25_000)])
-    expect(found.map((each) => ({ ...each }))).toEqual(many)
+    expect(found.map(plain)).toEqual(many)
   })
 
   test('that are damaged are refused, and take no more memory than they have', () => {

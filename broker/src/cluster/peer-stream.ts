@@ -4,7 +4,7 @@ import { broker, dialLink, type Link, type LinkEvents, type LinkService } from '
 import type { PeerStream } from './peer-link.ts'
 
 const SERVICE = 'robust.broker.v1'
-const PROTOCOL_VERSION = 2
+const PROTOCOL_VERSION = 3
 const FRAME_KIND = 16
 const LIVE_KIND = 17
 /** The largest message that a client may be allowed to send, and what else is in its frame. */

@@ -52,7 +52,7 @@ async function startClient(address: string): Promise<PlacementClient> {
   const place = { nodeId: 'b', incarnation: 'b1', version: '0', grpcAddress: 'x:1' }
   const client = new PlacementClient({
     addresses: [address],
-    registration: { ...place, endpoints: [], clusterId: '' },
+    registration: { ...place, endpoints: [], clusterId: '', replaces: '' },
     metadata: new MetadataCache('b'),
     report: () => placement.RuntimeReport.fromPartial({}),
     onReregistered: () => undefined,

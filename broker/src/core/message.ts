@@ -1,5 +1,21 @@
 /** A message on its way, the same for every dialect, and who may receive it. */
 
+/**
+ * A message as its dialect's own packet lies in a buffer. It may be passed on as it is to a receiver of the same dialect
+ * that takes the same layout.
+ */
+export interface Packet {
+  readonly bytes: Buffer
+  readonly start: number
+  readonly end: number
+  readonly propertiesStart: number
+  readonly propertiesEnd: number
+  /** The payload ends with the packet. */
+  readonly payloadStart: number
+  /** Of the dialect's choice: 0 to 255. */
+  readonly layout: number
+}
+
 /** 0 at most once, 1 at least once, 2 exactly once. */
 export type Guarantee = 0 | 1 | 2
 
@@ -21,6 +37,8 @@ export interface Message {
   readonly publisher: string
   /** Identifies an exactly-once message over retries; empty where the guarantee is lower. */
   readonly token: string
+  /** As it came; undefined: it cannot be passed on so. */
+  readonly packet?: Packet | undefined
 }
 
 export interface Subscription {

@@ -96,7 +96,13 @@ async function register(
   }
   const { nodeId, incarnation, version, grpcAddress, endpoints } = request
   const node = { nodeId, incarnation, version, grpcAddress, endpoints }
-  const result = await proposer.propose({ kind: 'register-node', node })
+  let result = await proposer.propose({ kind: 'register-node', node })
+  if (result.kind === 'duplicate' && result.incarnation === request.replaces) {
+    const { nodeEpoch } = result
+    const reason = `its next process has begun as ${incarnation}`
+    await proposer.propose({ kind: 'remove-node', nodeId, nodeEpoch, cause: 'replaced', reason })
+    result = await proposer.propose({ kind: 'register-node', node })
+  }
   if (result.kind === 'duplicate') {
     const other = `${result.incarnation} at epoch ${result.nodeEpoch}`
     throw new PlacementError(

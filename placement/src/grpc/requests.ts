@@ -11,6 +11,7 @@ const SHARDS_MAX = 16_384
 export function checkRegistration(request: wire.RegisterRequest): void {
   checkName('node_id', request.nodeId)
   checkName('incarnation', request.incarnation)
+  if (request.replaces !== '') checkName('replaces', request.replaces)
   if (request.version.length > NAME_CHARACTERS_MAX) throw invalid('version is too long')
   if (!/^[^\s]{1,255}:\d{1,5}$/.test(request.grpcAddress)) {
     throw invalid('grpc_address is not HOST:PORT')

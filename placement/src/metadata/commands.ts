@@ -20,7 +20,8 @@ export interface NodeRegistration {
   readonly endpoints: readonly NodeEndpoint[]
 }
 
-export type RemovalCause = 'time-out' | 'deregistered'
+/** Replaced: another process of the node has begun, which knows that this one has ended. */
+export type RemovalCause = 'time-out' | 'deregistered' | 'replaced'
 
 export interface ShardGrant {
   readonly shard: number

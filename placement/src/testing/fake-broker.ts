@@ -59,7 +59,8 @@ export class FakeBroker {
   registration(grpcAddress: string): wire.RegisterRequest {
     const { nodeId, incarnation, clusterId } = this.#options
     const endpoints = [{ protocol: 'mqtt', host: '127.0.0.1', port: 1 }]
-    return { clusterId, nodeId, incarnation, version: '1', grpcAddress, endpoints }
+    const unchanged = { clusterId, version: '1', endpoints, replaces: '' }
+    return { ...unchanged, nodeId, incarnation, grpcAddress }
   }
 
   /** Falls silent, like a process that was killed. */

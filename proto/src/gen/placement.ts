@@ -54,6 +54,8 @@ export interface RegisterRequest {
   /** host:port of the broker's gRPC server */
   grpcAddress: string;
   endpoints: Endpoint[];
+  /** Incarnation of a process of this node that has certainly ended: it is not waited for. Empty: none. */
+  replaces: string;
 }
 
 export interface RegisterReply {
@@ -644,7 +646,7 @@ export const Endpoint: MessageFns<Endpoint> = {
 };
 
 function createBaseRegisterRequest(): RegisterRequest {
-  return { clusterId: "", nodeId: "", incarnation: "", version: "", grpcAddress: "", endpoints: [] };
+  return { clusterId: "", nodeId: "", incarnation: "", version: "", grpcAddress: "", endpoints: [], replaces: "" };
 }
 
 export const RegisterRequest: MessageFns<RegisterRequest> = {
@@ -666,6 +668,9 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     }
     for (const v of message.endpoints) {
       Endpoint.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.replaces !== "") {
+      writer.uint32(58).string(message.replaces);
     }
     return writer;
   },
@@ -731,6 +736,14 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
             message.endpoints.push(Endpoint.decode(reader, reader.uint32()));
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.replaces = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -754,6 +767,7 @@ export const RegisterRequest: MessageFns<RegisterRequest> = {
     message.version = object.version ?? "";
     message.grpcAddress = object.grpcAddress ?? "";
     message.endpoints = object.endpoints?.map((e) => Endpoint.fromPartial(e)) || [];
+    message.replaces = object.replaces ?? "";
     return message;
   },
 };

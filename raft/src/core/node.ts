@@ -145,6 +145,11 @@ export class RaftNode {
     if (snapshot !== undefined) adoptSnapshot(this.#state, snapshot)
     refreshMembers(this.#state)
     resetElectionTimer(this.#state)
+    const [voter, ...others] = this.#state.voters
+    // The only voter has no leader to wait for.
+    if (voter === options.id && others.length === 0) {
+      this.#state.electionTimeout = options.timings.bootstrapElectionMin
+    }
   }
 
   get role(): RaftRole {

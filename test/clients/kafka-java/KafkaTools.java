@@ -142,6 +142,8 @@ final class KafkaTools {
       producer.beginTransaction();
       producer.send(new org.apache.kafka.clients.producer.ProducerRecord<>("tools", 1, "k", "v")).get();
       says(command("list"), "tools-id", "Ongoing");
+      says(command("list --transactional-id-pattern tools-.*"), "tools-id");
+      KafkaScenarios.expect(!command("list --transactional-id-pattern tools").contains("tools-id"), "it is listed");
       says(command("describe --transactional-id tools-id"), "tools-1");
       says(command("describe-producers --topic tools --partition 1"), "ProducerId");
       producer.abortTransaction();

@@ -71,7 +71,7 @@ function eachGroup(
   }
 }
 
-/** Topics by a pattern are told by their ids alone, and read by nobody who may not. */
+/** Of what a pattern matches only topics count that the client may see: the group leaves the others out. */
 const inNewGroup: Right = {
   says: 'subscribe on the group, describe on each topic that is named',
   guard: (call, api, answer) =>

@@ -258,8 +258,8 @@ describe('what operators see', () => {
       { errorCode: ERROR.TRANSACTIONAL_ID_NOT_FOUND },
     ])
     const list = async (more: object) => {
-      const filters = { stateFilters: [], producerIdFilters: [], durationFilterMs: -1, ...more }
-      return client.ask(LIST_TRANSACTIONS, 1, filters)
+      const filters = { stateFilters: [], producerIdFilters: [], durationFilterMs: -1 }
+      return client.ask(LIST_TRANSACTIONS, 2, { ...filters, transactionalIdPattern: null, ...more })
     }
     const ids = async (more: object) =>
       (await list(more)).transactionStates.map(({ transactionalId }) => transactionalId)
@@ -269,6 +269,10 @@ describe('what operators see', () => {
     expect(await ids({ producerIdFilters: [producerId] })).toEqual([ID])
     expect(await ids({ producerIdFilters: [1] })).toEqual([])
     expect(await ids({ durationFilterMs: 5_000 })).toEqual([])
+    expect(await ids({ transactionalIdPattern: `${ID.slice(0, 2)}.*` })).toEqual([ID])
+    expect(await ids({ transactionalIdPattern: ID.slice(0, 2) })).toEqual([])
+    const bad = await list({ transactionalIdPattern: '(' })
+    expect(bad.errorCode).toBe(ERROR.INVALID_REGULAR_EXPRESSION)
     expect((await list({ stateFilters: ['Lost'] })).unknownStateFilters).toEqual(['Lost'])
     await bench.logs.clock.advance(6_000)
     expect(await ids({ durationFilterMs: 5_000 })).toEqual([ID])

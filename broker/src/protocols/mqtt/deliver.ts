@@ -7,7 +7,14 @@ import { varintBytes, writeVarint } from '../shared/byte-writer.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { publishFrame } from './codec/encode.ts'
 import { decodePublishProperties } from './codec/properties.ts'
-import { asBuffer, outgoingProperties, PublishedMessage } from './mapping.ts'
+import {
+  asBuffer,
+  DIALECT,
+  LAYOUT_3,
+  LAYOUT_5,
+  outgoingProperties,
+  PublishedMessage,
+} from './mapping.ts'
 import type { OutgoingAliases } from './outgoing-aliases.ts'
 import type { ProtocolVersion } from './packets.ts'
 
@@ -33,31 +40,35 @@ const TOPIC_ALIAS_BYTES = 3
 
 /** False: the packet is larger than the client takes, and nothing was queued. [MQTT-3.1.2-24] */
 export function writeMessage(outbox: Outbox, message: Message, options: DeliveryOptions): boolean {
-  const { guarantee, version, identifiers } = options
-  const layout5 = version === 5
-  const header = PUBLISH | (options.duplicate ? 8 : 0) | (guarantee << 1) | (options.retain ? 1 : 0)
-  const { aliases } = options
+  const { guarantee, version, identifiers, aliases } = options
+  const layout = version === 5 ? LAYOUT_5 : LAYOUT_3
   if (aliases !== undefined && message.address.length > TOPIC_ALIAS_BYTES) {
-    return writeAliased(outbox, message, { ...options, aliases, header })
+    return writeAliased(outbox, message, { ...options, aliases })
   }
+  const header = headerOf(options)
+  const { packet } = message
   if (
-    message instanceof PublishedMessage &&
-    message.verbatim &&
-    message.layout5 === layout5 &&
+    packet !== undefined &&
+    packet.layout === layout &&
+    message.dialect === DIALECT &&
     identifiers.length === 0 &&
     (message.guarantee === 0) === (guarantee === 0)
   ) {
-    const { bytes, start, end } = message
+    const { bytes, start, end } = packet
     if (end - start > options.packetBytesMax) return false
     if (guarantee === 0 && bytes[start] === header) outbox.slice(bytes, start, end)
-    else copyFrame(outbox, message, { header, packetId: options.packetId })
+    else {
+      const packetIdAt = message instanceof PublishedMessage ? message.packetIdAt : 0
+      const frame = { bytes, start, end, packetIdAt }
+      copyFrame(outbox, frame, { header, packetId: options.packetId })
+    }
     return true
   }
   // The first time: most messages of inboxes go to one client.
-  if (!layout5 && fanned !== message) {
+  if (layout === LAYOUT_3 && fanned !== message) {
     fanned = message
     fannedFrames.fill(undefined)
-    return writeAtOnce(outbox, message, { ...options, header })
+    return writeAtOnce(outbox, message, options)
   }
   const frame = encoded(message, options)
   const { bytes, packetIdOffset: packetIdAt } = frame
@@ -70,23 +81,21 @@ export function writeMessage(outbox: Outbox, message: Message, options: Delivery
   return true
 }
 
-/** Before MQTT 5: into the outbox, without a frame of its own. `packetId` 0: it has none. */
-function writeAtOnce(
-  outbox: Outbox,
-  message: Message,
-  {
-    header,
-    packetId,
-    packetBytesMax,
-  }: Pick<DeliveryOptions, 'packetId' | 'packetBytesMax'> & Pick<Fields, 'header'>,
-): boolean {
+/** The first byte of the packet. */
+function headerOf({ duplicate, guarantee, retain }: DeliveryOptions): number {
+  return PUBLISH | (duplicate ? 8 : 0) | (guarantee << 1) | (retain ? 1 : 0)
+}
+
+/** Before MQTT 5: into the outbox, without a frame of its own. */
+function writeAtOnce(outbox: Outbox, message: Message, options: DeliveryOptions): boolean {
   const { address, payload } = message
+  const { packetId, packetBytesMax } = options
   const topicBytes = utf8Bytes(address)
   const remaining = 2 + topicBytes + (packetId === 0 ? 0 : 2) + payload.byteLength
   const bytes = 1 + varintBytes(remaining) + remaining
   if (bytes > packetBytesMax) return false
   const { buffer, at } = outbox.reserve(bytes)
-  buffer[at] = header
+  buffer[at] = headerOf(options)
   let next = writeVarint(buffer, at + 1, remaining)
   buffer[next++] = topicBytes >> 8
   buffer[next++] = topicBytes & 0xff
@@ -113,9 +122,9 @@ function utf8Bytes(text: string): number {
 function writeAliased(
   outbox: Outbox,
   message: Message,
-  options: DeliveryOptions & { readonly aliases: OutgoingAliases; readonly header: number },
+  options: DeliveryOptions & { readonly aliases: OutgoingAliases },
 ): boolean {
-  const { aliases, header, packetBytesMax } = options
+  const { aliases, packetBytesMax } = options
   const { address } = message
   const known = aliases.get(address)
   const alias = known === 0 ? aliases.free : known
@@ -123,7 +132,7 @@ function writeAliased(
   if (bytes.length > packetBytesMax) return false
   // Only what the client is sent does it know.
   if (known === 0 && alias !== 0) aliases.set(address)
-  bytes[0] = header
+  bytes[0] = headerOf(options)
   outbox.slice(bytes, 0, bytes.length)
   return true
 }

@@ -1,5 +1,5 @@
 /** MQTT's names and fields as the core's, and back: topics are addresses, QoS is the guarantee. */
-import type { Guarantee, Message, Subscription } from '../../core/message.ts'
+import type { Guarantee, Message, Packet, Subscription } from '../../core/message.ts'
 import type { Will as CoreWill } from '../../core/sessions/session.ts'
 import type { PublishView } from './codec/packet-reader.ts'
 import { decodePublishProperties, encodeProperties } from './codec/properties.ts'
@@ -9,11 +9,15 @@ export const DIALECT = 'mqtt'
 const NO_BYTES = Buffer.alloc(0)
 const TOPIC_ALIAS_PROPERTY_BYTES = 3
 
+/** Layouts of a PUBLISH packet: that of MQTT 5 has properties. */
+export const LAYOUT_3 = 3
+export const LAYOUT_5 = 5
+
 /**
  * A published message as it lies in the read buffer: what passes through unchanged is never copied. Keep it
  * past the turn only by `ownCopy`.
  */
-export class PublishedMessage implements Message {
+export class PublishedMessage implements Message, Packet {
   readonly address: string
   readonly guarantee: Guarantee
   readonly retain: boolean
@@ -27,14 +31,13 @@ export class PublishedMessage implements Message {
   readonly end: number
   /** Where the packet id is, when the QoS is above 0. */
   readonly packetIdAt: number
-  /** The frame's layout: MQTT 5 has a property section. */
-  readonly layout5: boolean
-  /** The frame may be passed on as it is to a receiver of the same layout. */
-  readonly verbatim: boolean
+  readonly layout: number
+  /** The packet names its topic, and no other is meant. */
+  readonly isVerbatim: boolean
   readonly #aliasStart: number
-  readonly #propertiesStart: number
-  readonly #propertiesEnd: number
-  readonly #payloadStart: number
+  readonly propertiesStart: number
+  readonly propertiesEnd: number
+  readonly payloadStart: number
 
   constructor(view: PublishView, context: PublishContext) {
     this.address = context.address
@@ -49,25 +52,29 @@ export class PublishedMessage implements Message {
     this.start = view.start
     this.end = view.end
     this.packetIdAt = view.topicEnd
-    this.layout5 = context.layout5
+    this.layout = context.layout5 ? LAYOUT_5 : LAYOUT_3
     const isNamed = view.topicAlias === 0 && view.topicEnd > view.topicStart
-    this.verbatim = isNamed && context.isRenamed !== true
+    this.isVerbatim = isNamed && context.isRenamed !== true
     this.#aliasStart = view.topicAliasStart
-    this.#propertiesStart = view.propertiesStart
-    this.#propertiesEnd = view.propertiesEnd
-    this.#payloadStart = view.payloadStart
+    this.propertiesStart = view.propertiesStart
+    this.propertiesEnd = view.propertiesEnd
+    this.payloadStart = view.payloadStart
+  }
+
+  get packet(): Packet | undefined {
+    return this.isVerbatim ? this : undefined
   }
 
   get payload(): Buffer {
-    return this.bytes.subarray(this.#payloadStart, this.end)
+    return this.bytes.subarray(this.payloadStart, this.end)
   }
 
   /** The topic alias belongs to the publisher's connection and stays behind. [MQTT-3.3.2-13] */
   get properties(): Buffer {
-    if (this.#propertiesEnd === this.#propertiesStart) return NO_BYTES
-    const before = this.bytes.subarray(this.#propertiesStart, this.#propertiesEnd)
+    if (this.propertiesEnd === this.propertiesStart) return NO_BYTES
+    const before = this.bytes.subarray(this.propertiesStart, this.propertiesEnd)
     if (this.#aliasStart < 0) return before
-    const at = this.#aliasStart - this.#propertiesStart
+    const at = this.#aliasStart - this.propertiesStart
     return Buffer.concat([before.subarray(0, at), before.subarray(at + TOPIC_ALIAS_PROPERTY_BYTES)])
   }
 }

@@ -190,12 +190,13 @@ export const DESCRIBE_TRANSACTIONS = {
 export const LIST_TRANSACTIONS = {
   key: 66,
   name: 'ListTransactions',
-  versions: [0, 1],
+  versions: [0, 2],
   flexible: 0,
   request: struct({
     stateFilters: array(string),
     producerIdFilters: array(int64),
     durationFilterMs: since(1, int64, -1),
+    transactionalIdPattern: since(2, nullableString(), null),
   }),
   response: struct({
     throttleTimeMs: int32,

@@ -167,7 +167,8 @@ export class ClassicMembers {
         ...{ name, metadata: metadata.toString('base64') },
       })),
     }
-    Object.assign(member, { names, pattern: '', classic, rebalanceMs, clientId, clientHost })
+    Object.assign(member, { names, pattern: '', hidden: [], classic })
+    Object.assign(member, { rebalanceMs, clientId, clientHost })
   }
 
   #ownedBy({ ownedPartitions }: Subscription): ReadonlySet<string> {

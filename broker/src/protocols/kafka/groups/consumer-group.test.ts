@@ -85,6 +85,7 @@ class Member {
       ...(isFull || this.hasMissed || this.epoch === 0 ? all : rest),
       ...(this.more.instanceId !== undefined && { instanceId: this.more.instanceId }),
       owned: this.epoch === 0 ? NO_PARTITIONS : this.owned,
+      maySee: this.more.maySee ?? (() => true),
       ...more,
     })
     this.hasMissed = false
@@ -223,6 +224,25 @@ describe('topics', () => {
     revision++
     await rounds([a])
     expect([...a.owned].sort()).toEqual(['id-ordinary/0', 'id-ordinary/1'])
+  })
+
+  test('by a pattern are left out while the client may not see them', async () => {
+    const visible = new Set(['orders'])
+    const maySee = (name: string) => visible.has(name)
+    const a = new Member('a', { names: [], pattern: 'ord.*', maySee })
+    topic('ordinary', 2)
+    await a.beat()
+    expect([...a.owned].some((key) => key.startsWith('id-ordinary'))).toBe(false)
+    expect(a.owned.size).toBe(4)
+    const stored = group.stored
+    visible.add('ordinary')
+    await rounds([a])
+    expect(a.owned.size).toBe(6)
+    visible.delete('orders')
+    await rounds([a])
+    expect([...a.owned].sort()).toEqual(['id-ordinary/0', 'id-ordinary/1'])
+    // The next coordinator does not hand out what was hidden before it has heard the member.
+    expect(stored.members[0]?.hidden).toEqual(['ordinary'])
   })
 
   test('that grow are assigned anew, also by the next coordinator', async () => {

@@ -50,6 +50,8 @@ export interface ConsumerHeartbeat {
   readonly rebalanceMs: number
   readonly names: readonly string[] | null
   readonly pattern: string | null
+  /** What a pattern matches is only told to clients that may know of it. */
+  readonly maySee: (topic: string) => boolean
   readonly assignor: string | null
   readonly owned: PartitionSet | null
   readonly clientId: string
@@ -330,19 +332,21 @@ export class ConsumerGroup {
   #update(member: ConsumerMember, beat: ConsumerHeartbeat): boolean {
     const { names, pattern, assignor, rackId, rebalanceMs, clientId, clientHost } = beat
     const before = this.#attributes(member)
-    const readBefore = `${member.names.join()} ${member.pattern}`
+    const readBefore = readBy(member)
     member.names = names === null ? member.names : [...new Set(names)].sort()
     member.pattern = pattern ?? member.pattern
+    member.hidden = this.#topics.hidden(member.pattern, beat.maySee)
     member.assignor = (assignor ?? member.assignor) as AssignorName | null
     member.rackId = rackId ?? member.rackId
     if (rebalanceMs >= 0) member.rebalanceMs = rebalanceMs
     Object.assign(member, { clientId, clientHost })
-    if (readBefore !== `${member.names.join()} ${member.pattern}`) this.bump()
+    if (readBefore !== readBy(member)) this.bump()
     return before !== this.#attributes(member)
   }
 
-  #attributes({ names, pattern, assignor, rackId, rebalanceMs, clientId, epoch }: ConsumerMember) {
-    return JSON.stringify([names, pattern, assignor, rackId, rebalanceMs, clientId, epoch])
+  #attributes(member: ConsumerMember) {
+    const { assignor, rackId, rebalanceMs, clientId, epoch } = member
+    return JSON.stringify([readBy(member), assignor, rackId, rebalanceMs, clientId, epoch])
   }
 
   #assign(): void {
@@ -426,4 +430,8 @@ export interface Refusal {
 
 export function failedBeat(errorCode: number, errorMessage: string | null = null): ConsumerBeat {
   return { errorCode, errorMessage, memberId: '', memberEpoch: 0, assigned: undefined }
+}
+
+function readBy({ names, pattern, hidden }: ConsumerMember): string {
+  return JSON.stringify([names, pattern, hidden])
 }

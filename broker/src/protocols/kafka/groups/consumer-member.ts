@@ -36,6 +36,8 @@ interface Attributes {
   names: readonly string[]
   /** Empty: it has none. */
   pattern: string
+  /** Names that the pattern matches, and that its client might not see when it was heard last. */
+  hidden: readonly string[]
   /** Null: it does not care. */
   assignor: AssignorName | null
   /** That it was told last; -2: a static member that will be back. */
@@ -69,7 +71,8 @@ export function newMember(
 ): ConsumerMember {
   return {
     ...given,
-    ...{ rackId: null, rebalanceMs: 0, names: [], pattern: '', assignor: null, classic: null },
+    ...{ rackId: null, rebalanceMs: 0, names: [], pattern: '', hidden: [] },
+    ...{ assignor: null, classic: null },
     ...{ epoch: 0, epochBefore: 0, reconciliation: 'stable' },
     ...{ assigned: NO_PARTITIONS, revoking: NO_PARTITIONS, target: NO_PARTITIONS },
     ...{ session: undefined, revocation: undefined },

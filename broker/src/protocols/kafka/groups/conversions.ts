@@ -43,7 +43,7 @@ function consumerOf(
   })
   return {
     ...{ id, instanceId, clientId, clientHost, rebalanceMs, rackId: null },
-    ...{ names: [...new Set(names)].sort(), pattern: '', assignor: null },
+    ...{ names: [...new Set(names)].sort(), pattern: '', hidden: [], assignor: null },
     ...{ epoch: generation, epochBefore: generation, reconciliation: 'stable' },
     ...{ assigned, revoking: [], target: assigned },
     classic: { sessionMs, protocols: [{ name, metadata: rest.metadata }] },

@@ -1,9 +1,9 @@
 /** What the members of a group read, by names and by patterns, and how many partitions there are of it now. */
 import { ERROR } from '../errors.ts'
+import { namePattern } from '../name-pattern.ts'
 import { ASSIGNORS } from './assignors.ts'
 import type { PartitionsById } from './partition-set.ts'
 import type { TopicPartitions } from './subscription.ts'
-import { topicPattern } from './topic-pattern.ts'
 
 export interface CataloguedTopic {
   readonly id: string
@@ -22,6 +22,8 @@ export interface TopicCatalogue {
 interface Reader {
   readonly names: readonly string[]
   readonly pattern: string
+  /** Names that its pattern matches though it may not see them. */
+  readonly hidden?: readonly string[]
 }
 
 export class SubscribedTopics {
@@ -49,16 +51,13 @@ export class SubscribedTopics {
       const errorMessage = `assignor ${assignor} is not known; known are ${known}`
       return { errorCode: ERROR.UNSUPPORTED_ASSIGNOR, errorMessage }
     }
-    if (pattern === null || pattern === '' || topicPattern(pattern) !== undefined) return undefined
+    if (pattern === null || pattern === '' || namePattern(pattern) !== undefined) return undefined
     const errorMessage = `${pattern} is no regular expression of RE2`
     return { errorCode: ERROR.INVALID_REGULAR_EXPRESSION, errorMessage }
   }
 
   /** Looks again at what there is. False: it is as it was. */
   refresh(members: Iterable<Reader>): boolean {
-    const { revision } = this.#catalogue
-    if (revision !== this.#revision) this.#matched = new Map()
-    this.#revision = revision
     const partitions = new Map<string, number>()
     for (const name of this.names(members)) {
       const topic = this.#catalogue.get(name)
@@ -95,14 +94,26 @@ export class SubscribedTopics {
     })
   }
 
-  #namesOf({ names, pattern }: Reader): readonly string[] {
-    return pattern === '' ? names : [...names, ...this.#match(pattern)]
+  /** What the pattern matches and must not be seen. */
+  hidden(pattern: string, maySee: (name: string) => boolean): readonly string[] {
+    return pattern === '' ? [] : this.#match(pattern).filter((name) => !maySee(name))
+  }
+
+  #namesOf({ names, pattern, hidden = [] }: Reader): readonly string[] {
+    if (pattern === '') return names
+    const matched = this.#match(pattern)
+    if (hidden.length === 0) return [...names, ...matched]
+    const without = new Set(hidden)
+    return [...names, ...matched.filter((name) => !without.has(name))]
   }
 
   #match(pattern: string): readonly string[] {
+    const { revision } = this.#catalogue
+    if (revision !== this.#revision) this.#matched = new Map()
+    this.#revision = revision
     const known = this.#matched.get(pattern)
     if (known !== undefined) return known
-    const matches = topicPattern(pattern)
+    const matches = namePattern(pattern)
     const names = this.#catalogue.all().map(({ name }) => name)
     const matched = matches === undefined ? [] : names.filter((name) => matches(name))
     this.#matched.set(pattern, matched)

@@ -1,5 +1,5 @@
 /** ConsumerGroupHeartbeat and ConsumerGroupDescribe (KIP-848). */
-import { type Call, operationsOn } from '../call.ts'
+import { type Call, maySee, operationsOn } from '../call.ts'
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import type {
   CONSUMER_GROUP_DESCRIBE,
@@ -50,6 +50,7 @@ async function beatOf(
     ...{ memberEpoch, instanceId: request.instanceId, rackId: request.rackId },
     rebalanceMs: Math.min(rebalanceTimeoutMs, SESSION_MS_MAX),
     ...{ names: request.subscribedTopicNames, pattern: request.subscribedTopicRegex },
+    maySee: (topic) => maySee(call, topic),
     assignor: request.serverAssignor,
     owned: topicPartitions === null ? null : ownedOf(topicPartitions),
     ...{ clientId: call.header.clientId, clientHost: call.remote },

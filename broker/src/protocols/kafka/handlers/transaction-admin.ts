@@ -9,6 +9,7 @@ import type {
   WRITE_TXN_MARKERS,
 } from '../codec/transaction-apis.ts'
 import { ERROR } from '../errors.ts'
+import { namePattern } from '../name-pattern.ts'
 import { coordinatorAt } from './transactions.ts'
 
 type DescribedProducers = ResponseOf<typeof DESCRIBE_PRODUCERS>
@@ -104,10 +105,16 @@ export function listTransactions(
 ): ResponseOf<typeof LIST_TRANSACTIONS> {
   const known: readonly string[] = [...Object.values(STATES), ...OTHER_STATES]
   const nowMs = services.clock.wallMs()
+  const { transactionalIdPattern: pattern } = request
+  const matches = pattern === null || pattern === '' ? () => true : namePattern(pattern)
+  if (matches === undefined) {
+    const errorCode = ERROR.INVALID_REGULAR_EXPRESSION
+    return { throttleTimeMs: 0, errorCode, unknownStateFilters: [], transactionStates: [] }
+  }
   const found = services.transactions
     .coordinators()
     .flatMap((coordinator) => [...coordinator.all()])
-    .filter((transaction) => isWanted(transaction, request, nowMs))
+    .filter((transaction) => isWanted(transaction, request, nowMs) && matches(transaction.id))
   return {
     ...{ throttleTimeMs: 0, errorCode: ERROR.NONE },
     unknownStateFilters: request.stateFilters.filter((state) => !known.includes(state)),

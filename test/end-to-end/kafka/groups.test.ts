@@ -4,7 +4,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Consumer } from '@platformatic/kafka'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { startCluster, type TestCluster } from '../support/cluster.ts'
+import { startCluster, type TestCluster } from '../../support/cluster.ts'
 
 const KCAT = '/usr/bin/kcat'
 const PARTITIONS = 6
@@ -47,6 +47,8 @@ function consume(groupId: string, topic: string, more: readonly string[] = []) {
   return {
     read,
     assignments: () => told.split('assigned:').length - 1,
+    /** What it said when it ended by itself; undefined: it goes on. */
+    ended: () => (child.exitCode === null ? undefined : told.trim().split('\n').pop()),
     stop: () =>
       new Promise<void>((resolve) => {
         child.once('exit', () => resolve())
@@ -55,9 +57,10 @@ function consume(groupId: string, topic: string, more: readonly string[] = []) {
   }
 }
 
-function produce(topic: string, lines: readonly string[]): Promise<void> {
+/** `partition` -1: as kcat chooses. */
+function produce(topic: string, lines: readonly string[], partition = -1): Promise<void> {
   return new Promise((resolve, reject) => {
-    const flags = ['-X', 'enable.idempotence=true', '-p', '-1']
+    const flags = ['-X', 'enable.idempotence=true', '-p', String(partition)]
     const child = spawn(KCAT, ['-b', brokers().join(','), '-P', '-t', topic, ...flags])
     child.once('exit', (code) => (code === 0 ? resolve() : reject(new Error(`kcat: ${code}`))))
     child.stdin.end(lines.join('\n'))
@@ -124,7 +127,9 @@ test('a group whose coordinator assigns partitions shares them with a newcomer',
     .poll(async () => (await described()).state, { timeout: 30_000, interval: 500 })
     .toBe('Stable')
   expect(await described()).toMatchObject({ type: 'consumer', protocol: 'uniform' })
-  await produce(topic, numbers(60, 60))
+  for (let partition = 0; partition < PARTITIONS; partition++) {
+    await produce(topic, numbers(60 + partition * 10, 10), partition)
+  }
   await expect
     .poll(() => new Set([first, second].flatMap(({ read }) => read)).size, { timeout: 30_000 })
     .toBe(120)
@@ -155,12 +160,15 @@ test('a coordinator is killed and the next is drained: one rebalance at most, no
   await produce(topic, numbers(600, 300))
   await expect.poll(() => read().size, { timeout: 40_000 }).toBe(900)
   const next = await coordinatorOf('billing', coordinator)
+  // A member ends by itself when none of its connections is up: kcat does not wait for a broker to come back.
+  expect((await cluster.robust('cluster', 'restart', coordinator)).code).toBe(0)
   const [drained] = await Promise.all([
     cluster.robust('cluster', 'drain', next),
     produce(topic, numbers(900, 300)),
   ])
   expect(drained.code).toBe(0)
   await expect.poll(() => read().size, { timeout: 40_000 }).toBe(1_200)
+  expect(members.map(({ ended }) => ended())).toEqual([undefined, undefined, undefined])
   const after = members.map(({ assignments }, at) => assignments() - (before[at] ?? 0))
   expect(Math.max(...after)).toBeLessThanOrEqual(1)
 
