@@ -26,7 +26,7 @@ export interface AdminHttpOptions {
   readonly administration: Administration
   /** The listeners are open. */
   readonly isServing: () => boolean
-  readonly snapshot: () => MetricsSnapshot
+  readonly snapshot: () => Promise<MetricsSnapshot>
   readonly rpc: NamedLatencies
   readonly log: HttpLog
 }

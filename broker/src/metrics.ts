@@ -14,6 +14,7 @@ import type { ProcessLatencies } from './observability/process-latencies.ts'
 import type { Admission } from './protocols/shared/admission.ts'
 import type { ClientMover } from './protocols/shared/client-mover.ts'
 import type { ProtocolServer } from './protocols/shared/protocol-server.ts'
+import { type MeasuredQueues, measuredQueues, ofQueues, queueGauges } from './queue-metrics.ts'
 import type { Authenticator } from './security/authenticator.ts'
 
 export interface Measured {
@@ -39,15 +40,16 @@ export interface Measured {
 const ADDRESS_KINDS = ['topic', 'queue', 'exchange'] as const
 const STARTED_AT_SECONDS = Math.round(Date.now() - process.uptime() * 1_000) / 1_000
 
-export function snapshotOf(measured: Measured): MetricsSnapshot {
+export async function snapshotOf(measured: Measured): Promise<MetricsSnapshot> {
+  const queues = await measuredQueues(measured.hosted)
   return {
-    gauges: gaugesOf(measured),
-    counters: countersOf(measured),
+    gauges: gaugesOf(measured, queues),
+    counters: countersOf(measured, queues),
     histograms: histogramsOf(measured),
   }
 }
 
-function gaugesOf(measured: Measured): MetricsSnapshot['gauges'] {
+function gaugesOf(measured: Measured, queues: MeasuredQueues): MetricsSnapshot['gauges'] {
   const { version, metadata, placement, shards, messaging, pressure, protocols } = measured
   const { heapUsed, heapTotal, rss } = process.memoryUsage()
   const { connected, offline, retained } = kept(measured.hosted)
@@ -63,6 +65,7 @@ function gaugesOf(measured: Measured): MetricsSnapshot['gauges'] {
     subscriptions: alone(messaging.counts.subscriptions),
     retained_messages: alone(retained),
     addresses: ADDRESS_KINDS.map((kind) => [{ kind }, [...metadata.resources.list(kind)].length]),
+    ...queueGauges(queues),
     shards: statesOf(shards),
     bridge_connected: measured.bridges
       .statuses()
@@ -76,7 +79,7 @@ function gaugesOf(measured: Measured): MetricsSnapshot['gauges'] {
   }
 }
 
-function countersOf(measured: Measured): MetricsSnapshot['counters'] {
+function countersOf(measured: Measured, { usages }: MeasuredQueues): MetricsSnapshot['counters'] {
   const { protocols, messaging, admission, mover, security, storage } = measured
   const counted = protocols.map((each) => ({ protocol: each.protocol, ...each.counters() }))
   const of = (name: Exclude<keyof (typeof counted)[number], 'protocol' | 'more'>): Sample[] =>
@@ -102,6 +105,10 @@ function countersOf(measured: Measured): MetricsSnapshot['counters'] {
       ...byReason(measured.losses.lostCounts),
     ],
     messages_dead_lettered_total: byReason(measured.losses.letterCounts),
+    queue_sent_total: ofQueues(usages, 'sent'),
+    queue_received_total: ofQueues(usages, 'received'),
+    queue_deleted_total: ofQueues(usages, 'deleted'),
+    queue_dead_lettered_total: ofQueues(usages, 'deadLettered'),
     received_bytes_total: of('bytesIn'),
     sent_bytes_total: of('bytesOut'),
     auth_failures_total: byReason(security.failures),

@@ -13,6 +13,7 @@ import { type MqttEntrances, MqttServer, type SystemGauges } from './protocols/m
 import type { AdmissionPort } from './protocols/shared/admission.ts'
 import type { ProtocolLog } from './protocols/shared/protocol-server.ts'
 import { type RateLimit, type RateLimits, Rates } from './protocols/shared/rates.ts'
+import { sharedHeadersOf } from './queues.ts'
 import type { Authenticator } from './security/authenticator.ts'
 import { Bans } from './security/bans.ts'
 
@@ -47,6 +48,7 @@ export function composeMqtt(parts: MqttParts): MqttServer {
     gauges: () => gaugesOf(parts),
     admission,
     messaging,
+    shared: sharedHeadersOf,
     clock: systemClock,
     log,
   })

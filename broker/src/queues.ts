@@ -10,7 +10,7 @@ import type { FunctionParts } from './cluster/shard-host.ts'
 import type { HostedShards } from './core/hosted-shard.ts'
 import type { Message } from './core/message.ts'
 import type { Clock } from './core/ports/clock.ts'
-import type { HostedQueues } from './core/queues/hosted-queues.ts'
+import { type HostedQueues, newQueueCounts, type QueueCounts } from './core/queues/hosted-queues.ts'
 import { QueueClient } from './core/queues/queue-client.ts'
 import type { QueueTable } from './core/queues/queue-table.ts'
 import type { Queues } from './core/queues/queues.ts'
@@ -72,11 +72,18 @@ function resourcesOf(
   client: QueueClient,
   definitions: PlacedQueues,
 ): QueueResources {
+  const counts = new Map<number, QueueCounts>()
   return {
+    countsOf: (id) => {
+      const known = counts.get(id) ?? newQueueCounts()
+      counts.set(id, known)
+      return known
+    },
     definitionOf: (key) => table.definitionOf(key),
     queuesOf: (shard) => table.keysOf(shard, metadata.shardCount),
     deletedOf: (shard) => table.deletedOf(shard, metadata.shardCount),
     forgetDeleted: (id) => {
+      counts.delete(id)
       for (const { name, tenant } of metadata.resources.list(DELETED_QUEUE)) {
         // Else another owner of the shard does it, some time.
         if (name === String(id)) definitions.forget(tenant, id).catch(() => undefined)

@@ -30,6 +30,7 @@ const receipt = fc.record({
 
 const action = fc.oneof(
   fc.constant({ kind: 'acknowledge' as const }),
+  fc.constant({ kind: 'acknowledge' as const, heldOnly: true }),
   fc.constant({ kind: 'reject' as const }),
   fc.record({ kind: fc.constant('release' as const), delayMs: maybe(big), failed: fc.boolean() }),
   fc.record({ kind: fc.constant('extend' as const), leaseMs: big }),

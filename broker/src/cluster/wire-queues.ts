@@ -138,7 +138,8 @@ function fromWireRequest(wire: WireRequest): QueueRequest {
 const NO_RECORD: NewRecord = { timestamp: 0, key: null, value: null, headers: [] }
 
 function toWireSettlement({ receipt, action }: Settlement): broker.QueueSettlement {
-  return { receipt: toWireReceipt(receipt), action: toWireAction(action) }
+  const heldOnly = action.kind === 'acknowledge' && action.heldOnly === true
+  return { receipt: toWireReceipt(receipt), action: toWireAction(action), heldOnly }
 }
 
 function toWireAction(action: SettlementAction): WireAction {
@@ -157,8 +158,14 @@ function toWireAction(action: SettlementAction): WireAction {
   }
 }
 
-function fromWireSettlement({ receipt, action }: broker.QueueSettlement): Settlement {
-  return { receipt: fromWireReceipt(receipt), action: fromWireAction(action) }
+function fromWireSettlement(wire: broker.QueueSettlement): Settlement {
+  const { heldOnly } = wire
+  const action = fromWireAction(wire.action)
+  const isHeldOnly = heldOnly && action.kind === 'acknowledge'
+  return {
+    receipt: fromWireReceipt(wire.receipt),
+    action: isHeldOnly ? { ...action, heldOnly } : action,
+  }
 }
 
 /** An action that is not known, of a newer broker, gives the message to somebody else. */

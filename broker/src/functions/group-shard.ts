@@ -17,6 +17,7 @@ import type { Message, Subscription } from '../core/message.ts'
 import type { Clock, Timer } from '../core/ports/clock.ts'
 import type { Connections, SessionAddress } from '../core/ports/connections.ts'
 import { HEADER, withHeaders } from '../core/queues/headers.ts'
+import { newQueueCounts } from '../core/queues/hosted-queues.ts'
 import {
   DEFAULT_QUEUE_POLICY,
   type DispatchStrategy,
@@ -217,6 +218,7 @@ export class GroupShard implements HostedGroups {
       policy: () => ({ ...POLICY, dispatch: dispatch() }),
       forward: () => Promise.reject(new BrokerError('NOT_FOUND', 'a group forwards nothing')),
       check: () => undefined,
+      counts: newQueueCounts(),
       onError,
     })
     const group = new Group({

@@ -13,6 +13,19 @@ import type { QueueStore } from './queue-store.ts'
 
 const PEEK_MAX = 1_000
 
+/** When the oldest message that is to be given out was sent, wall clock, ms. Rejects with a StorageError. */
+export async function oldestAtMs({ lanes }: QueueStore): Promise<number | undefined> {
+  let oldest = Number.POSITIVE_INFINITY
+  for (const lane of lanes) {
+    // What came back is before what nobody has looked at.
+    const offset = lane.ready.first?.offset ?? lane.next
+    if (offset >= lane.end) continue
+    const record = await lane.record(offset)
+    if (record !== undefined && record.timestamp < oldest) oldest = record.timestamp
+  }
+  return oldest === Number.POSITIVE_INFINITY ? undefined : oldest
+}
+
 /**
  * Messages that are to be given out, the next one first, as many as fit in one answer; `after` the last one that was
  * looked at.

@@ -7,13 +7,20 @@ import { BrokerError } from '../core/errors.ts'
 import type { Message } from '../core/message.ts'
 import type { Clock, Timer } from '../core/ports/clock.ts'
 import { HEADER, textHeader, withHeaders } from '../core/queues/headers.ts'
-import type { AppendOutcome, HostedQueues, QueueDefinition } from '../core/queues/hosted-queues.ts'
+import type {
+  AppendOutcome,
+  HostedQueues,
+  QueueCounts,
+  QueueDefinition,
+  QueueUsage,
+} from '../core/queues/hosted-queues.ts'
 import type { QueueCall } from '../core/queues/queue-call.ts'
 import type { QueueReply } from '../core/queues/queue-requests.ts'
 import type { ShardWriter } from '../core/shard-writer.ts'
 import type { Forward } from './departures.ts'
 import { Queue } from './queue.ts'
 import { dropQueue, queuePrefix } from './queue-keys.ts'
+import { oldestAtMs } from './queue-queries.ts'
 import type { PreparedMessage } from './transactions.ts'
 
 /** What the queues of all shards of a broker share. */
@@ -31,6 +38,8 @@ export interface QueueResources {
   readonly recordOf: (message: Message) => NewRecord
   readonly forward: Forward
   readonly random: () => number
+  /** Of the queue of this id, for as long as the process lives: they go on when the shard comes back. */
+  readonly countsOf: (id: number) => QueueCounts
   readonly check: (queue: string, prepared: PreparedMessage) => void
 }
 
@@ -124,6 +133,19 @@ export class QueueShard implements HostedQueues {
     else queue.wake()
   }
 
+  names(): Iterable<string> {
+    return this.#opened.keys()
+  }
+
+  async usage(name: string): Promise<QueueUsage | undefined> {
+    const queue = this.#opened.get(name)
+    if (queue === undefined) return undefined
+    const { store, counts } = queue
+    const { ready, leased: inFlight, delayed } = store
+    const oldest = await oldestAtMs(store).catch(() => undefined)
+    return { queue: name, ready, inFlight, delayed, oldestAtMs: oldest, counts }
+  }
+
   get counts(): { readonly queues: number; readonly consumers: number } {
     let consumers = 0
     for (const { receivers } of this.#opened.values()) consumers += receivers.consumers.size
@@ -179,6 +201,7 @@ export class QueueShard implements HostedQueues {
       id,
       name,
       prefix: queuePrefix(id),
+      counts: this.#options.countsOf(id),
       policy: () => {
         const now = definitionOf(name)
         if (now?.id === id) definition = now

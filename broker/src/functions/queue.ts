@@ -13,7 +13,7 @@ import {
   textHeader,
   withHeaders,
 } from '../core/queues/headers.ts'
-import type { AppendOutcome } from '../core/queues/hosted-queues.ts'
+import type { AppendOutcome, QueueCounts } from '../core/queues/hosted-queues.ts'
 import type {
   QueueFigures,
   QueueReply,
@@ -46,6 +46,7 @@ export interface QueueOptions extends QueueStoreOptions {
   /** Asks the sender of a half message what has become of it. */
   readonly check: (queue: string, prepared: PreparedMessage) => void
   readonly onError: (error: Error) => void
+  readonly counts: QueueCounts
 }
 
 const DUE_MAX = 1_000
@@ -56,6 +57,7 @@ export class Queue {
   readonly store: QueueStore
   readonly receivers: Receivers
   readonly redrives: Redrives
+  readonly counts: QueueCounts
   readonly #options: QueueOptions
   readonly #picker: QueuePicker
   readonly #transactions: Transactions
@@ -68,6 +70,7 @@ export class Queue {
     this.#options = options
     this.name = options.name
     this.id = options.id
+    this.counts = options.counts
     this.store = new QueueStore(options)
     const { store } = this
     this.#transactions = new Transactions(store.keys.prepared)
@@ -176,8 +179,10 @@ export class Queue {
   dismiss(entry: Entry, reason: Exclude<LeavingReason, 'redrive'>): void {
     const { policy } = this.store
     const keeps = reason !== 'expired' || policy.deadLetterExpired
-    if (policy.deadLetterQueue !== undefined && keeps) this.store.leave(entry, reason)
-    else this.store.finish(entry)
+    if (policy.deadLetterQueue !== undefined && keeps) {
+      this.store.leave(entry, reason)
+      this.counts.deadLettered++
+    } else this.store.finish(entry)
     this.#options.clock.defer(() => this.wake())
   }
 
@@ -275,15 +280,22 @@ export class Queue {
     const verdict = admission(policy, store, bytes)
     if (verdict === 'reject') return { kind: 'full' }
     const sequence = store.nextSequence()
-    const messageId = textHeader(record, HEADER.messageId) ?? `${this.id}-${sequence}`
+    const own = textHeader(record, HEADER.messageId)
+    const messageId = own ?? `${this.id}-${sequence}`
     if (key !== undefined) {
       store.write(store.deduplication.remember(key.id, { messageId, sequence }, nowMs + key.ms))
     }
-    const stored = withHeaders(record, {
-      [HEADER.messageId]: messageId,
-      ...(policy.order === 'group' && { [HEADER.sequence]: String(sequence) }),
-    })
+    const isOrdered = policy.order === 'group'
+    // Most messages are kept as they come, without a copy of their headers.
+    const isComplete = own !== undefined && !isOrdered
+    const stored = isComplete
+      ? record
+      : withHeaders(record, {
+          [HEADER.messageId]: messageId,
+          ...(isOrdered && { [HEADER.sequence]: String(sequence) }),
+        })
     const handle = this.#store(stored, verdict === 'dead-letter')
+    this.counts.sent++
     return { kind: 'stored', messageId, sequence, handle }
   }
 

@@ -7,6 +7,7 @@ import { BrokerError } from '../core/errors.ts'
 import { REPLY_BYTES } from '../core/limits.ts'
 import type { Clock, Timer } from '../core/ports/clock.ts'
 import { HEADER, numberHeader, recordBytes } from '../core/queues/headers.ts'
+import type { QueueCounts } from '../core/queues/hosted-queues.ts'
 import type { QueueReply, Received, ReceiveOptions } from '../core/queues/queue-requests.ts'
 import type { ShardWriter } from '../core/shard-writer.ts'
 import { Attempts, type Given } from './attempts.ts'
@@ -25,6 +26,7 @@ export interface ReceiversOptions {
   readonly clock: Clock
   readonly random: () => number
   readonly onError: (error: Error) => void
+  readonly counts: Pick<QueueCounts, 'received'>
 }
 
 interface Receiver {
@@ -314,6 +316,7 @@ export class Receivers {
     const { id, name } = this.#options
     const { level, offset, deliveries, firstDeliveredAtMs, lease } = entry
     if (lease === undefined) throw new Error('a message is given out without a lease')
+    this.#options.counts.received++
     return {
       receipt: { queueId: id, queue: name, level, offset, lease },
       record,

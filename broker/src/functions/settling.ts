@@ -33,17 +33,23 @@ export function settleOne(queue: Queue, { receipt, action }: Settlement): Settle
     const unseen = newEntry({ level, offset, group: '', bytes: 0, expiresAtMs: 0 })
     lane.addAhead(unseen)
     if (action.kind === 'reject') queue.dismiss(unseen, 'rejected')
-    else store.finish(unseen)
+    else {
+      store.finish(unseen)
+      queue.counts.deleted++
+    }
     return 'done'
   }
   const isLast = entry.lease === undefined || sameLease(entry.lease, receipt.lease)
   if (entry.state === 'leaving') return 'gone'
   if (!isLast) return 'stale'
   const isLeased = entry.state === 'leased'
+  const isHeld = isLeased && entry.untilMs > store.nowMs
+  if (action.kind === 'acknowledge' && action.heldOnly === true && !isHeld) return 'stale'
   if (action.kind !== 'extend') queue.receivers.release(entry)
   switch (action.kind) {
     case 'acknowledge':
       store.finish(entry)
+      queue.counts.deleted++
       return 'done'
     case 'reject':
       queue.dismiss(entry, 'rejected')

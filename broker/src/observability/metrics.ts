@@ -24,6 +24,15 @@ export const GAUGES = {
   subscriptions: { help: 'Filters that clients of this broker are subscribed to', labels: [] },
   retained_messages: { help: 'Retained messages on the shards of this broker', labels: [] },
   addresses: { help: 'Named addresses in the metadata', labels: ['kind'] },
+  queue_messages: {
+    help: 'Messages of a queue on the shards of this broker',
+    labels: ['tenant', 'queue', 'state'],
+  },
+  queue_oldest_age_seconds: {
+    help: 'Age of the oldest message that is to be given out; 0: there is none',
+    labels: ['tenant', 'queue'],
+  },
+  queues_unmeasured: { help: 'Queues of this broker that have no series of their own', labels: [] },
   shards: { help: 'Shards of this broker', labels: ['state'] },
   bridge_connected: {
     help: '1: the bridge, which this broker runs, has the other side',
@@ -57,6 +66,22 @@ export const COUNTERS = {
   messages_dead_lettered_total: {
     help: 'Messages that a session does not get and that were published elsewhere',
     labels: ['reason'],
+  },
+  queue_sent_total: {
+    help: 'Messages that a queue took, moved ones included',
+    labels: ['tenant', 'queue'],
+  },
+  queue_received_total: {
+    help: 'Messages that a queue gave out, repetitions included',
+    labels: ['tenant', 'queue'],
+  },
+  queue_deleted_total: {
+    help: 'Messages of a queue that were acknowledged',
+    labels: ['tenant', 'queue'],
+  },
+  queue_dead_lettered_total: {
+    help: 'Messages that a queue has given up to its dead-letter queue',
+    labels: ['tenant', 'queue'],
   },
   received_bytes_total: { help: 'Bytes from clients', labels: ['protocol'] },
   sent_bytes_total: { help: 'Bytes to clients', labels: ['protocol'] },
@@ -108,12 +133,15 @@ export interface Metrics {
   render(): Promise<string>
 }
 
-export function createMetrics(node: string, read: () => MetricsSnapshot): Metrics {
+export function createMetrics(
+  node: string,
+  read: () => MetricsSnapshot | Promise<MetricsSnapshot>,
+): Metrics {
   const registry = new Registry()
   registry.setDefaultLabels({ node })
-  let snapshot = read()
+  let snapshot: MetricsSnapshot | undefined
   for (const [name, shape] of Object.entries(GAUGES)) {
-    const samples = () => snapshot.gauges[name as keyof typeof GAUGES]
+    const samples = () => snapshot?.gauges[name as keyof typeof GAUGES] ?? []
     new Gauge({
       ...configuration(name, shape, registry),
       collect() {
@@ -123,7 +151,7 @@ export function createMetrics(node: string, read: () => MetricsSnapshot): Metric
     })
   }
   for (const [name, shape] of Object.entries(COUNTERS)) {
-    const samples = () => snapshot.counters[name as keyof typeof COUNTERS]
+    const samples = () => snapshot?.counters[name as keyof typeof COUNTERS] ?? []
     new Counter({
       ...configuration(name, shape, registry),
       collect() {
@@ -133,13 +161,13 @@ export function createMetrics(node: string, read: () => MetricsSnapshot): Metric
     })
   }
   for (const [name, shape] of Object.entries(HISTOGRAMS)) {
-    const samples = () => snapshot.histograms[name as keyof typeof HISTOGRAMS]
+    const samples = () => snapshot?.histograms[name as keyof typeof HISTOGRAMS] ?? []
     registry.registerMetric(copiedHistogram(PREFIX + name, shape.help, samples))
   }
   return {
     contentType: registry.contentType,
-    render: () => {
-      snapshot = read()
+    render: async () => {
+      snapshot = await read()
       return registry.metrics()
     },
   }

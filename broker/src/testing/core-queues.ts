@@ -4,6 +4,7 @@ import type { HostedShards } from '../core/hosted-shard.ts'
 import type { Clock } from '../core/ports/clock.ts'
 import type { Directory } from '../core/ports/directory.ts'
 import type { Peers } from '../core/ports/peers.ts'
+import { newQueueCounts } from '../core/queues/hosted-queues.ts'
 import { QueueClient } from '../core/queues/queue-client.ts'
 import { queueKey } from '../core/queues/queue-key.ts'
 import type { QueueTable } from '../core/queues/queue-table.ts'
@@ -76,6 +77,7 @@ export class CoreQueues {
       ...parts,
       clock,
       random: () => 0.5,
+      countsOf: newQueueCounts,
       definitionOf: (key) => table.definitionOf(key),
       queuesOf: (shard) => table.keysOf(shard, directory.shardCount),
       deletedOf: (shard) => table.deletedOf(shard, directory.shardCount),

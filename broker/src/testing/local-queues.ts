@@ -3,6 +3,7 @@ import { createMemoryStorage, type StorageAdapter } from '@robust/storage-adapte
 import { systemClock } from '../cluster/system-clock.ts'
 import { BrokerError } from '../core/errors.ts'
 import type { Clock } from '../core/ports/clock.ts'
+import { newQueueCounts } from '../core/queues/hosted-queues.ts'
 import { DEFAULT_TENANT, queueKey } from '../core/queues/queue-key.ts'
 import { DEFAULT_QUEUE_POLICY } from '../core/queues/queue-policy.ts'
 import type { QueueReply, QueueRequest } from '../core/queues/queue-requests.ts'
@@ -47,6 +48,7 @@ export class LocalQueues implements Queues {
       storage: this.#storage,
       clock: this.#clock,
       random: Math.random,
+      countsOf: newQueueCounts,
       definitionOf: (key) => this.#definitionOf(key),
       queuesOf: () => this.#known.keys(),
       deletedOf: () => this.#deleted,

@@ -2,6 +2,7 @@
 import { createMemoryStorage, type NewRecord, type StorageAdapter } from '@robust/storage-adapters'
 import { BrokerError } from '../core/errors.ts'
 import { withHeaders } from '../core/queues/headers.ts'
+import { newQueueCounts, type QueueCounts } from '../core/queues/hosted-queues.ts'
 import { DEFAULT_QUEUE_POLICY, type QueuePolicy } from '../core/queues/queue-policy.ts'
 import type {
   QueueFigures,
@@ -30,6 +31,7 @@ export class QueueBench {
   readonly checked: PreparedMessage[] = []
   readonly deleted = new Set<number>()
   readonly forgotten: number[] = []
+  readonly counts = new Map<number, QueueCounts>()
   news: (version: number) => Promise<boolean> | undefined = () => undefined
   readonly policies = new Map<string, QueuePolicy>()
   #epoch = 0
@@ -63,6 +65,11 @@ export class QueueBench {
       storage: this.storage,
       clock: this.clock,
       random: () => 0.5,
+      countsOf: (id) => {
+        const counts = this.counts.get(id) ?? newQueueCounts()
+        this.counts.set(id, counts)
+        return counts
+      },
       definitionOf: (name) => {
         const policy = this.policies.get(name)
         return policy && { id: [...this.policies.keys()].indexOf(name) + 1, policy }

@@ -595,6 +595,8 @@ export interface QueueSettlement {
     | { $case: "extendMs"; value: number }
     | { $case: "reject"; value: Done }
     | undefined;
+  /** an acknowledgement counts only while the lease lasts */
+  heldOnly: boolean;
 }
 
 export interface QueueRelease {
@@ -5990,7 +5992,7 @@ export const QueueSettle: MessageFns<QueueSettle> = {
 };
 
 function createBaseQueueSettlement(): QueueSettlement {
-  return { receipt: undefined, action: undefined };
+  return { receipt: undefined, action: undefined, heldOnly: false };
 }
 
 export const QueueSettlement: MessageFns<QueueSettlement> = {
@@ -6011,6 +6013,9 @@ export const QueueSettlement: MessageFns<QueueSettlement> = {
       case "reject":
         Done.encode(message.action.value, writer.uint32(42).fork()).join();
         break;
+    }
+    if (message.heldOnly !== false) {
+      writer.uint32(48).bool(message.heldOnly);
     }
     return writer;
   },
@@ -6068,6 +6073,14 @@ export const QueueSettlement: MessageFns<QueueSettlement> = {
             message.action = { $case: "reject", value: Done.decode(reader, reader.uint32()) };
             continue;
           }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.heldOnly = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -6114,6 +6127,7 @@ export const QueueSettlement: MessageFns<QueueSettlement> = {
         break;
       }
     }
+    message.heldOnly = object.heldOnly ?? false;
     return message;
   },
 };

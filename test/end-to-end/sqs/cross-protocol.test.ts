@@ -98,18 +98,35 @@ describe('between MQTT and SQS', () => {
   test('what is sent to a queue that stands for an address is seen by its subscribers too', async () => {
     await bound('orders', 'shop/orders')
     const seen: [string, string, number][] = []
+    const told: unknown[] = []
     mqtt.on('message', (topic, payload, packet) => {
-      if (topic === 'shop/orders') seen.push([topic, payload.toString(), packet.qos])
+      if (topic !== 'shop/orders') return
+      seen.push([topic, payload.toString(), packet.qos])
+      told.push(packet.properties)
     })
     await mqtt.subscribeAsync('shop/#', { qos: 1 })
     const attribute = { DataType: 'String', StringValue: 'red' }
     const sent = await sqs.send(
       new SendMessageCommand({
         ...{ QueueUrl: urlOf('orders'), MessageBody: 'two apples', MessageGroupId: 'ann' },
-        MessageAttributes: { attribute },
+        MessageAttributes: {
+          attribute,
+          bytes: { DataType: 'Binary', BinaryValue: Uint8Array.of(0, 255) },
+          'content-type': { DataType: 'String', StringValue: 'text/plain' },
+          'reply-to': { DataType: 'String', StringValue: 'answers/7' },
+          'correlation-id': { DataType: 'Binary', BinaryValue: Uint8Array.of(1, 254) },
+        },
       }),
     )
     await expect.poll(() => seen).toEqual([['shop/orders', 'two apples', 1]])
+    expect(told).toEqual([
+      {
+        contentType: 'text/plain',
+        responseTopic: 'answers/7',
+        correlationData: Buffer.of(1, 254),
+        userProperties: expect.objectContaining({ group: 'ann', attribute: 'red', bytes: 'AP8=' }),
+      },
+    ])
     expect(await receive('orders')).toMatchObject({
       MessageId: sent.MessageId,
       Body: 'two apples',

@@ -1,16 +1,30 @@
 // The load of the SQS benchmark, one process, so that it can have a core of its own: raw HTTP connections that each send
 // the next request when the last one is answered. Prints the figures of each part as JSON.
-// usage: load.ts PORT CONNECTIONS SECONDS BYTES
+// usage: load.ts PORT CONNECTIONS SECONDS BYTES SERVER_PID
 
+import { readFileSync } from 'node:fs'
 import { fail, pause, Requester, request } from './requester.ts'
 
-const [port = 0, connections = 64, seconds = 5, bytes = 1_024] = process.argv.slice(2).map(Number)
+const [port = 0, connections = 64, seconds = 5, bytes = 1_024, pid = 0] = process.argv
+  .slice(2)
+  .map(Number)
 const QUEUE = 'bench'
 const WARM_UP_MS = 2_500
 const BATCH = 10
 const MessageBody = 'x'.repeat(bytes)
 
-/** Messages a second, and the latency of requests. `step` answers how many messages it did. */
+/** User and system time of the server until now, µs. The system counts in hundredths of a second. */
+function serverMicros(): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  const [user = 0, system = 0] = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .slice(11, 13)
+    .map(Number)
+  return (user + system) * 10_000
+}
+
+/** Messages a second, the server's time for each, and the latency of requests. `step` answers how many messages it did. */
 async function measure(step: (requester: Requester) => Promise<number>) {
   const requesters = Array.from({ length: connections }, () => new Requester(port))
   const latencies: number[] = []
@@ -30,13 +44,15 @@ async function measure(step: (requester: Requester) => Promise<number>) {
   await pause(WARM_UP_MS)
   isCounting = true
   const begun = performance.now()
+  const begunMicros = serverMicros()
   await pause(seconds * 1_000)
   isOver = true
   const perSecond = messages / ((performance.now() - begun) / 1_000)
+  const microsEach = (serverMicros() - begunMicros) / messages
   await Promise.all(running)
   for (const requester of requesters) requester.end()
   latencies.sort((a, b) => a - b)
-  return { perSecond, p99Ms: latencies[Math.floor(latencies.length * 0.99)] ?? 0 }
+  return { perSecond, microsEach, p99Ms: latencies[Math.floor(latencies.length * 0.99)] ?? 0 }
 }
 
 const first = new Requester(port)

@@ -24,7 +24,13 @@ const USAGE = `usage: npm run bench -- sqs [options]
 const run = promisify(execFile)
 
 type Part = 'sends' | 'batched' | 'taken'
-type Figures = Record<Part, { readonly perSecond: number; readonly p99Ms: number }>
+interface Figure {
+  readonly perSecond: number
+  /** Time of the server's process for a message, µs. */
+  readonly microsEach: number
+  readonly p99Ms: number
+}
+type Figures = Record<Part, Figure>
 
 const PARTS: Readonly<Record<Part, string>> = {
   sends: 'SendMessage',
@@ -84,7 +90,10 @@ async function measure(name: string, options: Options): Promise<Figures> {
     const load = ['--import', 'tsx', join(ROOT, 'test/performance/sqs/load.ts')]
     const { connections, seconds, bytes } = options
     const [program = '', ...rest] = [...pinTo(1), process.execPath, ...load]
-    const { stdout } = await run(program, [...rest, String(port), connections, seconds, bytes])
+    const { stdout } = await run(program, [
+      ...[...rest, String(port), connections, seconds, bytes],
+      String(server.pid),
+    ])
     return JSON.parse(stdout)
   } finally {
     await server.stop()
@@ -94,18 +103,21 @@ async function measure(name: string, options: Options): Promise<Figures> {
 
 function table(found: ReadonlyMap<string, readonly Figures[]>): string {
   const names = [...found.keys()]
-  const of = (name: string, part: Part): number =>
-    median((found.get(name) ?? []).map((figures) => figures[part].perSecond))
+  const of = (name: string, part: Part, figure: keyof Figure): number =>
+    median((found.get(name) ?? []).map((figures) => figures[part][figure]))
   const lines = [
     `| messages/s | ${names.join(' | ')} | ratio |`,
     `| --- |${' --- |'.repeat(names.length + 1)}`,
   ]
   for (const [part, title] of Object.entries(PARTS) as [Part, string][]) {
-    const rates = names.map((name) => Math.round(of(name, part)))
+    const rates = names.map((name) => Math.round(of(name, part, 'perSecond')))
+    const micros = names.map((name) => of(name, part, 'microsEach'))
     const ratio = rates.length === 2 ? `${((rates[0] ?? 0) / (rates[1] ?? 1)).toFixed(2)}×` : '-'
-    lines.push(
-      `| ${title} | ${rates.map((rate) => rate.toLocaleString('en-US')).join(' | ')} | ${ratio} |`,
-    )
+    const shown = rates.map((rate) => rate.toLocaleString('en-US')).join(' | ')
+    lines.push(`| ${title} | ${shown} | ${ratio} |`)
+    const dear = micros.length === 2 ? `${((micros[1] ?? 0) / (micros[0] ?? 1)).toFixed(2)}×` : '-'
+    const times = micros.map((each) => each.toFixed(1)).join(' | ')
+    lines.push(`| CPU of the server for each, µs | ${times} | ${dear} |`)
   }
   return lines.join('\n')
 }

@@ -59,7 +59,10 @@ export function withHeaders<R extends NewRecord>(
 
 export function recordBytes({ key, value, headers }: NewRecord): number {
   let bytes = (key?.byteLength ?? 0) + (value?.byteLength ?? 0)
-  for (const [name, content] of headers) bytes += name.length + content.byteLength
+  for (let i = 0; i < headers.length; i++) {
+    const header = headers[i] as RecordHeader
+    bytes += header[0].length + header[1].byteLength
+  }
   return bytes
 }
 

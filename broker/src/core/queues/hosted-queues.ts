@@ -14,6 +14,29 @@ export interface QueueDefinition {
 /** `full`: the queue takes no more, and the message is not in it. */
 export type AppendOutcome = CommitOutcome | 'full'
 
+/** Messages of a queue since the process began. */
+export interface QueueCounts {
+  sent: number
+  received: number
+  deleted: number
+  deadLettered: number
+}
+
+export function newQueueCounts(): QueueCounts {
+  return { sent: 0, received: 0, deleted: 0, deadLettered: 0 }
+}
+
+/** A queue as it is now. */
+export interface QueueUsage {
+  readonly queue: string
+  readonly ready: number
+  readonly inFlight: number
+  readonly delayed: number
+  /** Of the oldest message that is to be given out, wall clock, ms; undefined: there is none, or it cannot be read. */
+  readonly oldestAtMs: number | undefined
+  readonly counts: QueueCounts
+}
+
 /** Queues are named by their keys, see queue-key.ts. */
 export interface HostedQueues {
   start(): void
@@ -33,5 +56,9 @@ export interface HostedQueues {
   ): void
   /** The queue is defined otherwise now, or not any more. */
   changed(queue: string): void
+  /** Keys of those that are open. */
+  names(): Iterable<string>
+  /** Undefined: it is not open. Never rejects. */
+  usage(queue: string): Promise<QueueUsage | undefined>
   stop(): void
 }

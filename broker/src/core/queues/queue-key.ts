@@ -12,6 +12,11 @@ export function queueKey(tenant: string, name: string): string {
   return tenant === DEFAULT_TENANT ? name : `${tenant}${SEPARATOR}${name}`
 }
 
+export function tenantOf(key: string): string {
+  const at = key.indexOf(SEPARATOR)
+  return at < 0 ? DEFAULT_TENANT : key.slice(0, at)
+}
+
 export function queueNameOf(key: string): string {
   return key.slice(key.indexOf(SEPARATOR) + 1)
 }

@@ -42,7 +42,8 @@ export interface Settlement {
 }
 
 export type SettlementAction =
-  | { readonly kind: 'acknowledge' }
+  /** `heldOnly`: it counts only while the lease lasts; else also later, until the message is given to another. */
+  | { readonly kind: 'acknowledge'; readonly heldOnly?: boolean }
   /** Back to the queue: at once, after the delay, or as the queue retries when undefined. */
   | { readonly kind: 'release'; readonly delayMs: number | undefined; readonly failed: boolean }
   /** From now on. */
@@ -50,7 +51,7 @@ export type SettlementAction =
   /** Dead-lettered, or dropped where there is no dead-letter queue. */
   | { readonly kind: 'reject' }
 
-/** `stale`: the lease had ended and the message was given to another; nothing was done. `gone`: no such message any more. */
+/** `stale`: the lease had ended, and the message was given to another or is about to be; nothing was done. `gone`: no such message any more. */
 export type SettlementOutcome = 'done' | 'stale' | 'gone' | 'not-leased'
 
 export type SendOutcome =

@@ -7,6 +7,7 @@ import { varintBytes, writeVarint } from '../shared/byte-writer.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { publishFrame } from './codec/encode.ts'
 import { decodePublishProperties } from './codec/properties.ts'
+import { foreignProperties, type SharedHeaders } from './foreign-properties.ts'
 import {
   asBuffer,
   DIALECT,
@@ -31,6 +32,8 @@ export interface DeliveryOptions {
   readonly packetBytesMax: number
   /** Undefined: the client takes none. */
   readonly aliases?: OutgoingAliases | undefined
+  /** Undefined: nothing is known of other dialects. */
+  readonly shared?: SharedHeaders | undefined
 }
 
 const PUBLISH = 0x30
@@ -200,7 +203,10 @@ function encode(
   }
   const payload = asBuffer(message.payload)
   if (version !== 5) return publishFrame(head, payload)
-  const content = outgoingProperties(message, nowMs, decodeContent)
+  const content =
+    message.dialect === DIALECT
+      ? outgoingProperties(message, nowMs, decodeContent)
+      : foreignProperties(message, { nowMs, shared: options.shared })
   const named = identifiers.length === 0 ? content : withIdentifiers(content, identifiers)
   const properties = alias === 0 ? named : withAlias(named, alias)
   return publishFrame({ ...head, properties }, payload)

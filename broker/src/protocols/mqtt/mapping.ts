@@ -189,7 +189,6 @@ export function outgoingProperties(
   nowMs: number,
   decode: (content: Buffer) => Properties,
 ): Buffer {
-  if (message.dialect !== DIALECT) return NO_BYTES
   const content = asBuffer(message.properties)
   if (message.expiresAtMs === 0) return content
   const properties = decode(content)

@@ -20,6 +20,7 @@ import type { Latencies } from '../../core/ports/telemetry.ts'
 import type { Outbox } from '../shared/outbox.ts'
 import { encodeAck } from './codec/encode.ts'
 import { writeMessage } from './deliver.ts'
+import type { SharedHeaders } from './foreign-properties.ts'
 import { PENDING_BYTES_USUAL } from './limits.ts'
 import { FlightState, LiveFlights } from './live-flights.ts'
 import { OutgoingAliases } from './outgoing-aliases.ts'
@@ -38,6 +39,8 @@ export interface OutboundOptions {
   /** Since a broker took the message; not of what is at most once, nor of what is sent again. */
   readonly latencies: Latencies
   readonly limits: () => OutboundLimits
+  /** What messages of other dialects say; undefined: nothing is known of them. */
+  readonly shared?: SharedHeaders | undefined
   /** Live messages wait for this client beyond all bounds. */
   readonly onOverflow: () => void
   readonly onFailure: (error: unknown) => void
@@ -344,7 +347,7 @@ export class Outbound {
     message: Message,
     how: Omit<Waiting, 'message'> & { packetId: number; duplicate: boolean },
   ): boolean {
-    const { outbox, version, packetBytesMax, nowMs, latencies } = this.#options
+    const { outbox, version, packetBytesMax, nowMs, latencies, shared } = this.#options
     const written = writeMessage(outbox, message, {
       version,
       packetBytesMax,
@@ -355,6 +358,7 @@ export class Outbound {
       packetId: how.packetId,
       duplicate: how.duplicate,
       aliases: this.#aliases,
+      shared,
     })
     this.payloadBytes += written ? message.payload.byteLength : 0
     if (!written) {

@@ -21,6 +21,7 @@ import { SeldomLog } from '../shared/seldom-log.ts'
 import { ClientEvents } from './client-events.ts'
 import { MqttConnection } from './connection.ts'
 import { Flapping } from './flapping.ts'
+import type { SharedHeaders } from './foreign-properties.ts'
 import { WEB_SOCKET_MESSAGE_BYTES_MAX } from './limits.ts'
 import { MqttListeners, type MqttListenersOptions, type MqttPeer } from './listeners.ts'
 import { SYSTEM_LEVEL } from './mapping.ts'
@@ -46,6 +47,8 @@ export interface MqttServerOptions {
   readonly admission: AdmissionPort
   readonly security: Authenticator
   readonly messaging: Messaging
+  /** What messages of other dialects say; undefined: there are none. */
+  readonly shared?: SharedHeaders | undefined
   readonly clock: Clock
   readonly log: ProtocolLog
 }
@@ -113,6 +116,7 @@ export class MqttServer implements ProtocolServer {
       rules,
       ...{ rates, bans, latencies: this.latencies },
       ...this.#watchers(),
+      shared: options.shared,
       admission,
       security,
       nextToken: () => `${prefix}-${tokens++}`,

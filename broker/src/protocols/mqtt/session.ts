@@ -29,6 +29,7 @@ import { violation } from './codec/mqtt-error.ts'
 import type { PacketSink, PublishView } from './codec/packet-reader.ts'
 import { reasonOf } from './errors.ts'
 import type { Flapping } from './flapping.ts'
+import type { SharedHeaders } from './foreign-properties.ts'
 import { handlers } from './handlers/index.ts'
 import type { Inbound } from './inbound.ts'
 import { MEMORY_WAIT_MS } from './limits.ts'
@@ -83,6 +84,7 @@ export interface SessionServices {
   readonly bans: Bans
   readonly security: Authenticator
   readonly latencies: ProtocolLatencies
+  readonly shared: SharedHeaders | undefined
   readonly onConnected: (session: MqttSession) => void
   readonly onClosed: (session: MqttSession, detached: Promise<void>) => void
 }

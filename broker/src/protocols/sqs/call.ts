@@ -42,6 +42,8 @@ export interface Call {
   /** Scheme, host and port as the client knows them. */
   readonly origin: string
   readonly region: string
+  /** The request came without escapes: none of its texts has a character that JSON would have had to escape. */
+  readonly isUnescaped: boolean
   /** Aborted when the client has gone away; made when it is asked for. */
   readonly signal: () => AbortSignal
 }

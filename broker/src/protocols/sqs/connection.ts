@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Clock } from '../../core/ports/clock.ts'
 import type { AdmissionPort, Refusal } from '../shared/admission.ts'
 import type { Peer } from '../shared/listener.ts'
+import { PlainConnection, type PlainHeads, type PlainRequest } from '../shared/plain-http.ts'
 import type { ConnectedClient } from '../shared/protocol-server.ts'
 import { SqsError } from './errors.ts'
 import { REQUEST_BYTES_MAX } from './limits.ts'
@@ -17,6 +18,13 @@ export interface SqsConnectionOptions {
   readonly session: SqsSession
   readonly admission: AdmissionPort
   readonly clock: Clock
+  readonly heads: PlainHeads
+  /** A client that asks nothing for so long is not kept. */
+  readonly idleMs: number
+  /** A request that is answered here has come. */
+  readonly onRequest: () => void
+  /** Its requests go through Node's server, which has the stream from now on. */
+  readonly onUnusual: () => void
   readonly onClose: () => void
 }
 
@@ -79,7 +87,44 @@ export class SqsConnection {
 
   /** When it is counted among the connections. Who is not let in is told so with each request. */
   admit(): void {
-    this.#refusal = this.#options.admission.admit(this.#options.entrance)
+    const { admission, entrance, peer, clock, idleMs, onUnusual } = this.#options
+    this.#refusal = admission.admit(entrance)
+    const plain: PlainConnection = new PlainConnection({
+      stream: peer.stream,
+      ...{ clock, idleMs, onOther: onUnusual },
+      onRequest: (request) => this.#servePlain(plain, request),
+    })
+  }
+
+  /** False: it is refused, or is not to be answered with the service's words. */
+  #servePlain(plain: PlainConnection, request: PlainRequest): boolean {
+    if (request.url === '/health' || this.#refusalOf(request) !== undefined) return false
+    this.#active++
+    this.#requests++
+    this.#options.onRequest()
+    let waiting: AbortController | undefined
+    const asked = this.#wireRequest({ method: 'POST', ...request }, request.body, () => {
+      waiting = new AbortController()
+      this.#waiting.add(waiting)
+      return waiting.signal
+    })
+    void this.#options.session.answer(asked).then((answer) => {
+      if (waiting !== undefined) this.#waiting.delete(waiting)
+      this.#active--
+      this.#writePlain(plain, answer)
+    })
+    return true
+  }
+
+  #writePlain(plain: PlainConnection, answer: WireAnswer): void {
+    const { status, contentType, body, requestId, queryError } = answer
+    const isLast = this.#isEnding
+    const length = Buffer.byteLength(body)
+    const more = queryError === undefined ? '' : `x-amzn-query-error: ${queryError}\r\n`
+    const head = this.#options.heads.begin(status, isLast)
+    const text = `${head}x-amzn-RequestId: ${requestId}\r\nContent-Type: ${contentType}\r\nContent-Length: ${length}\r\n${more}\r\n${body}`
+    // One byte a character: it need not be encoded.
+    plain.answer(text, { encoding: length === body.length ? 'latin1' : 'utf8', isLast })
   }
 
   /** Whoever waits for messages is told that there are none; the connection ends with its last answer. */
@@ -93,7 +138,7 @@ export class SqsConnection {
     this.#options.peer.stream.destroy()
   }
 
-  isTooLarge({ headers }: IncomingMessage): boolean {
+  isTooLarge({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
     return Number(headers['content-length'] ?? 0) > REQUEST_BYTES_MAX
   }
 
@@ -126,7 +171,7 @@ export class SqsConnection {
     response.end(body)
   }
 
-  #refusalOf(request: IncomingMessage): SqsError | undefined {
+  #refusalOf(request: Pick<IncomingMessage, 'headers'>): SqsError | undefined {
     if (this.isTooLarge(request)) return tooLarge()
     if (this.#refusal !== undefined) return unavailable(this.#refusal.reason)
     if (this.#isEnding) return unavailable('the broker is going away')
@@ -162,7 +207,8 @@ export class SqsConnection {
       if (bytes > REQUEST_BYTES_MAX) return
       const [first = NO_BODY] = chunks
       const body = chunks.length <= 1 ? first : Buffer.concat(chunks, bytes)
-      void this.#answer(this.#wireRequest(request, response, body), response)
+      const asked = this.#wireRequest(request, body, () => this.#signal(response))
+      void this.#answer(asked, response)
     })
   }
 
@@ -185,9 +231,12 @@ export class SqsConnection {
     response.end(body)
   }
 
-  #wireRequest(request: IncomingMessage, response: ServerResponse, body: Buffer): WireRequest {
+  #wireRequest(
+    { method = 'GET', url = '/', headers }: Pick<IncomingMessage, 'method' | 'url' | 'headers'>,
+    body: Buffer,
+    signal: () => AbortSignal,
+  ): WireRequest {
     const { peer } = this.#options
-    const { method = 'GET', url = '/', headers } = request
     const at = url.indexOf('?')
     return {
       method,
@@ -197,8 +246,8 @@ export class SqsConnection {
       body,
       remoteAddress: peer.address,
       certificateName: peer.certificateName,
-      origin: originOf(request, peer),
-      signal: () => this.#signal(response),
+      origin: originOf(headers, peer),
+      signal,
       enter: (user) => this.#enter(user),
     }
   }
@@ -232,7 +281,7 @@ function bytesOf(stream: object): { bytesRead?: number; bytesWritten?: number } 
 }
 
 /** What the client called to come here: behind a proxy, what it called there. */
-function originOf({ headers }: IncomingMessage, peer: Peer): string {
+function originOf(headers: IncomingMessage['headers'], peer: Peer): string {
   const forwarded = headers['x-forwarded-proto']
   const scheme =
     forwarded === 'https' || forwarded === 'http' ? forwarded : peer.secure ? 'https' : 'http'

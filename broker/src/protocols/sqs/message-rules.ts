@@ -17,13 +17,13 @@ export function sizeOf({ MessageBody, MessageAttributes }: MessageContent): numb
   return bytes
 }
 
-/** Throws SqsError. */
-export function checkContent(content: MessageContent): void {
+/** `isUnescaped`: as in `Call`. Throws SqsError. */
+export function checkContent(content: MessageContent, isUnescaped: boolean): void {
   const { MessageBody, MessageAttributes, MessageSystemAttributes } = content
   if (MessageBody === '') {
     throw new SqsError('MissingParameter', 'The request must contain the parameter MessageBody.')
   }
-  checkCharacters(MessageBody)
+  if (!isUnescaped) checkCharacters(MessageBody)
   if (MessageAttributes !== undefined) checkAttributes(MessageAttributes)
   if (MessageSystemAttributes !== undefined) checkSystemAttributes(MessageSystemAttributes)
   checkId('MessageDeduplicationId', content.MessageDeduplicationId)

@@ -3,6 +3,7 @@ import {
   ChangeMessageVisibilityCommand,
   DeleteMessageBatchCommand,
   DeleteMessageCommand,
+  GetQueueAttributesCommand,
   PurgeQueueCommand,
   ReceiveMessageCommand,
   SendMessageBatchCommand,
@@ -330,6 +331,33 @@ describe.each(FORMS)('in the %s form', (form) => {
       const [again] = await user.receive(url, attempt)
       expect(again?.MessageId).toBe(first?.MessageId)
       expect(await user.receive(url, { ReceiveRequestAttemptId: 'attempt-2' })).toEqual([])
+    })
+
+    test('refuse a receipt whose time is over, though nobody else has the message', async () => {
+      const url = await user.queue(FIFO)
+      await user.send(url, 'm', { MessageGroupId: 'a' })
+      const [{ ReceiptHandle } = {}] = await user.receive(url, { VisibilityTimeout: 1 })
+      const entry = { QueueUrl: url, ReceiptHandle }
+      // Until its time is over it cannot be received by another.
+      const look = new GetQueueAttributesCommand({
+        ...{ QueueUrl: url, AttributeNames: ['ApproximateNumberOfMessages'] },
+      })
+      await expect
+        .poll(async () => (await user.client.send(look)).Attributes, { timeout: 5_000 })
+        .toEqual({ ApproximateNumberOfMessages: '1' })
+      const message = `Value ${ReceiptHandle} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.`
+      expect(await refusal(user.client.send(new DeleteMessageCommand(entry)))).toMatchObject({
+        ...{ name: 'InvalidParameterValue', message },
+      })
+      const batch = await user.client.send(
+        new DeleteMessageBatchCommand({ QueueUrl: url, Entries: [{ Id: 'x', ReceiptHandle }] }),
+      )
+      expect(batch.Failed).toMatchObject([{ Id: 'x', Code: 'InvalidParameterValue' }])
+      const [again] = await user.receive(url)
+      expect(again?.Body).toBe('m')
+      const { ReceiptHandle: last } = again ?? {}
+      await user.client.send(new DeleteMessageCommand({ QueueUrl: url, ReceiptHandle: last }))
+      await user.client.send(new DeleteMessageCommand({ QueueUrl: url, ReceiptHandle: last }))
     })
 
     test('refuse a receipt that is not the last one', async () => {

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import type { TlsOptions } from '../../security/tls-certificates.ts'
 import type { AdmissionPort } from '../shared/admission.ts'
 import { type Listener, listen, type Peer } from '../shared/listener.ts'
+import { PlainHeads } from '../shared/plain-http.ts'
 import type {
   ClientMove,
   ConnectedClient,
@@ -44,6 +45,7 @@ export class SqsServer implements ProtocolServer {
   readonly #options: SqsServerOptions
   readonly #session: SqsSession
   readonly #http: Server
+  readonly #heads: PlainHeads
   readonly #connections = new Map<Duplex, SqsConnection>()
   readonly #listeners: Listener[] = []
   readonly #ended = { bytesIn: 0, bytesOut: 0, opened: 0 }
@@ -53,6 +55,7 @@ export class SqsServer implements ProtocolServer {
   constructor(options: SqsServerOptions) {
     this.#options = options
     this.#session = new SqsSession(options)
+    this.#heads = new PlainHeads(options.clock, KEEP_ALIVE_MS)
     const limits = {
       keepAliveTimeout: KEEP_ALIVE_MS,
       requestTimeout: REQUEST_MS,
@@ -184,10 +187,16 @@ export class SqsServer implements ProtocolServer {
       if (this.#connections.size === 0) this.#onEmpty?.()
     }
     const session = this.#session
-    const connection = new SqsConnection({ peer, entrance, session, admission, clock, onClose })
+    const connection = new SqsConnection({
+      ...{ peer, entrance, session, admission, clock, onClose },
+      ...{ heads: this.#heads, idleMs: KEEP_ALIVE_MS },
+      onRequest: () => {
+        this.#requests++
+      },
+      onUnusual: () => this.#http.emit('connection', stream),
+    })
     this.#connections.set(stream, connection)
     connection.admit()
-    this.#http.emit('connection', stream)
   }
 
   #handle(request: IncomingMessage, response: ServerResponse): void {

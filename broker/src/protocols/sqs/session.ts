@@ -100,7 +100,8 @@ export class SqsSession {
       if (refusal !== undefined) throw new SqsError('RequestThrottled', refusal)
       const { action, input } = form === 'json' ? readTarget(request) : readForm(request)
       const { origin, signal } = request
-      const call: Call = { services: this.services, caller, origin, region, signal }
+      const isUnescaped = form === 'json' && isPlainJson(request.body)
+      const call: Call = { services: this.services, caller, origin, region, isUnescaped, signal }
       const handle = handlers[action] as (input: object, call: Call) => Promise<object>
       const output = await handle(input, call)
       return { ...encode(form, action, { output, requestId }), status: 200, requestId }
@@ -227,6 +228,15 @@ function readTarget({ headers, body }: WireRequest): Asked {
   }
   return { action: name, input: decodeJson(body, ACTIONS[name].input) }
 }
+
+/** One look at all bytes instead of one at each character of each message. */
+function isPlainJson(body: Buffer): boolean {
+  return body.indexOf(BACKSLASH) < 0 && body.indexOf(LAST_CHARACTERS) < 0
+}
+
+const BACKSLASH = 0x5c
+/** U+FFFE and U+FFFF need no escape in JSON, and begin with it. */
+const LAST_CHARACTERS = 0xef
 
 function readForm(request: WireRequest): Asked {
   const { method, query, body, path } = request

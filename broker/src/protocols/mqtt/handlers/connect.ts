@@ -237,6 +237,7 @@ function assemble(
     packetBytesMax: session.packetBytesMax,
     aliasesMax: Math.min(packet.properties.topicAliasMaximum ?? 0, OUTGOING_ALIASES_MAX),
     nowMs: () => clock.wallMs(),
+    shared: session.services.shared,
     latencies: session.services.latencies.delivery,
     onFailure,
     limits: () => limitsOf(session),

@@ -26,7 +26,7 @@ export async function sendMessage(
   const queue = queueAt(call, input.QueueUrl)
   authorize(call, 'SendMessage', queue)
   checkSize(sizeOf(input), queue)
-  check(input, queue)
+  check(input, queue, call)
   const [sent] = await send([input], queue, call)
   if (sent instanceof SqsError) throw sent
   return sent as SentContent
@@ -49,7 +49,7 @@ export async function sendMessageBatch(
   const good = entries.filter((entry) => {
     try {
       checkSize(sizeOf(entry), queue)
-      check(entry, queue)
+      check(entry, queue, call)
       return true
     } catch (error) {
       const known = sqsErrorOf(error)
@@ -79,7 +79,7 @@ function checkSize(bytes: number, queue: KnownQueue): void {
 }
 
 /** Throws SqsError. */
-function check(content: MessageContent, queue: KnownQueue): void {
+function check(content: MessageContent, queue: KnownQueue, { isUnescaped }: Call): void {
   const { DelaySeconds, MessageDeduplicationId } = content
   const fifo = isFifo(queue)
   if (DelaySeconds !== undefined) {
@@ -96,7 +96,7 @@ function check(content: MessageContent, queue: KnownQueue): void {
     throw invalidValue(MessageDeduplicationId, 'MessageDeduplicationId', reason)
   }
   checkOrder(content, queue)
-  checkContent(content)
+  checkContent(content, isUnescaped)
 }
 
 /** What an ordered queue needs of each message; without it a whole batch is refused. */
@@ -168,8 +168,8 @@ function sentOf(
     MD5OfMessageBody: md5(content.MessageBody),
     MD5OfMessageAttributes: attributesMd5(content.MessageAttributes),
     MD5OfMessageSystemAttributes: attributesMd5(content.MessageSystemAttributes),
-    ...(stored !== undefined &&
-      isFifo(queue) && { SequenceNumber: sequenceNumber(stored.sequence) }),
+    SequenceNumber:
+      stored !== undefined && isFifo(queue) ? sequenceNumber(stored.sequence) : undefined,
   }
 }
 

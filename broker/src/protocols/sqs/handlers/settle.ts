@@ -73,11 +73,14 @@ export function changeMessageVisibilityBatch(
   )
 }
 
-/** A standard queue takes an old receipt and may do nothing; an ordered one tells. */
+/**
+ * A standard queue takes an old receipt and may do nothing. An ordered one refuses it as soon as the visibility timeout
+ * is over, though nobody else has the message yet: the group may go on with it at any moment.
+ */
 function deletion(handle: string, queue: KnownQueue): Order {
   return {
     handle,
-    action: () => ({ kind: 'acknowledge' }),
+    action: () => ({ kind: 'acknowledge', heldOnly: isFifo(queue) }),
     refusal: (outcome) =>
       outcome === 'stale' && isFifo(queue)
         ? invalidValue(handle, 'ReceiptHandle', 'The receipt handle has expired.')
