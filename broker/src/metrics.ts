@@ -80,7 +80,7 @@ function gaugesOf(measured: Measured, queues: MeasuredQueues): MetricsSnapshot['
 }
 
 function countersOf(measured: Measured, { usages }: MeasuredQueues): MetricsSnapshot['counters'] {
-  const { protocols, messaging, admission, mover, security, storage } = measured
+  const { protocols, messaging, admission, mover, security, storage, metadata } = measured
   const counted = protocols.map((each) => ({ protocol: each.protocol, ...each.counters() }))
   const of = (name: Exclude<keyof (typeof counted)[number], 'protocol' | 'more'>): Sample[] =>
     counted.map(({ protocol, ...counts }) => [{ protocol }, counts[name]])
@@ -114,6 +114,8 @@ function countersOf(measured: Measured, { usages }: MeasuredQueues): MetricsSnap
     auth_failures_total: byReason(security.failures),
     acl_denied_total: of('denied'),
     throttled_total: byReason(admission.refusals),
+    metadata_loads_total: alone(metadata.loads),
+    metadata_changes_total: alone(metadata.changes),
     clients_moved_total: alone(mover.moved),
     storage_errors_total: [...storage.errors.byName].map(([name, count]) => {
       const [op = '', code = ''] = name.split(' ')

@@ -47,6 +47,7 @@ export interface ClusterNode {
 }
 
 export interface ClusterEvent {
+  readonly time: string
   readonly kind: string
   readonly subject: string
   readonly reason: string

@@ -18,6 +18,10 @@ export class MetadataCache implements Directory {
   /** The last snapshot was passed over. */
   #isOld = false
   #clusterId = ''
+  /** Times that everything was loaded. */
+  loads = 0
+  /** Changes that came one by one. */
+  changes = 0
 
   constructor(self: string) {
     this.self = self
@@ -61,6 +65,7 @@ export class MetadataCache implements Directory {
     // A snapshot may be older than what is known, after a change to a Placement Center node that lags.
     this.#isOld = index < this.#index
     if (this.#isOld) return
+    this.loads++
     this.#index = index
     this.#clusterId = metadata.clusterId
     this.#shardCount = metadata.shardCount
@@ -81,6 +86,7 @@ export class MetadataCache implements Directory {
 
   apply(index: number, change: placement.Change): void {
     if (index <= this.#index) return
+    this.changes++
     this.#index = index
     for (const node of change.nodesChanged) this.#nodes.set(node.nodeId, node)
     for (const name of change.nodesRemoved) this.#nodes.delete(name)

@@ -91,6 +91,8 @@ export const COUNTERS = {
   },
   acl_denied_total: { help: 'Messages that their clients may not publish', labels: ['protocol'] },
   throttled_total: { help: 'Connections that were refused', labels: ['reason'] },
+  metadata_loads_total: { help: 'Times that all metadata was loaded', labels: [] },
+  metadata_changes_total: { help: 'Changes of the metadata that came one by one', labels: [] },
   clients_moved_total: { help: 'Clients sent to other brokers', labels: [] },
   storage_errors_total: {
     help: 'Storage operations that failed',
