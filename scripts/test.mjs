@@ -58,7 +58,11 @@ function failuresIn({ name, status, message, assertionResults }) {
 }
 
 /** What another Node could change: bytes, streams, timers, crypto and native code. The rest waits for disks. */
-const ON_NODE_24 = ['broker/', 'proto/', 'raft/', 'cli/', 'chaos/', 'storage-adapters/src/leveldb/']
+const ON_NODE_24 = [
+  ...['broker/src/core/', 'broker/src/cluster/', 'broker/src/security/', 'raft/'],
+  ...['broker/src/protocols/mqtt/', 'broker/src/protocols/kafka/', 'broker/src/protocols/shared/'],
+  'storage-adapters/src/leveldb/',
+]
 
 function runOnNode24(unit) {
   const wouldRun = unit.passed + unit.failed + unit.skipped
