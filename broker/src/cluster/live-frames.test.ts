@@ -48,7 +48,7 @@ describe('live frames', () => {
       ...{ bytes: came, start, end: start + 10, layout: 5 },
       ...{ propertiesStart: start + 2, propertiesEnd: start + 6, payloadStart: start + 6 },
     })
-    const [first] = fc.sample(message, 1)
+    const first = { ...(fc.sample(message, 1)[0] as Message), expiresAtMs: 0 }
     const sent = [2, 12].map((start) => {
       const [properties, payload] = [start + 2, start + 6].map((at) => came.subarray(at, at + 4))
       return { ...(first as Message), properties, payload, packet: packetAt(start) } as Message
@@ -65,6 +65,11 @@ describe('live frames', () => {
     ])
     expect(packets[1]).toMatchObject({ bytes: packets[0]?.bytes, start: packets[0]?.end })
     expect(packets.map(({ layout }) => layout)).toEqual([5, 5, 5, 5])
+
+    // A packet that expires would tell its receiver the time that it had before it waited.
+    const [mortal] = through([[{ ...(sent[0] as Message), expiresAtMs: 5 }]])
+    expect(mortal?.packet).toBeUndefined()
+    expect(plain(mortal as Message)).toEqual(plain({ ...(sent[0] as Message), expiresAtMs: 5 }))
   })
 
   test('begin to count texts anew when there are too many', () => {

@@ -94,7 +94,9 @@ export class LiveWriter {
 
   /** At most once. The bytes of its packet are looked at until the frame is taken. */
   push(message: Message): void {
-    const { address, publisher, dialect, timestampMs, expiresAtMs, packet } = message
+    const { address, publisher, dialect, timestampMs, expiresAtMs } = message
+    // A packet says how long it is to live; what waits on its way must say less. [MQTT-3.3.2-6]
+    const packet = expiresAtMs === 0 ? message.packet : undefined
     const isFull = this.#texts.size > TEXTS_MAX - 3 || this.#textLength > TEXT_LENGTH_MAX
     if (isFull) {
       this.#texts.clear()
