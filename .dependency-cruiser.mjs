@@ -303,7 +303,7 @@ export default {
     // Type imports are imports: without this they are invisible here.
     tsPreCompilationDeps: true,
     doNotFollow: { path: ['node_modules', '/src/gen/'] },
-    exclude: { path: ['/dist/', '^test/architecture/canaries/'] },
+    exclude: { path: ['/dist/', '^cli/bundle/', '^test/architecture/canaries/'] },
     moduleSystems: ['es6'],
     enhancedResolveOptions: {
       exportsFields: ['exports'],

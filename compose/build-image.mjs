@@ -46,6 +46,8 @@ function stageTree() {
     const generated = join(workspace, 'src/gen')
     if (existsSync(join(ROOT, generated))) copy(generated)
   }
+  // Last of what is built: it is what runs while nothing is newer.
+  copy('cli/bundle')
   for (const folder of packagesAtRunTime()) copy(folder)
   for (const workspace of workspaces) linkWorkspace(target, workspace)
 }

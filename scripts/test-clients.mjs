@@ -22,9 +22,16 @@ const PROGRAM_MS = 120_000
 
 const machine = thisMachine('clients')
 const counts = { passed: 0, failed: 0, skipped: 0 }
+/** Said again at the end: what failed must not be looked for in what all programs print. */
+const failures = []
 
 function say(line) {
   process.stdout.write(`${line}\n`)
+}
+
+function fail(what) {
+  failures.push(what)
+  say(`NOT OK ${what}`)
 }
 
 async function loadSuites() {
@@ -86,14 +93,14 @@ function run(suite, { cluster, storage, waits }) {
       say(`ok ${title(name)}`)
     } else {
       counts.failed++
-      say(`NOT OK ${title(name)}: ${reason}`)
+      fail(`${title(name)}: ${reason}`)
     }
   })
   return new Promise((resolve) => {
     child.on('error', (error) => say(`!! ${suite.name}: ${error.message}`))
     child.on('close', (code, signal) => {
       clearTimeout(timer)
-      for (const name of open) say(`NOT OK ${title(name)}: ended with ${signal ?? code} before`)
+      for (const name of open) fail(`${title(name)}: ended with ${signal ?? code} before`)
       counts.failed += open.size
       resolve()
     })
@@ -138,5 +145,6 @@ provideTools(machine, [REDIS])
 rmSync(BUILT, { recursive: true, force: true })
 mkdirSync(BUILT, { recursive: true })
 for (const storage of suites.length > 0 ? STORAGES : []) await runOn(storage, suites)
+for (const failure of failures) say(`\nFAILED ${failure}`)
 say(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
 process.exitCode = counts.failed === 0 && counts.passed + counts.skipped > 0 ? 0 : 1

@@ -6,10 +6,10 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { faultsOfNode } from '../faults/node-faults.ts'
+import { PROGRAM } from '../installation.ts'
 import { makeFolder } from './folders.ts'
 import { identify, type ProcessState, processState, sendSignal } from './process-table.ts'
 import { type NodeRecord, processOf } from './state.ts'
@@ -23,8 +23,6 @@ export interface StartedNode {
   exit(): { readonly code: number | null } | undefined
 }
 
-const program = fileURLToPath(new URL('../../bin/robust.js', import.meta.url))
-
 const pollMs = 20
 
 /** Throws CANNOT_WRITE when the log file cannot be made. */
@@ -32,7 +30,7 @@ export function startNode(node: NodeRecord): StartedNode {
   const log = openLog(node)
   try {
     const logStart = statSync(node.logFile).size
-    const whole = [...faultsFor(node), process.execPath, program, node.role, 'start', ...node.args]
+    const whole = [...faultsFor(node), process.execPath, PROGRAM, node.role, 'start', ...node.args]
     const [command = '', ...args] = whole
     const child = spawn(command, args, {
       detached: true,

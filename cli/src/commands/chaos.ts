@@ -1,7 +1,6 @@
 /** `robust chaos run|replay|list`. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import {
   breaksProcesses,
   isGood,
@@ -17,6 +16,7 @@ import { type Context, requireCluster } from '../context.ts'
 import { CliError, interrupted } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
 import { requireFaults } from '../faults/node-faults.ts'
+import { SCENARIOS } from '../installation.ts'
 import { table } from '../output.ts'
 
 export interface ChaosOptions {
@@ -28,7 +28,6 @@ export interface ChaosOptions {
   readonly clients?: number
 }
 
-const SCENARIOS = fileURLToPath(new URL('../../../chaos/scenarios', import.meta.url))
 const SUFFIX = '.yaml'
 
 /** Exit code 0: every promise was kept; 1: not. Throws BAD_VALUE when the scenario is not one. */

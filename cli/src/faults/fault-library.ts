@@ -2,12 +2,10 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { makeFolder } from '../cluster/folders.ts'
 import { CliError } from '../errors.ts'
 import { exitCodes } from '../exit-codes.ts'
-
-const SOURCE = fileURLToPath(new URL('../../faults/faults.c', import.meta.url))
+import { FAULTS_SOURCE } from '../installation.ts'
 
 /** Where it is, or would be. */
 export function faultLibraryIn(folder: string): string {
@@ -17,11 +15,12 @@ export function faultLibraryIn(folder: string): string {
 /** Answers the file. Throws NO_COMPILER where it cannot be made. */
 export function buildFaultLibrary(folder: string): string {
   const library = faultLibraryIn(folder)
-  if (existsSync(library) && statSync(library).mtimeMs > statSync(SOURCE).mtimeMs) return library
+  if (existsSync(library) && statSync(library).mtimeMs > statSync(FAULTS_SOURCE).mtimeMs)
+    return library
   makeFolder(folder, 'folder of faults')
   const draft = `${library}.${process.pid}.new`
   try {
-    const args = ['-O1', '-shared', '-fPIC', '-o', draft, SOURCE, '-ldl']
+    const args = ['-O1', '-shared', '-fPIC', '-o', draft, FAULTS_SOURCE, '-ldl']
     execFileSync('cc', args, { stdio: 'pipe' })
     // Processes may have the one before mapped.
     renameSync(draft, library)

@@ -2,6 +2,7 @@
 import logging
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
@@ -53,11 +54,12 @@ def read(count, consumers):
 
 
 def share(partitions, consumers):
-    """Until each has some of the partitions and all are given out."""
+    """Until each has some of the partitions and all are given out. Each joins in a thread of its own: one that waits for
+    the others must not keep them from coming."""
     end = time.monotonic() + WAIT_S
     while time.monotonic() < end:
-        for consumer in consumers:
-            consumer.poll(50)
+        with ThreadPoolExecutor(len(consumers)) as threads:
+            list(threads.map(lambda consumer: consumer.poll(1000), consumers))
         parts = [len(consumer.assignment()) for consumer in consumers]
         if sum(parts) == partitions and 0 not in parts:
             return
