@@ -20,7 +20,7 @@ export interface SegmentLimits {
   readonly groupBytesMin: number
 }
 
-const defaultLimits: SegmentLimits = { batchBytesMin: 8 * 1024, groupBytesMin: 128 * 1024 }
+export const defaultLimits: SegmentLimits = { batchBytesMin: 8 * 1024, groupBytesMin: 128 * 1024 }
 
 export interface GroupStoreParts {
   readonly engine: Engine
@@ -67,14 +67,19 @@ async function storeBatches(
   group: WriteGroup,
 ): Promise<Places> {
   const batches: (WriteOperation & { type: 'put' })[] = []
+  const places: Places = new Map()
   let bytes = 0
   for (const operation of group.operations) {
     if (operation.type !== 'put' || operation.isBatch !== true) continue
+    if (operation.place !== undefined) {
+      segments.want(operation.place)
+      places.set(operation, operation.place)
+      continue
+    }
     if (operation.value.length < segmentLimits.batchBytesMin) continue
     batches.push(operation)
     bytes += operation.value.length
   }
-  const places: Places = new Map()
   if (batches.length === 0 || bytes < segmentLimits.groupBytesMin) return places
   const frames: Frame[] = batches.map(({ key, value }) => ({ key, value }))
   for (const [at, place] of (await segments.append(frames)).entries()) {

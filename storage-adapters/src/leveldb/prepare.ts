@@ -6,7 +6,7 @@ import { nextOffset } from '../record-batch/record-batch.ts'
 import { sealBatch, sealValue } from '../sealed-values.ts'
 import type { CommitRequest, Operation } from '../storage-adapter.ts'
 import { batchKey, type KeyRange, valueKey, valueRange } from './keys.ts'
-import type { WriteOperation } from './write-group.ts'
+import type { PutOperation, WriteOperation } from './write-group.ts'
 
 export type PreparedOperation =
   | { readonly kind: 'write'; readonly write: WriteOperation }
@@ -23,7 +23,7 @@ export type PreparedOperation =
       readonly kind: 'replace'
       readonly log: string
       readonly batch: Uint8Array
-      readonly write: WriteOperation
+      readonly write: PutOperation
     }
   | { readonly kind: 'trim'; readonly log: string; readonly beforeOffset: number }
   | { readonly kind: 'drop-log'; readonly log: string }
@@ -62,7 +62,7 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
   }
 }
 
-function batchWrite(shard: number, place: { log: string; batch: Uint8Array }): WriteOperation {
+function batchWrite(shard: number, place: { log: string; batch: Uint8Array }): PutOperation {
   const { log, batch } = place
   const key = batchKey({ shard, log }, nextOffset(batch) - 1, batch.length)
   return { type: 'put', key, value: sealBatch(key, batch), isBatch: true }

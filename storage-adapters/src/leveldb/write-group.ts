@@ -9,16 +9,20 @@ import type { Place } from './segment-file.ts'
 import type { ShardWriter } from './shard-writer.ts'
 import { decodePlace, isPlace } from './stored-values.ts'
 
+export interface PutOperation {
+  readonly type: 'put'
+  readonly key: Buffer
+  readonly value: Buffer
+  /** It may go to a segment file. */
+  readonly isBatch?: true
+  /** Where it was before. */
+  readonly from?: Place
+  /** Where it is already, ahead of the write. */
+  place?: Place
+}
+
 export type WriteOperation =
-  | {
-      readonly type: 'put'
-      readonly key: Buffer
-      readonly value: Buffer
-      /** It may go to a segment file. */
-      readonly isBatch?: true
-      /** Where it was before. */
-      readonly from?: Place
-    }
+  | PutOperation
   | {
       readonly type: 'del'
       readonly key: Buffer
