@@ -350,7 +350,9 @@ class LevelDbAdapter implements StorageAdapter {
   async #shardWriter(number: number): Promise<ShardWriter> {
     const known = this.#shards.get(number)
     if (known !== undefined) return known
-    const shard = await ShardWriter.load(number, this.#engine)
+    const { batchBytesMin } = this.#parts.segmentLimits ?? defaultLimits
+    const place = { shard: number, engine: this.#engine, segmentBytesMin: batchBytesMin }
+    const shard = await ShardWriter.load(place)
     this.#shards.set(number, shard)
     return shard
   }

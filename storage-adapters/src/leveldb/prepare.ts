@@ -17,7 +17,7 @@ export type PreparedOperation =
       readonly offset: number
       readonly nextOffset: number
       readonly bytes: number
-      readonly write: WriteOperation
+      readonly write: PutOperation
     }
   | {
       readonly kind: 'replace'

@@ -19,6 +19,7 @@ import { sealValue, unsealValue } from '../sealed-values.ts'
 import type { AdoptRequest, CommitRequest, OpenRequest } from '../storage-adapter.ts'
 import type { Engine } from './engine.ts'
 import {
+  batchKey,
   batchRange,
   describeBatchKey,
   logHeadKey,
@@ -26,6 +27,7 @@ import {
   shardHeadKey,
 } from './keys.ts'
 import type { PreparedOperation } from './prepare.ts'
+import { RecentBatches } from './recent-batches.ts'
 import {
   decodeHostedLog,
   decodeLogHead,
@@ -39,6 +41,7 @@ import type { WriteGroup, WriteOperation } from './write-group.ts'
 
 interface LogState extends LogHead {
   exists: boolean
+  recent: RecentBatches
 }
 
 /** Logs whose ends are kept in memory per shard; beyond it they are read again when used. */
@@ -52,31 +55,35 @@ export class ShardWriter {
   readonly #logs = new Map<string, LogState>()
   readonly #changedLogs = new Map<string, LogState>()
   readonly #headKey: Buffer
+  readonly #segmentBytesMin: number
   /** The log whose head is stored with the shard's. */
   #hosted: HostedLog | undefined
 
-  constructor(shard: number, engine: Engine, stored: { head: ShardHead; hosted?: HostedLog }) {
+  private constructor(place: ShardPlace, stored: { head: ShardHead; hosted?: HostedLog }) {
+    const { shard, engine } = place
     this.shard = shard
     this.#engine = engine
+    this.#segmentBytesMin = place.segmentBytesMin
     this.head = stored.head
     this.#hosted = stored.hosted
     this.#headKey = shardHeadKey(shard)
   }
 
   /** Rejects with DATA_LOSS when the stored head is damaged, or gone from what it was the head of. */
-  static async load(shard: number, engine: Engine): Promise<ShardWriter> {
+  static async load(place: ShardPlace): Promise<ShardWriter> {
+    const { shard, engine } = place
     const key = shardHeadKey(shard)
     const stored = await engine.get(key)
     if (stored) {
       const payload = unsealValue(key, stored)
       const hosted = decodeHostedLog(payload)
       const head = decodeShardHead(payload)
-      return new ShardWriter(shard, engine, hosted ? { head, hosted } : { head })
+      return new ShardWriter(place, hosted ? { head, hosted } : { head })
     }
     const { from, to } = shardContentRange(shard)
     const [content] = await engine.keys({ gte: from, lt: to, limit: 1 }).all()
     if (content) throw new StorageError('DATA_LOSS', `Shard ${shard} has lost its head`)
-    return new ShardWriter(shard, engine, { head: newShardHead() })
+    return new ShardWriter(place, { head: newShardHead() })
   }
 
   open(group: WriteGroup, request: OpenRequest): void {
@@ -93,31 +100,68 @@ export class ShardWriter {
   commit(group: WriteGroup, request: CommitRequest, prepared: Prepared): Promise<void> | undefined {
     admitOwner(this.head, this.#isOpen, request)
     if (!admitCommitNumber(this.head, request)) return undefined
-    const logs = this.#stagePlain(prepared)
+    const writes: WriteOperation[] = []
+    const logs = this.#stagePlain(prepared, writes)
     if (logs === undefined) return this.#commitLater(group, request, prepared)
-    for (const operation of prepared) {
-      if (operation.kind === 'write' || operation.kind === 'append') {
-        group.operations.push(operation.write)
-      }
-    }
+    for (const write of writes) group.operations.push(write)
     this.#joined(group, request, logs)
     return undefined
   }
 
-  /** The logs as they are after puts, deletes and appends to known logs; undefined when there is more to it. */
-  #stagePlain(prepared: Prepared): Map<string, LogState> | undefined {
+  /**
+   * The logs as they are after puts, deletes, and appends to and trims of what is known here of them; undefined when
+   * there is more to it.
+   */
+  #stagePlain(prepared: Prepared, writes: WriteOperation[]): Map<string, LogState> | undefined {
     const logs = new Map<string, LogState>()
     for (const operation of prepared) {
-      if (operation.kind === 'write') continue
-      if (operation.kind !== 'append') return undefined
-      const { log: name, offset, nextOffset: end, bytes } = operation
-      const log = logs.get(name) ?? this.#logs.get(name)
+      if (operation.kind === 'write') {
+        writes.push(operation.write)
+        continue
+      }
+      if (operation.kind !== 'append' && operation.kind !== 'trim') return undefined
+      const log = logs.get(operation.log) ?? this.#copyOf(operation.log)
       if (log === undefined) return undefined
+      logs.set(operation.log, log)
+      if (operation.kind === 'trim') {
+        if (!this.#trimRecent(log, operation, writes)) return undefined
+        continue
+      }
+      const { log: name, offset } = operation
       if (log.endOffset !== offset) throw unexpectedOffset(name, { end: log.endOffset, offset })
-      const { startOffset } = log
-      logs.set(name, { exists: true, startOffset, endOffset: end, bytes: log.bytes + bytes })
+      this.#grow(log, operation)
+      writes.push(operation.write)
     }
     return logs
+  }
+
+  /** To be changed freely. */
+  #copyOf(name: string): LogState | undefined {
+    const log = this.#logs.get(name)
+    return log && { ...log, recent: log.recent.copy() }
+  }
+
+  #grow(log: LogState, { nextOffset: end, bytes, write }: Appended): void {
+    log.exists = true
+    log.endOffset = end
+    log.bytes += bytes
+    if (write.value.length < this.#segmentBytesMin) {
+      log.recent.append({ lastOffset: end - 1, bytes })
+    } else log.recent.restart(end)
+  }
+
+  /** False: which batches there are before the offset is not known here. */
+  #trimRecent(log: LogState, trim: Trim, writes: WriteOperation[]): boolean {
+    if (trim.beforeOffset <= log.startOffset) return true
+    const ends = log.recent.take(log.startOffset, trim.beforeOffset)
+    if (ends === undefined) return false
+    const place = { shard: this.shard, log: trim.log }
+    for (const { lastOffset, bytes } of ends) {
+      writes.push({ type: 'del', key: batchKey(place, lastOffset, bytes) })
+      log.startOffset = lastOffset + 1
+      log.bytes -= bytes
+    }
+    return true
   }
 
   async #commitLater(group: WriteGroup, request: CommitRequest, prepared: Prepared): Promise<void> {
@@ -210,18 +254,17 @@ export class ShardWriter {
     for (const operation of prepared) {
       if (operation.kind === 'write' || operation.kind === 'delete-range') continue
       if (staged.has(operation.log)) continue
-      const known = this.#logs.get(operation.log) ?? (await this.#loadLog(operation.log))
-      staged.set(operation.log, { ...known })
+      const known = this.#copyOf(operation.log) ?? (await this.#loadLog(operation.log))
+      staged.set(operation.log, known)
     }
     return staged
   }
 
   async #loadLog(name: string): Promise<LogState> {
-    if (this.#hosted?.name === name) return { ...this.#hosted, exists: true }
+    if (this.#hosted?.name === name) return asState(this.#hosted)
     const key = logHeadKey(this.shard, name)
     const stored = await this.#engine.get(key)
-    if (!stored) return { ...noLog }
-    return { ...decodeLogHead(unsealValue(key, stored)), exists: true }
+    return stored ? asState(decodeLogHead(unsealValue(key, stored))) : noLog(0)
   }
 
   async #stage(group: WriteGroup, stage: Stage): Promise<void> {
@@ -236,9 +279,7 @@ export class ShardWriter {
     switch (operation.kind) {
       case 'append':
         staged.push(operation.write)
-        log.exists = true
-        log.endOffset = operation.nextOffset
-        log.bytes += operation.bytes
+        this.#grow(log, operation)
         return
       case 'trim':
         if (operation.beforeOffset > log.startOffset) {
@@ -250,14 +291,10 @@ export class ShardWriter {
         return
       case 'drop-log':
         if (log.exists) await this.#removeBatches(group, stage)
-        Object.assign(log, noLog)
+        Object.assign(log, noLog(0))
         return
       case 'begin-log':
-        Object.assign(log, noLog, {
-          exists: true,
-          startOffset: operation.offset,
-          endOffset: operation.offset,
-        })
+        Object.assign(log, noLog(operation.offset), { exists: true })
         return
       default:
         operation satisfies never
@@ -289,6 +326,7 @@ export class ShardWriter {
     if (!log || !begins || !ends) throw noSuchBatches(name, batch)
     stage.staged.push(...removed, write)
     log.bytes += batch.length - bytes
+    log.recent.restart(log.endOffset)
   }
 
   /** Removes the batches that end before the offset, or all. */
@@ -302,6 +340,7 @@ export class ShardWriter {
       log.startOffset,
       beforeOffset,
     )
+    log.recent.trimmed(beforeOffset ?? log.endOffset, log.endOffset)
     for (const deletion of await group.deletionsWithin(range, staged)) {
       staged.push(deletion)
       const { lastOffset, bytes } = describeBatchKey(deletion.key)
@@ -311,6 +350,16 @@ export class ShardWriter {
   }
 }
 
+/** Where a shard is. */
+export interface ShardPlace {
+  readonly shard: number
+  readonly engine: Engine
+  /** Smaller batches are in the database itself. */
+  readonly segmentBytesMin: number
+}
+
+type Appended = Extract<PreparedOperation, { kind: 'append' }>
+type Trim = Extract<PreparedOperation, { kind: 'trim' }>
 type Prepared = readonly PreparedOperation[]
 type Replacement = Extract<PreparedOperation, { kind: 'replace' }>
 
@@ -328,4 +377,11 @@ function isHostable(name: string, log: LogState): boolean {
 /** Longer ones would be written again and again with the head of the shard. */
 const hostedNameMax = 128
 
-const noLog: Readonly<LogState> = { exists: false, startOffset: 0, endOffset: 0, bytes: 0 }
+function noLog(offset: number): LogState {
+  const recent = new RecentBatches()
+  return { exists: false, startOffset: offset, endOffset: offset, bytes: 0, recent }
+}
+
+function asState({ startOffset, endOffset, bytes }: LogHead): LogState {
+  return { exists: true, startOffset, endOffset, bytes, recent: new RecentBatches() }
+}
