@@ -116,7 +116,9 @@ export class Compaction {
         continue
       const place = places[at] as Place
       group.operations.push({ type: 'put', key, value, isBatch: true, from, place })
-      group.shards.add(await this.#parts.shardWriter(shardOf(key)))
+      const shard = await this.#parts.shardWriter(shardOf(key))
+      shard.moved(key)
+      group.shards.add(shard)
     }
   }
 

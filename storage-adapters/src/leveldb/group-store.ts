@@ -8,7 +8,7 @@ import { sealedBatchBytes } from './keys.ts'
 import type { Frame, Place } from './segment-file.ts'
 import type { Segments } from './segments.ts'
 import { encodePlace } from './stored-values.ts'
-import type { WriteGroup, WriteOperation } from './write-group.ts'
+import type { PutOperation, WriteGroup, WriteOperation } from './write-group.ts'
 import type { WriteLedger } from './write-ledger.ts'
 
 /**
@@ -66,7 +66,7 @@ async function storeBatches(
   { segments, segmentLimits = defaultLimits }: GroupStoreParts,
   group: WriteGroup,
 ): Promise<Places> {
-  const batches: (WriteOperation & { type: 'put' })[] = []
+  const batches: PutOperation[] = []
   const places: Places = new Map()
   let bytes = 0
   for (const operation of group.operations) {
@@ -83,7 +83,9 @@ async function storeBatches(
   if (batches.length === 0 || bytes < segmentLimits.groupBytesMin) return places
   const frames: Frame[] = batches.map(({ key, value }) => ({ key, value }))
   for (const [at, place] of (await segments.append(frames)).entries()) {
-    places.set(batches[at] as WriteOperation, place)
+    const operation = batches[at] as PutOperation
+    if (operation.stored) operation.stored.place = place
+    places.set(operation, place)
   }
   return places
 }

@@ -350,9 +350,7 @@ class LevelDbAdapter implements StorageAdapter {
   async #shardWriter(number: number): Promise<ShardWriter> {
     const known = this.#shards.get(number)
     if (known !== undefined) return known
-    const { batchBytesMin } = this.#parts.segmentLimits ?? defaultLimits
-    const place = { shard: number, engine: this.#engine, segmentBytesMin: batchBytesMin }
-    const shard = await ShardWriter.load(place)
+    const shard = await ShardWriter.load(number, this.#engine)
     this.#shards.set(number, shard)
     return shard
   }

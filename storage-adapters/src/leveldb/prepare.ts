@@ -37,7 +37,7 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
   switch (operation.kind) {
     case 'append': {
       const { log, batch } = operation
-      const write = batchWrite(shard, operation)
+      const write = { ...batchWrite(shard, operation), stored: { place: undefined } }
       const { expectedOffset: offset } = operation
       const bytes = batch.length
       return { kind: 'append', log, offset, nextOffset: nextOffset(batch), bytes, write }

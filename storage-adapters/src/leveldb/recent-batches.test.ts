@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -6,7 +6,8 @@ import { append, batchAt, covering, openWriter, readAll, shard } from '../confor
 import { openLevelDbStorage } from './leveldb-adapter.ts'
 import { RecentBatches } from './recent-batches.ts'
 
-const ends = (...offsets: number[]) => offsets.map((lastOffset) => ({ lastOffset, bytes: 100 }))
+const ends = (...offsets: number[]) =>
+  offsets.map((lastOffset) => ({ lastOffset, bytes: 100, stored: undefined }))
 
 function noted(count: number): RecentBatches {
   const recent = new RecentBatches()
@@ -26,31 +27,31 @@ describe('RecentBatches', () => {
 
   test('take knows nothing before the first trim', () => {
     const recent = new RecentBatches()
-    recent.append({ lastOffset: 0, bytes: 1 })
+    recent.append({ lastOffset: 0, bytes: 1, stored: undefined })
     expect(recent.take(0, 1)).toBe(undefined)
   })
 
   test('append keeps the newest only', () => {
     const recent = noted(2_000)
     expect(recent.take(10, 2_010)).toBe(undefined)
-    expect(recent.take(1_800, 2_010)?.at(-1)).toEqual({ lastOffset: 2_009, bytes: 100 })
+    expect(recent.take(1_800, 2_010)?.at(-1)).toMatchObject({ lastOffset: 2_009, bytes: 100 })
     expect(recent.take(2_010, 9_999)).toEqual([])
   })
 
   test('copy that is given up leaves the other as it was', () => {
     const recent = noted(3)
     const copy = recent.copy()
-    copy.append({ lastOffset: 13, bytes: 7 })
+    copy.append({ lastOffset: 13, bytes: 7, stored: undefined })
     copy.take(10, 12)
     const next = recent.copy()
-    next.append({ lastOffset: 13, bytes: 100 })
+    next.append({ lastOffset: 13, bytes: 100, stored: undefined })
     expect(next.take(10, 99)).toEqual(ends(10, 11, 12, 13))
   })
 
   test('restart forgets what came before', () => {
     const recent = noted(3)
     recent.restart(13)
-    recent.append({ lastOffset: 13, bytes: 100 })
+    recent.append({ lastOffset: 13, bytes: 100, stored: undefined })
     expect(recent.take(12, 99)).toBe(undefined)
     expect(recent.take(13, 99)).toEqual(ends(13))
   })
@@ -58,7 +59,7 @@ describe('RecentBatches', () => {
 
 test('trims behind appends leave nothing in the database, whatever the batches are', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'robust-recent-'))
-  const small = { segmentLimits: { batchBytesMin: 300, groupBytesMin: 600 } }
+  const small = { segmentLimits: { batchBytesMin: 300, groupBytesMin: 400 } }
   let adapter = await openLevelDbStorage(directory, small)
   let writer = await openWriter(adapter)
   let end = 0
@@ -97,6 +98,12 @@ test('trims behind appends leave nothing in the database, whatever the batches a
   expect(await readAll(adapter, 'log')).toEqual([Buffer.from(batchAt(end, 'last'))])
   const check = await adapter.check?.(shard)
   expect(check).toMatchObject({ batches: 1, problems: [] })
+  await writer.commit({ kind: 'trim', log: 'log', beforeOffset: end + 1 })
   await adapter.stop()
+  // What is still wanted of a segment file keeps it; any write removes the others.
+  adapter = await openLevelDbStorage(directory, small)
+  await openWriter(adapter, { epoch: 400 })
+  await adapter.stop()
+  expect(await readdir(join(directory, 'segments'))).toEqual([])
   await rm(directory, { recursive: true, force: true })
 })

@@ -5,52 +5,56 @@
  * the end of the other is written over.
  */
 
-/** Of a log: 8 KiB of memory. */
+import type { Place } from './segment-file.ts'
+
+/** Of a log: some 8 KiB of memory, more when they are large. */
 const countMax = 512
 const never = Number.POSITIVE_INFINITY
+
+/** Where a batch is, once it is written: undefined is in the database itself. */
+export interface Stored {
+  place: Place | undefined
+}
 
 export interface BatchEnd {
   readonly lastOffset: number
   readonly bytes: number
+  /** Undefined: it is so small that it is in the database itself. */
+  readonly stored: Stored | undefined
 }
 
 export class RecentBatches {
   /** All batches that begin here or later are known. */
-  #since: number
-  /** Last offset and bytes, in turn. */
-  #ends: number[] = []
+  #since = never
+  #lastOffsets: number[] = []
+  #bytes: number[] = []
+  #stored: (Stored | undefined)[] = []
   #from = 0
   #to = 0
-
-  /** Knows of nothing, and notes nothing before something was `trimmed`. */
-  constructor() {
-    this.#since = never
-  }
 
   copy(): RecentBatches {
     const copy = new RecentBatches()
     copy.#since = this.#since
-    copy.#ends = this.#ends
+    copy.#lastOffsets = this.#lastOffsets
+    copy.#bytes = this.#bytes
+    copy.#stored = this.#stored
     copy.#from = this.#from
     copy.#to = this.#to
     return copy
   }
 
-  /** It ends the log now. */
-  append({ lastOffset, bytes }: BatchEnd): void {
+  /** It ends the log now. Nothing is noted before something was `trimmed`. */
+  append({ lastOffset, bytes, stored }: BatchEnd): void {
     if (this.#since === never) return
-    if (this.#to - this.#from >= 2 * countMax) {
-      this.#from += countMax
-      this.#since = (this.#ends[this.#from - 2] as number) + 1
+    if (this.#to - this.#from >= countMax) {
+      this.#from += countMax / 2
+      this.#since = (this.#lastOffsets[this.#from - 1] as number) + 1
     }
-    if (this.#from >= 2 * countMax) {
-      this.#ends = this.#ends.slice(this.#from, this.#to)
-      this.#to -= this.#from
-      this.#from = 0
-    }
-    this.#ends[this.#to] = lastOffset
-    this.#ends[this.#to + 1] = bytes
-    this.#to += 2
+    if (this.#from >= countMax) this.#moveToFront()
+    this.#lastOffsets[this.#to] = lastOffset
+    this.#bytes[this.#to] = bytes
+    this.#stored[this.#to] = stored
+    this.#to += 1
   }
 
   /** What is known of batches before the offset is not so any more. */
@@ -71,19 +75,27 @@ export class RecentBatches {
 
   #takeBefore(offset: number): readonly BatchEnd[] {
     const taken: BatchEnd[] = []
-    while (this.#from < this.#to) {
-      const lastOffset = this.#ends[this.#from] as number
+    for (; this.#from < this.#to; this.#from += 1) {
+      const lastOffset = this.#lastOffsets[this.#from] as number
       if (lastOffset >= offset) break
-      taken.push({ lastOffset, bytes: this.#ends[this.#from + 1] as number })
-      this.#from += 2
+      const bytes = this.#bytes[this.#from] as number
+      taken.push({ lastOffset, bytes, stored: this.#stored[this.#from] })
     }
     return taken
   }
 
+  /** In arrays of its own: others may still have these. */
+  #moveToFront(): void {
+    this.#lastOffsets = this.#lastOffsets.slice(this.#from, this.#to)
+    this.#bytes = this.#bytes.slice(this.#from, this.#to)
+    this.#stored = this.#stored.slice(this.#from, this.#to)
+    this.#to -= this.#from
+    this.#from = 0
+  }
+
   #begin(offset: number): void {
     this.#since = offset
-    this.#ends = []
-    this.#from = 0
-    this.#to = 0
+    this.#from = this.#to
+    this.#moveToFront()
   }
 }

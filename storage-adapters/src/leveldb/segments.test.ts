@@ -87,6 +87,22 @@ describe('segment files', () => {
     expect((await adapter.check?.(shard))?.problems).toEqual([])
   }, 60_000)
 
+  test('batches that were copied are trimmed where they are', async () => {
+    const writer = await openWriter(adapter)
+    await writer.commit(append('kept', 0, 'first'))
+    await writer.commit({ kind: 'trim', log: 'kept', beforeOffset: 1 })
+    for (let at = 0; at < 80; at += 1) {
+      await writer.commit(append('log', at, megabyte), append('kept', at + 1, `${at}`))
+    }
+    await writer.commit({ kind: 'trim', log: 'log', beforeOffset: 80 })
+    await expect.poll(segmentBytes, { timeout: 20_000 }).toBeLessThan(30e6)
+    await writer.commit({ kind: 'trim', log: 'kept', beforeOffset: 81 })
+    await reopen()
+    await openWriter(adapter, { epoch: 2 })
+    await reopen()
+    expect(await segmentBytes()).toBe(0)
+  }, 60_000)
+
   test('replaced batches release what they had; what replaces them is read, also after a new start', async () => {
     const writer = await openWriter(adapter)
     for (let at = 0; at < 150; at += 1) await writer.commit(append('log', at, megabyte))

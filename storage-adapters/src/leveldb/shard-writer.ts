@@ -22,6 +22,7 @@ import {
   batchKey,
   batchRange,
   describeBatchKey,
+  describeKey,
   logHeadKey,
   shardContentRange,
   shardHeadKey,
@@ -55,35 +56,31 @@ export class ShardWriter {
   readonly #logs = new Map<string, LogState>()
   readonly #changedLogs = new Map<string, LogState>()
   readonly #headKey: Buffer
-  readonly #segmentBytesMin: number
   /** The log whose head is stored with the shard's. */
   #hosted: HostedLog | undefined
 
-  private constructor(place: ShardPlace, stored: { head: ShardHead; hosted?: HostedLog }) {
-    const { shard, engine } = place
+  constructor(shard: number, engine: Engine, stored: { head: ShardHead; hosted?: HostedLog }) {
     this.shard = shard
     this.#engine = engine
-    this.#segmentBytesMin = place.segmentBytesMin
     this.head = stored.head
     this.#hosted = stored.hosted
     this.#headKey = shardHeadKey(shard)
   }
 
   /** Rejects with DATA_LOSS when the stored head is damaged, or gone from what it was the head of. */
-  static async load(place: ShardPlace): Promise<ShardWriter> {
-    const { shard, engine } = place
+  static async load(shard: number, engine: Engine): Promise<ShardWriter> {
     const key = shardHeadKey(shard)
     const stored = await engine.get(key)
     if (stored) {
       const payload = unsealValue(key, stored)
       const hosted = decodeHostedLog(payload)
       const head = decodeShardHead(payload)
-      return new ShardWriter(place, hosted ? { head, hosted } : { head })
+      return new ShardWriter(shard, engine, hosted ? { head, hosted } : { head })
     }
     const { from, to } = shardContentRange(shard)
     const [content] = await engine.keys({ gte: from, lt: to, limit: 1 }).all()
     if (content) throw new StorageError('DATA_LOSS', `Shard ${shard} has lost its head`)
-    return new ShardWriter(place, { head: newShardHead() })
+    return new ShardWriter(shard, engine, { head: newShardHead() })
   }
 
   open(group: WriteGroup, request: OpenRequest): void {
@@ -145,9 +142,7 @@ export class ShardWriter {
     log.exists = true
     log.endOffset = end
     log.bytes += bytes
-    if (write.value.length < this.#segmentBytesMin) {
-      log.recent.append({ lastOffset: end - 1, bytes })
-    } else log.recent.restart(end)
+    log.recent.append({ lastOffset: end - 1, bytes, stored: write.stored })
   }
 
   /** False: which batches there are before the offset is not known here. */
@@ -156,8 +151,9 @@ export class ShardWriter {
     const ends = log.recent.take(log.startOffset, trim.beforeOffset)
     if (ends === undefined) return false
     const place = { shard: this.shard, log: trim.log }
-    for (const { lastOffset, bytes } of ends) {
-      writes.push({ type: 'del', key: batchKey(place, lastOffset, bytes) })
+    for (const { lastOffset, bytes, stored } of ends) {
+      const from = stored?.place
+      writes.push({ type: 'del', key: batchKey(place, lastOffset, bytes), ...(from && { from }) })
       log.startOffset = lastOffset + 1
       log.bytes -= bytes
     }
@@ -187,6 +183,12 @@ export class ShardWriter {
     }
     this.head.commitNumber = request.commitNumber
     this.head.commitEpoch = request.epoch
+  }
+
+  /** The batch of the key is somewhere else once the group is written. */
+  moved(key: Buffer): void {
+    const log = this.#logs.get(describeKey(key)?.name ?? '')
+    log?.recent.restart(log.endOffset)
   }
 
   adopt(group: WriteGroup, { epoch, commitNumber }: AdoptRequest): void {
@@ -348,14 +350,6 @@ export class ShardWriter {
       log.bytes -= bytes
     }
   }
-}
-
-/** Where a shard is. */
-export interface ShardPlace {
-  readonly shard: number
-  readonly engine: Engine
-  /** Smaller batches are in the database itself. */
-  readonly segmentBytesMin: number
 }
 
 type Appended = Extract<PreparedOperation, { kind: 'append' }>

@@ -5,6 +5,7 @@
 import { StorageError } from '../errors.ts'
 import { type Engine, walk, walkKeys } from './engine.ts'
 import { describeKey, type KeyRange } from './keys.ts'
+import type { Stored } from './recent-batches.ts'
 import type { Place } from './segment-file.ts'
 import type { ShardWriter } from './shard-writer.ts'
 import { decodePlace, isPlace } from './stored-values.ts'
@@ -19,6 +20,8 @@ export interface PutOperation {
   readonly from?: Place
   /** Where it is already, ahead of the write. */
   place?: Place
+  /** To be told where it is, by the write. */
+  readonly stored?: Stored
 }
 
 export type WriteOperation =
