@@ -1,3 +1,4 @@
+import { createMemoryStorage } from '@robust/storage-adapters'
 import { describe, expect, test } from 'vitest'
 import type { Received } from '../core/queues/queue-requests.ts'
 import { decodeReceipt, encodeReceipt } from '../core/queues/receipt.ts'
@@ -127,6 +128,49 @@ describe('a queue', () => {
     await bench.clock.advance(59_990)
     expect(await bench.drain()).toEqual(['later'])
     expect(await bench.figures()).toMatchObject({ delayed: 0, ready: 0 })
+  })
+
+  test('what falls due is leased in the commit that moves it, and pushed when that is stored', async () => {
+    const storage = createMemoryStorage()
+    const bench = await benchOf({}, storage)
+    const dueAt = (ms: number) => ({ 'deliver-at': String(bench.clock.wallMs() + ms) })
+    await bench.send([['to receive', dueAt(100)]])
+    await bench.send([['to push', dueAt(200)]])
+    const commit = storage.commit.bind(storage)
+    let commits = 0
+    let release: (() => void) | undefined
+    storage.commit = async (request) => {
+      commits++
+      await new Promise<void>((resolve) => {
+        release = resolve
+      })
+      return commit(request)
+    }
+    let received: readonly Received[] | undefined
+    void bench.receive({ waitMs: 5_000 }).then((messages) => {
+      received = messages
+    })
+    const another = bench.send([['later', dueAt(10_000)]])
+    await bench.clock.advance(100)
+    release?.()
+    await another
+    await settle()
+    expect(received).toBeUndefined()
+    release?.()
+    await settle()
+    expect(valuesOf(received ?? [])).toEqual(['to receive'])
+    expect(commits).toBe(2)
+
+    const pushed: Received[] = []
+    const queue = await bench.queue()
+    const consumer = { id: 'c', node: 'b1', nodeEpoch: 1, priority: 0, matches: undefined }
+    queue.receivers.addConsumer({ ...consumer, push: (message) => pushed.push(message) }, 5)
+    await bench.clock.advance(100)
+    expect(pushed).toEqual([])
+    release?.()
+    await settle()
+    expect(valuesOf(pushed)).toEqual(['to push'])
+    expect(bench.errors).toEqual([])
   })
 
   test('delayed messages are listed and cancelled', async () => {

@@ -333,7 +333,7 @@ export class Queue {
           }
           for (const record of store.delay.takeDue(now, DUE_MAX)) {
             const level = levelOf(store.policy, numberHeader(record, HEADER.priority))
-            store.append(record, level)
+            store.appendDue(record, level)
           }
         },
         () => this.wake(),
