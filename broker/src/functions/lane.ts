@@ -61,6 +61,7 @@ export class Lane {
   #doneTo = 0
   #trimmedTo = 0
   #storedEnd = 0
+  #asked: { readonly offset: number; readonly timestamp: number } | undefined
 
   constructor(options: LaneOptions) {
     this.#options = options
@@ -138,6 +139,17 @@ export class Lane {
       }
     }
     return found
+  }
+
+  /**
+   * When the message was stored, wall clock, ms; undefined: there is none at the offset. The one that was asked for last
+   * is not read again: that is the oldest, at each look at the figures. Rejects with a StorageError.
+   */
+  async timestampOf(offset: number): Promise<number | undefined> {
+    if (this.#asked?.offset === offset) return this.#asked.timestamp
+    const timestamp = (await this.record(offset))?.timestamp
+    if (timestamp !== undefined) this.#asked = { offset, timestamp }
+    return timestamp
   }
 
   /** Goes past the message at `next`, which is done or has an entry now. */

@@ -20,8 +20,7 @@ export async function oldestAtMs({ lanes }: QueueStore): Promise<number | undefi
     // What came back is before what nobody has looked at.
     const offset = lane.ready.first?.offset ?? lane.next
     if (offset >= lane.end) continue
-    const record = await lane.record(offset)
-    if (record !== undefined && record.timestamp < oldest) oldest = record.timestamp
+    oldest = Math.min(oldest, (await lane.timestampOf(offset)) ?? oldest)
   }
   return oldest === Number.POSITIVE_INFINITY ? undefined : oldest
 }
