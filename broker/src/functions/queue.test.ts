@@ -50,6 +50,22 @@ describe('a queue', () => {
     expect(await bench.settle('acknowledge', again ? [again] : [])).toEqual(['done'])
   })
 
+  test.each([0, 1, 300])('a lease of %i ms ends then', async (leaseMs) => {
+    const bench = await benchOf({ leaseMs, deliveriesMax: 2, deadLetterQueue: 'default/dead' })
+    bench.define('default/dead')
+    await bench.send(['a'])
+    expect(valuesOf(await bench.receive())).toEqual(['a'])
+    if (leaseMs > 0) {
+      await bench.clock.advance(leaseMs - 1)
+      expect(await bench.receive()).toEqual([])
+    }
+    await bench.clock.advance(leaseMs === 0 ? 0 : 1)
+    expect(await bench.receive()).toMatchObject([{ deliveries: 2 }])
+    await bench.clock.advance(leaseMs)
+    expect(await bench.receive()).toEqual([])
+    expect(await bench.drain('default/dead')).toEqual(['a'])
+  })
+
   test('takes the receipt of an owner that is gone, as text', async () => {
     const bench = await benchOf()
     await bench.send(['a'])

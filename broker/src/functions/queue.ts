@@ -79,7 +79,12 @@ export class Queue {
       store,
       dismiss: (entry, reason) => this.dismiss(entry, reason),
     })
-    this.receivers = new Receivers({ ...options, store, picker: this.#picker })
+    this.receivers = new Receivers({
+      ...options,
+      store,
+      picker: this.#picker,
+      onLease: (untilMs) => this.#alarm.set(untilMs),
+    })
     this.#departures = new Departures({
       ...options,
       queue: options.name,

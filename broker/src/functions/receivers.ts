@@ -27,6 +27,8 @@ export interface ReceiversOptions {
   readonly random: () => number
   readonly onError: (error: Error) => void
   readonly counts: Pick<QueueCounts, 'received'>
+  /** A lease was given that ends then; wall clock, ms. */
+  readonly onLease: (untilMs: number) => void
 }
 
 interface Receiver {
@@ -234,6 +236,7 @@ export class Receivers {
       const lease = this.#newLease()
       const terms = { lease, untilMs, consumer: undefined, receiver: holder, isDurable: true }
       store.transact(() => store.lease(entry, terms))
+      this.#options.onLease(untilMs)
       found.push({ entry, received: this.#received(picked) })
       bytes += recordBytes(picked.record)
       if (wholeGroups) group = entry.group
