@@ -62,7 +62,7 @@ export async function peek(
   return found
 }
 
-/** Rejects with BrokerError REFUSED: one runs already, or there is none to cancel. */
+/** Rejects with BrokerError: REFUSED, one runs already or would have no end; NOT_FOUND, there is none to cancel. */
 export async function redrive(
   queue: Queue,
   request: RedriveRequest,
@@ -79,6 +79,7 @@ export async function redrive(
   }
   if (redrives.active !== undefined) throw new BrokerError('REFUSED', 'a redrive is active already')
   const { to, perSecondMax } = request
+  if (to === queue.name) throw new BrokerError('REFUSED', 'a queue is not moved to itself')
   const startedAtMs = store.nowMs
   let task = ''
   await queue.change(() => {
