@@ -91,18 +91,34 @@ export class Compaction {
     if (piece.length > 0) await this.#move(piece)
   }
 
-  #move(piece: readonly Candidate[]): Promise<void> {
-    const bytes = piece.reduce((sum, { value }) => sum + value.length, 0)
-    return this.#parts.writer.submit(bytes, (group) => this.#rewrite(group, piece))
+  /** The bytes go first, since the commits of clients that share the write wait for all of it. */
+  async #move(piece: readonly Candidate[]): Promise<void> {
+    const { segments, writer } = this.#parts
+    const places = await segments.appendAhead(piece).catch((error: unknown) => {
+      throw writer.break(error)
+    })
+    try {
+      await writer.submit(0, (group) => this.#rewrite(group, piece, places))
+    } finally {
+      for (const place of places) segments.forget(place)
+    }
   }
 
   /** Only what the database still has in this place, and no commit of the group changes. */
-  async #rewrite(group: WriteGroup, piece: readonly Candidate[]): Promise<void> {
+  async #rewrite(
+    group: WriteGroup,
+    piece: readonly Candidate[],
+    places: readonly Place[],
+  ): Promise<void> {
     const touched = new Set(group.operations.map(({ key }) => key.toString('latin1')))
-    for (const { key, value, place } of piece) {
-      if (touched.has(key.toString('latin1')) || !(await this.#isWanted({ key, place }))) continue
-      group.operations.push({ type: 'put', key, value, isBatch: true, from: place })
-      group.shards.add(await this.#parts.shardWriter(shardOf(key)))
+    for (const [at, { key, value, place: from }] of piece.entries()) {
+      if (touched.has(key.toString('latin1')) || !(await this.#isWanted({ key, place: from })))
+        continue
+      const place = places[at] as Place
+      group.operations.push({ type: 'put', key, value, isBatch: true, from, place })
+      const shard = await this.#parts.shardWriter(shardOf(key))
+      shard.moved(key)
+      group.shards.add(shard)
     }
   }
 

@@ -8,7 +8,7 @@ import { sealedBatchBytes } from './keys.ts'
 import type { Frame, Place } from './segment-file.ts'
 import type { Segments } from './segments.ts'
 import { encodePlace } from './stored-values.ts'
-import type { WriteGroup, WriteOperation } from './write-group.ts'
+import type { PutOperation, WriteGroup, WriteOperation } from './write-group.ts'
 import type { WriteLedger } from './write-ledger.ts'
 
 /**
@@ -20,7 +20,7 @@ export interface SegmentLimits {
   readonly groupBytesMin: number
 }
 
-const defaultLimits: SegmentLimits = { batchBytesMin: 8 * 1024, groupBytesMin: 128 * 1024 }
+export const defaultLimits: SegmentLimits = { batchBytesMin: 8 * 1024, groupBytesMin: 128 * 1024 }
 
 export interface GroupStoreParts {
   readonly engine: Engine
@@ -66,19 +66,26 @@ async function storeBatches(
   { segments, segmentLimits = defaultLimits }: GroupStoreParts,
   group: WriteGroup,
 ): Promise<Places> {
-  const batches: (WriteOperation & { type: 'put' })[] = []
+  const batches: PutOperation[] = []
+  const places: Places = new Map()
   let bytes = 0
   for (const operation of group.operations) {
     if (operation.type !== 'put' || operation.isBatch !== true) continue
+    if (operation.place !== undefined) {
+      segments.want(operation.place)
+      places.set(operation, operation.place)
+      continue
+    }
     if (operation.value.length < segmentLimits.batchBytesMin) continue
     batches.push(operation)
     bytes += operation.value.length
   }
-  const places: Places = new Map()
   if (batches.length === 0 || bytes < segmentLimits.groupBytesMin) return places
   const frames: Frame[] = batches.map(({ key, value }) => ({ key, value }))
   for (const [at, place] of (await segments.append(frames)).entries()) {
-    places.set(batches[at] as WriteOperation, place)
+    const operation = batches[at] as PutOperation
+    if (operation.stored) operation.stored.place = place
+    places.set(operation, place)
   }
   return places
 }

@@ -53,6 +53,18 @@ export class GroupWriter {
     return settled
   }
 
+  /** What is on the disk is not known any more: nothing is written from now on. */
+  break(cause: unknown): StorageError {
+    if (this.#broken) return this.#broken
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    const broken = new StorageError('UNAVAILABLE', `The storage failed to write: ${reason}`, {
+      cause,
+    })
+    this.#broken = broken
+    this.#options.onBroken(broken)
+    return broken
+  }
+
   /** Waits until nothing is left to write. */
   async idle(): Promise<void> {
     while (await this.#running) await this.#running
@@ -94,12 +106,8 @@ export class GroupWriter {
     try {
       await this.#options.write(group)
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      this.#broken = new StorageError('UNAVAILABLE', `The storage failed to write: ${reason}`, {
-        cause: error,
-      })
-      for (const task of tasks) task.reject(this.#broken)
-      this.#options.onBroken(this.#broken)
+      const broken = this.break(error)
+      for (const task of tasks) task.reject(broken)
       return
     }
     for (const task of tasks) {

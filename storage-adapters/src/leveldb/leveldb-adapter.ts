@@ -35,15 +35,21 @@ import { checkStoredShard } from './check.ts'
 import { Compaction } from './compaction.ts'
 import { asStorageError, type Engine, openEngine, repairEngine } from './engine.ts'
 import { FreeSpace } from './free-space.ts'
-import { type GroupStoreParts, type SegmentLimits, storeGroup } from './group-store.ts'
+import {
+  defaultLimits,
+  type GroupStoreParts,
+  type SegmentLimits,
+  storeGroup,
+} from './group-store.ts'
 import { GroupWriter } from './group-writer.ts'
 import { Identity } from './identity.ts'
 import { prepareCommit } from './prepare.ts'
 import { readLog, readLogs, readShards, readStats, readValue, scanValues } from './reads.ts'
+import type { Place } from './segment-file.ts'
 import { Segments } from './segments.ts'
 import { ShardWriter } from './shard-writer.ts'
 import { Watermark } from './watermark.ts'
-import { WriteGroup } from './write-group.ts'
+import { type PutOperation, WriteGroup } from './write-group.ts'
 
 export interface LevelDbStorageOptions {
   /** Called once, when a write has failed: the process should end and start again. */
@@ -117,6 +123,11 @@ interface Parts extends GroupStoreParts {
 /** A promise only where the disk has to be asked. Throws StorageError. */
 type Change = (group: WriteGroup, shard: ShardWriter) => Promise<void> | undefined
 
+interface Ahead {
+  readonly change: Change
+  readonly ahead: readonly PutOperation[]
+}
+
 class LevelDbAdapter implements StorageAdapter {
   readonly capabilities: Capabilities = {
     adapter: 'leveldb',
@@ -132,6 +143,8 @@ class LevelDbAdapter implements StorageAdapter {
   readonly #writer: GroupWriter
   readonly #shards = new Map<number, ShardWriter>()
   readonly #compaction: Compaction
+  /** By shard, while something of it is written ahead: what comes after waits. */
+  readonly #turns = new Map<number, Promise<void>>()
   #stopping: Promise<void> | undefined
 
   constructor(engine: Engine, parts: Parts) {
@@ -180,9 +193,15 @@ class LevelDbAdapter implements StorageAdapter {
       throw new StorageError('FULL', 'The disk of the storage is full')
     }
     const prepared = prepareCommit(request)
-    await this.#submit(request.shard, bytes, (group, shard) =>
-      shard.commit(group, request, prepared),
+    const change: Change = (group, shard) => shard.commit(group, request, prepared)
+    const { batchBytesMin } = this.#parts.segmentLimits ?? defaultLimits
+    const ahead = prepared.flatMap((operation) =>
+      operation.kind === 'replace' && operation.batch.length >= batchBytesMin
+        ? [operation.write]
+        : [],
     )
+    if (ahead.length > 0) await this.#submitAhead(request.shard, { change, ahead })
+    else await this.#submit(request.shard, bytes, change)
   }
 
   async read(request: ReadRequest): Promise<ReadResult> {
@@ -257,6 +276,7 @@ class LevelDbAdapter implements StorageAdapter {
   async #stop(): Promise<void> {
     const { watermark, ledger, segments } = this.#parts
     await this.#compaction.stop()
+    await Promise.all(this.#turns.values())
     await this.#writer.idle()
     // What a failed write has left is not known.
     if (!this.#writer.broken) await watermark.stop(ledger.encode())
@@ -277,6 +297,38 @@ class LevelDbAdapter implements StorageAdapter {
   }
 
   #submit(shard: number, bytes: number, change: Change): Promise<void> {
+    const before = this.#turns.get(shard)
+    if (before === undefined) return this.#submitNow(shard, bytes, change)
+    return before.then(() => this.#submitNow(shard, bytes, change))
+  }
+
+  /**
+   * What takes the place of others is background work: its bytes are on the disk before it joins a write, since the
+   * commits of clients that share the write wait for all of it. What is submitted for the shard meanwhile comes after.
+   */
+  async #submitAhead(shard: number, { change, ahead }: Ahead): Promise<void> {
+    const { segments } = this.#parts
+    const before = this.#turns.get(shard)
+    const submitted = Promise.all([segments.appendAhead(ahead), before]).then(([places]) => {
+      for (const [at, write] of ahead.entries()) write.place = places[at] as Place
+      return { done: this.#submitNow(shard, 0, change) }
+    })
+    const turn = submitted.then(
+      () => undefined,
+      (error: unknown) => void this.#writer.break(error),
+    )
+    this.#turns.set(shard, turn)
+    try {
+      await turn
+      if (this.#turns.get(shard) === turn) this.#turns.delete(shard)
+      if (this.#writer.broken) throw this.#writer.broken
+      await (await submitted).done
+    } finally {
+      for (const { place } of ahead) if (place !== undefined) segments.forget(place)
+    }
+  }
+
+  #submitNow(shard: number, bytes: number, change: Change): Promise<void> {
     return this.#writer.submit(bytes, (group) => {
       const known = this.#shards.get(shard)
       if (known === undefined) return this.#changeUnknown(group, shard, change)

@@ -6,7 +6,7 @@ import { nextOffset } from '../record-batch/record-batch.ts'
 import { sealBatch, sealValue } from '../sealed-values.ts'
 import type { CommitRequest, Operation } from '../storage-adapter.ts'
 import { batchKey, type KeyRange, valueKey, valueRange } from './keys.ts'
-import type { WriteOperation } from './write-group.ts'
+import type { PutOperation, WriteOperation } from './write-group.ts'
 
 export type PreparedOperation =
   | { readonly kind: 'write'; readonly write: WriteOperation }
@@ -17,13 +17,13 @@ export type PreparedOperation =
       readonly offset: number
       readonly nextOffset: number
       readonly bytes: number
-      readonly write: WriteOperation
+      readonly write: PutOperation
     }
   | {
       readonly kind: 'replace'
       readonly log: string
       readonly batch: Uint8Array
-      readonly write: WriteOperation
+      readonly write: PutOperation
     }
   | { readonly kind: 'trim'; readonly log: string; readonly beforeOffset: number }
   | { readonly kind: 'drop-log'; readonly log: string }
@@ -37,7 +37,7 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
   switch (operation.kind) {
     case 'append': {
       const { log, batch } = operation
-      const write = batchWrite(shard, operation)
+      const write = { ...batchWrite(shard, operation), stored: { place: undefined } }
       const { expectedOffset: offset } = operation
       const bytes = batch.length
       return { kind: 'append', log, offset, nextOffset: nextOffset(batch), bytes, write }
@@ -62,7 +62,7 @@ function prepareOperation(shard: number, operation: Operation): PreparedOperatio
   }
 }
 
-function batchWrite(shard: number, place: { log: string; batch: Uint8Array }): WriteOperation {
+function batchWrite(shard: number, place: { log: string; batch: Uint8Array }): PutOperation {
   const { log, batch } = place
   const key = batchKey({ shard, log }, nextOffset(batch) - 1, batch.length)
   return { type: 'put', key, value: sealBatch(key, batch), isBatch: true }

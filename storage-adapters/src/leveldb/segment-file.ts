@@ -26,7 +26,7 @@ const buffersPerWrite = 512
 /** A frame is one of ours only up to this: a key, or the largest batch, with room. */
 const partBytesMax = 72 * 1024 * 1024
 
-export function frameBytes({ key, value }: Frame): number {
+function frameBytes({ key, value }: Frame): number {
   return frameHeadBytes + key.length + value.length
 }
 

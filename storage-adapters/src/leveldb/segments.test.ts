@@ -87,6 +87,22 @@ describe('segment files', () => {
     expect((await adapter.check?.(shard))?.problems).toEqual([])
   }, 60_000)
 
+  test('batches that were copied are trimmed where they are', async () => {
+    const writer = await openWriter(adapter)
+    await writer.commit(append('kept', 0, 'first'))
+    await writer.commit({ kind: 'trim', log: 'kept', beforeOffset: 1 })
+    for (let at = 0; at < 80; at += 1) {
+      await writer.commit(append('log', at, megabyte), append('kept', at + 1, `${at}`))
+    }
+    await writer.commit({ kind: 'trim', log: 'log', beforeOffset: 80 })
+    await expect.poll(segmentBytes, { timeout: 20_000 }).toBeLessThan(30e6)
+    await writer.commit({ kind: 'trim', log: 'kept', beforeOffset: 81 })
+    await reopen()
+    await openWriter(adapter, { epoch: 2 })
+    await reopen()
+    expect(await segmentBytes()).toBe(0)
+  }, 60_000)
+
   test('replaced batches release what they had; what replaces them is read, also after a new start', async () => {
     const writer = await openWriter(adapter)
     for (let at = 0; at < 150; at += 1) await writer.commit(append('log', at, megabyte))
@@ -108,6 +124,33 @@ describe('segment files', () => {
     await reopen()
     expectBytes(await readAll(adapter, 'log'), [whole])
   }, 60_000)
+
+  test('what is written ahead keeps its turn, and is of no use when it is refused', async () => {
+    const writer = await openWriter(adapter)
+    for (let at = 0; at < 4; at += 1) await writer.commit(append('log', at, megabyte))
+    const first = covering(0, 2, megabyte)
+    const commits = [
+      writer.commit({ kind: 'replace', log: 'log', batch: first }),
+      writer.commit(append('log', 4, 'beside it')),
+      writer.commit({ kind: 'replace', log: 'log', batch: covering(2, 3, 'rest') }),
+    ]
+    await Promise.all(commits)
+    const expected = [first, covering(2, 3, 'rest')]
+    expectBytes(await readAll(adapter, 'log'), expected)
+    const { shard: number, epoch } = writer
+    const operations = [{ kind: 'replace', log: 'log', batch: first } as const]
+    await adapter.commit({ shard: number, epoch, commitNumber: writer.commitNumber, operations })
+    const gap = { kind: 'replace', log: 'log', batch: covering(1, 2, megabyte) } as const
+    await expectCode(writer.commit(gap), 'GAP')
+    expectBytes(await readAll(adapter, 'log'), expected)
+    writer.commitNumber -= 1
+    await reopen()
+    expectBytes(await readAll(adapter, 'log'), expected)
+    const again = await openWriter(adapter, { epoch: 2 })
+    await again.commit({ kind: 'drop-log', log: 'log' })
+    await reopen()
+    expect(await segmentBytes()).toBe(0)
+  })
 
   test('are read beside trims, copies and deletions', async () => {
     const writer = await openWriter(adapter)

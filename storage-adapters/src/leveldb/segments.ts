@@ -1,7 +1,8 @@
 /**
- * The segment files of a database: which there are, how much of each is still wanted, and the one that is
- * written. The counts are in the database, changed by the write that changes what they count; a file of
- * which nothing is wanted goes. Called by one write at a time; reads may overlap with everything.
+ * The segment files of a database: which there are, how much of each is still wanted, and the two that are
+ * written: by the writes of the database, and ahead of them. The counts are in the database, changed by the write
+ * that changes what they count; a file of which nothing is wanted goes. Called by one write at a time; what is
+ * appended ahead, and reads, may overlap with everything.
  */
 
 import type { FileHandle } from 'node:fs/promises'
@@ -12,14 +13,7 @@ import { sealValue, unsealValue } from '../sealed-values.ts'
 import { type Engine, walk } from './engine.ts'
 import { segmentKey, segmentOf, segmentRange } from './keys.ts'
 import { OpenFiles } from './open-files.ts'
-import {
-  appendFrames,
-  createFile,
-  type Frame,
-  frameBytes,
-  type Place,
-  readExactly,
-} from './segment-file.ts'
+import { appendFrames, createFile, type Frame, type Place, readExactly } from './segment-file.ts'
 import { decodeSegmentCount, encodeSegmentCount, type SegmentCount } from './stored-values.ts'
 import type { WriteOperation } from './write-group.ts'
 
@@ -45,7 +39,11 @@ export class Segments {
   readonly #gone = new Set<number>()
   /** Those whose rest cannot be copied: they are damaged, and stay. */
   readonly #stuck = new Set<number>()
-  #current: Current | undefined
+  /** Written by commits, and ahead of them. */
+  readonly #written: { commits?: Current; ahead?: Current } = {}
+  /** What was appended ahead and is not wanted yet: its bytes. */
+  readonly #pending = new Map<Place, number>()
+  #ahead: Promise<unknown> = Promise.resolve()
   #next: number
 
   private constructor(folder: string, counts: Map<number, SegmentCount>, next: number) {
@@ -77,16 +75,36 @@ export class Segments {
 
   /** Where the values are, on the disk. Rejects with the system's error. */
   async append(frames: readonly Frame[]): Promise<Place[]> {
-    const current = await this.#currentFile()
-    const places = await appendFrames(current.file, current, frames)
-    const bytes = frames.reduce((sum, frame) => sum + frameBytes(frame), 0)
-    const count = this.#counts.get(current.segment) ?? { wantedBytes: 0, bytes: 0 }
-    this.#counts.set(current.segment, {
-      wantedBytes: count.wantedBytes + frames.reduce((sum, { value }) => sum + value.length, 0),
-      bytes: count.bytes + bytes,
-    })
-    this.#changed.add(current.segment)
+    const places = await this.#append('commits', frames)
+    for (const [at, { value }] of frames.entries()) this.#count(places[at] as Place, value.length)
     return places
+  }
+
+  /**
+   * The same for a write that comes later, so that other writes need not wait for it. Each place is to be told to
+   * `want` by that write, or else to `forget`; a place that the process does not live to tell is of no use.
+   */
+  appendAhead(frames: readonly Frame[]): Promise<Place[]> {
+    const appended = this.#ahead.then(async () => {
+      const places = await this.#append('ahead', frames)
+      for (const [at, { value }] of frames.entries()) {
+        this.#pending.set(places[at] as Place, value.length)
+      }
+      return places
+    })
+    this.#ahead = appended.catch(() => undefined)
+    return appended
+  }
+
+  /** What was appended ahead counts, once the next write is durable. */
+  want(place: Place): void {
+    this.#count(place, this.#pending.get(place) ?? 0)
+    this.#pending.delete(place)
+  }
+
+  /** Nobody came to want it. */
+  forget(place: Place): void {
+    if (this.#pending.delete(place)) this.#changed.add(place.segment)
   }
 
   /** The value is not wanted any more, once the write that says so is durable. */
@@ -103,7 +121,7 @@ export class Segments {
     const operations = Array.from(this.#changed, (segment): WriteOperation => {
       const key = segmentKey(segment)
       const count = this.#counts.get(segment)
-      if (count === undefined || (count.wantedBytes === 0 && segment !== this.#current?.segment)) {
+      if (count === undefined || (count.wantedBytes === 0 && !this.#isInUse(segment))) {
         this.#gone.add(segment)
         return { type: 'del', key }
       }
@@ -134,7 +152,7 @@ export class Segments {
   worst(): { readonly segment: number; readonly bytes: number } | undefined {
     let worst: { segment: number; bytes: number; share: number } | undefined
     for (const [segment, { wantedBytes, bytes }] of this.#counts) {
-      if (segment === this.#current?.segment || this.#stuck.has(segment)) continue
+      if (this.#stuck.has(segment) || this.#isInUse(segment)) continue
       const share = wantedBytes / bytes
       if (share < (worst?.share ?? wantedShareMin)) worst = { segment, bytes, share }
     }
@@ -151,24 +169,52 @@ export class Segments {
   }
 
   async stop(): Promise<void> {
+    await this.#ahead
     this.#files.leaveAll()
-    await this.#current?.file.close()
-    this.#current = undefined
+    for (const stream of ['commits', 'ahead'] as const) {
+      await this.#written[stream]?.file.close()
+      delete this.#written[stream]
+    }
   }
 
-  async #currentFile(): Promise<Current> {
-    if (this.#current && this.#current.position < segmentBytesMax) return this.#current
+  async #append(stream: 'commits' | 'ahead', frames: readonly Frame[]): Promise<Place[]> {
+    const current = await this.#fileOf(stream)
+    const places = await appendFrames(current.file, current, frames)
+    const { wantedBytes } = this.#counts.get(current.segment) ?? { wantedBytes: 0 }
+    this.#counts.set(current.segment, { wantedBytes, bytes: current.position })
+    this.#changed.add(current.segment)
+    return places
+  }
+
+  #count({ segment }: Place, bytes: number): void {
+    const count = this.#counts.get(segment)
+    if (count === undefined) return
+    this.#counts.set(segment, { ...count, wantedBytes: count.wantedBytes + bytes })
+    this.#changed.add(segment)
+  }
+
+  /** More will be wanted of it. */
+  #isInUse(segment: number): boolean {
+    const { commits, ahead } = this.#written
+    if (segment === commits?.segment || segment === ahead?.segment) return true
+    for (const place of this.#pending.keys()) if (place.segment === segment) return true
+    return false
+  }
+
+  async #fileOf(stream: 'commits' | 'ahead'): Promise<Current> {
+    const before = this.#written[stream]
+    if (before && before.position < segmentBytesMax) return before
     const segment = this.#next
     this.#next += 1
     const file = await createFile(this.#folder, pathOf(this.#folder, segment))
-    const before = this.#current
-    this.#current = { segment, file, position: 0 }
+    const current = { segment, file, position: 0 }
+    this.#written[stream] = current
     if (before !== undefined) {
       await before.file.close()
       // It counts as full from now on, and may have nothing left that is wanted.
       this.#changed.add(before.segment)
     }
-    return this.#current
+    return current
   }
 }
 

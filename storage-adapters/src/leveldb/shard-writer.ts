@@ -19,13 +19,16 @@ import { sealValue, unsealValue } from '../sealed-values.ts'
 import type { AdoptRequest, CommitRequest, OpenRequest } from '../storage-adapter.ts'
 import type { Engine } from './engine.ts'
 import {
+  batchKey,
   batchRange,
   describeBatchKey,
+  describeKey,
   logHeadKey,
   shardContentRange,
   shardHeadKey,
 } from './keys.ts'
 import type { PreparedOperation } from './prepare.ts'
+import { RecentBatches } from './recent-batches.ts'
 import {
   decodeHostedLog,
   decodeLogHead,
@@ -39,6 +42,7 @@ import type { WriteGroup, WriteOperation } from './write-group.ts'
 
 interface LogState extends LogHead {
   exists: boolean
+  recent: RecentBatches
 }
 
 /** Logs whose ends are kept in memory per shard; beyond it they are read again when used. */
@@ -93,31 +97,67 @@ export class ShardWriter {
   commit(group: WriteGroup, request: CommitRequest, prepared: Prepared): Promise<void> | undefined {
     admitOwner(this.head, this.#isOpen, request)
     if (!admitCommitNumber(this.head, request)) return undefined
-    const logs = this.#stagePlain(prepared)
+    const writes: WriteOperation[] = []
+    const logs = this.#stagePlain(prepared, writes)
     if (logs === undefined) return this.#commitLater(group, request, prepared)
-    for (const operation of prepared) {
-      if (operation.kind === 'write' || operation.kind === 'append') {
-        group.operations.push(operation.write)
-      }
-    }
+    for (const write of writes) group.operations.push(write)
     this.#joined(group, request, logs)
     return undefined
   }
 
-  /** The logs as they are after puts, deletes and appends to known logs; undefined when there is more to it. */
-  #stagePlain(prepared: Prepared): Map<string, LogState> | undefined {
+  /**
+   * The logs as they are after puts, deletes, and appends to and trims of what is known here of them; undefined when
+   * there is more to it.
+   */
+  #stagePlain(prepared: Prepared, writes: WriteOperation[]): Map<string, LogState> | undefined {
     const logs = new Map<string, LogState>()
     for (const operation of prepared) {
-      if (operation.kind === 'write') continue
-      if (operation.kind !== 'append') return undefined
-      const { log: name, offset, nextOffset: end, bytes } = operation
-      const log = logs.get(name) ?? this.#logs.get(name)
+      if (operation.kind === 'write') {
+        writes.push(operation.write)
+        continue
+      }
+      if (operation.kind !== 'append' && operation.kind !== 'trim') return undefined
+      const log = logs.get(operation.log) ?? this.#copyOf(operation.log)
       if (log === undefined) return undefined
+      logs.set(operation.log, log)
+      if (operation.kind === 'trim') {
+        if (!this.#trimRecent(log, operation, writes)) return undefined
+        continue
+      }
+      const { log: name, offset } = operation
       if (log.endOffset !== offset) throw unexpectedOffset(name, { end: log.endOffset, offset })
-      const { startOffset } = log
-      logs.set(name, { exists: true, startOffset, endOffset: end, bytes: log.bytes + bytes })
+      this.#grow(log, operation)
+      writes.push(operation.write)
     }
     return logs
+  }
+
+  /** To be changed freely. */
+  #copyOf(name: string): LogState | undefined {
+    const log = this.#logs.get(name)
+    return log && { ...log, recent: log.recent.copy() }
+  }
+
+  #grow(log: LogState, { nextOffset: end, bytes, write }: Appended): void {
+    log.exists = true
+    log.endOffset = end
+    log.bytes += bytes
+    log.recent.append({ lastOffset: end - 1, bytes, stored: write.stored })
+  }
+
+  /** False: which batches there are before the offset is not known here. */
+  #trimRecent(log: LogState, trim: Trim, writes: WriteOperation[]): boolean {
+    if (trim.beforeOffset <= log.startOffset) return true
+    const ends = log.recent.take(log.startOffset, trim.beforeOffset)
+    if (ends === undefined) return false
+    const place = { shard: this.shard, log: trim.log }
+    for (const { lastOffset, bytes, stored } of ends) {
+      const from = stored?.place
+      writes.push({ type: 'del', key: batchKey(place, lastOffset, bytes), ...(from && { from }) })
+      log.startOffset = lastOffset + 1
+      log.bytes -= bytes
+    }
+    return true
   }
 
   async #commitLater(group: WriteGroup, request: CommitRequest, prepared: Prepared): Promise<void> {
@@ -143,6 +183,12 @@ export class ShardWriter {
     }
     this.head.commitNumber = request.commitNumber
     this.head.commitEpoch = request.epoch
+  }
+
+  /** The batch of the key is somewhere else once the group is written. */
+  moved(key: Buffer): void {
+    const log = this.#logs.get(describeKey(key)?.name ?? '')
+    log?.recent.restart(log.endOffset)
   }
 
   adopt(group: WriteGroup, { epoch, commitNumber }: AdoptRequest): void {
@@ -210,18 +256,17 @@ export class ShardWriter {
     for (const operation of prepared) {
       if (operation.kind === 'write' || operation.kind === 'delete-range') continue
       if (staged.has(operation.log)) continue
-      const known = this.#logs.get(operation.log) ?? (await this.#loadLog(operation.log))
-      staged.set(operation.log, { ...known })
+      const known = this.#copyOf(operation.log) ?? (await this.#loadLog(operation.log))
+      staged.set(operation.log, known)
     }
     return staged
   }
 
   async #loadLog(name: string): Promise<LogState> {
-    if (this.#hosted?.name === name) return { ...this.#hosted, exists: true }
+    if (this.#hosted?.name === name) return asState(this.#hosted)
     const key = logHeadKey(this.shard, name)
     const stored = await this.#engine.get(key)
-    if (!stored) return { ...noLog }
-    return { ...decodeLogHead(unsealValue(key, stored)), exists: true }
+    return stored ? asState(decodeLogHead(unsealValue(key, stored))) : noLog(0)
   }
 
   async #stage(group: WriteGroup, stage: Stage): Promise<void> {
@@ -236,9 +281,7 @@ export class ShardWriter {
     switch (operation.kind) {
       case 'append':
         staged.push(operation.write)
-        log.exists = true
-        log.endOffset = operation.nextOffset
-        log.bytes += operation.bytes
+        this.#grow(log, operation)
         return
       case 'trim':
         if (operation.beforeOffset > log.startOffset) {
@@ -250,14 +293,10 @@ export class ShardWriter {
         return
       case 'drop-log':
         if (log.exists) await this.#removeBatches(group, stage)
-        Object.assign(log, noLog)
+        Object.assign(log, noLog(0))
         return
       case 'begin-log':
-        Object.assign(log, noLog, {
-          exists: true,
-          startOffset: operation.offset,
-          endOffset: operation.offset,
-        })
+        Object.assign(log, noLog(operation.offset), { exists: true })
         return
       default:
         operation satisfies never
@@ -289,6 +328,7 @@ export class ShardWriter {
     if (!log || !begins || !ends) throw noSuchBatches(name, batch)
     stage.staged.push(...removed, write)
     log.bytes += batch.length - bytes
+    log.recent.restart(log.endOffset)
   }
 
   /** Removes the batches that end before the offset, or all. */
@@ -302,6 +342,7 @@ export class ShardWriter {
       log.startOffset,
       beforeOffset,
     )
+    log.recent.trimmed(beforeOffset ?? log.endOffset, log.endOffset)
     for (const deletion of await group.deletionsWithin(range, staged)) {
       staged.push(deletion)
       const { lastOffset, bytes } = describeBatchKey(deletion.key)
@@ -311,6 +352,8 @@ export class ShardWriter {
   }
 }
 
+type Appended = Extract<PreparedOperation, { kind: 'append' }>
+type Trim = Extract<PreparedOperation, { kind: 'trim' }>
 type Prepared = readonly PreparedOperation[]
 type Replacement = Extract<PreparedOperation, { kind: 'replace' }>
 
@@ -328,4 +371,11 @@ function isHostable(name: string, log: LogState): boolean {
 /** Longer ones would be written again and again with the head of the shard. */
 const hostedNameMax = 128
 
-const noLog: Readonly<LogState> = { exists: false, startOffset: 0, endOffset: 0, bytes: 0 }
+function noLog(offset: number): LogState {
+  const recent = new RecentBatches()
+  return { exists: false, startOffset: offset, endOffset: offset, bytes: 0, recent }
+}
+
+function asState({ startOffset, endOffset, bytes }: LogHead): LogState {
+  return { exists: true, startOffset, endOffset, bytes, recent: new RecentBatches() }
+}

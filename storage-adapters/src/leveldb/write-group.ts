@@ -5,20 +5,27 @@
 import { StorageError } from '../errors.ts'
 import { type Engine, walk, walkKeys } from './engine.ts'
 import { describeKey, type KeyRange } from './keys.ts'
+import type { Stored } from './recent-batches.ts'
 import type { Place } from './segment-file.ts'
 import type { ShardWriter } from './shard-writer.ts'
 import { decodePlace, isPlace } from './stored-values.ts'
 
+export interface PutOperation {
+  readonly type: 'put'
+  readonly key: Buffer
+  readonly value: Buffer
+  /** It may go to a segment file. */
+  readonly isBatch?: true
+  /** Where it was before. */
+  readonly from?: Place
+  /** Where it is already, ahead of the write. */
+  place?: Place
+  /** To be told where it is, by the write. */
+  readonly stored?: Stored
+}
+
 export type WriteOperation =
-  | {
-      readonly type: 'put'
-      readonly key: Buffer
-      readonly value: Buffer
-      /** It may go to a segment file. */
-      readonly isBatch?: true
-      /** Where it was before. */
-      readonly from?: Place
-    }
+  | PutOperation
   | {
       readonly type: 'del'
       readonly key: Buffer

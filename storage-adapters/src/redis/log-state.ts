@@ -12,12 +12,16 @@ import type { StoredLog } from './stored-values.ts'
 
 export interface LogState extends StoredLog {
   exists: boolean
-  /** Ends of the newest batches, in order: of all that begin at `markedFrom` or later. */
-  marks: readonly BatchId[]
+  /**
+   * Ends of the newest batches, in order: of all that begin at `markedFrom` or later. The first `markCount` count: a
+   * copy of the state that is given up may have written behind them.
+   */
+  marks: BatchId[]
+  markCount: number
   markedFrom: number
 }
 
-export const noLog: Readonly<LogState> = {
+const noLog: Readonly<LogState> = {
   exists: false,
   startOffset: 0,
   endOffset: 0,
@@ -28,6 +32,7 @@ export const noLog: Readonly<LogState> = {
   oldBatches: 0,
   savedBytes: 0,
   marks: [],
+  markCount: 0,
   markedFrom: 0,
 }
 
@@ -43,8 +48,12 @@ export interface Finder {
   old(log: string, fromOffset: number, untilOffset: number): Promise<readonly OldBatch[]>
 }
 
+export function newLog(): LogState {
+  return { ...noLog, marks: [] }
+}
+
 export function beginLog(log: LogState, offset: number): void {
-  Object.assign(log, noLog, {
+  Object.assign(log, newLog(), {
     exists: true,
     startOffset: offset,
     endOffset: offset,
@@ -66,11 +75,21 @@ export function appendTo(
   log.endByte = id.endByte
   log.batches += 1
   log.batchBytesMax = Math.max(log.batchBytesMax, batch.length)
-  if (log.marks.length >= marksMax) {
+  if (log.markCount >= marksMax) {
     log.markedFrom = log.marks[marksMax / 2 - 1]?.nextOffset ?? log.markedFrom
-    log.marks = log.marks.slice(marksMax / 2)
+    setMarks(log, log.marks.slice(marksMax / 2, log.markCount))
   }
-  log.marks = [...log.marks, id]
+  log.marks[log.markCount] = id
+  log.markCount += 1
+}
+
+function setMarks(log: LogState, marks: BatchId[]): void {
+  log.marks = marks
+  log.markCount = marks.length
+}
+
+function marksOf(log: LogState): BatchId[] {
+  return log.marks.slice(0, log.markCount)
 }
 
 export async function trimLog(
@@ -86,18 +105,19 @@ export async function trimLog(
     log.startByte = log.endByte
     log.oldBatches = 0
     log.savedBytes = 0
-    log.marks = []
+    setMarks(log, [])
     log.markedFrom = log.endOffset
     return
   }
-  const marked = lastMark(log.marks, beforeOffset)
+  const marked = lastMark(marksOf(log), beforeOffset)
   const isStored = marked === undefined && log.markedFrom > log.startOffset
   const last = isStored ? await find.batch(operation.log, beforeOffset) : marked
   if (last === undefined || last.nextOffset <= log.startOffset) return
   if (log.oldBatches > 0) forget(log, await find.old(operation.log, 0, last.nextOffset))
   log.startOffset = last.nextOffset
   log.startByte = last.endByte
-  log.marks = log.marks.filter((mark) => mark.nextOffset > last.nextOffset)
+  const left = marksOf(log).filter((mark) => mark.nextOffset > last.nextOffset)
+  setMarks(log, left)
   program.trim(operation.log, last.nextOffset)
 }
 
@@ -123,7 +143,8 @@ export async function replaceBatches(
   log.oldBatches += 1
   log.savedBytes += saved
   log.batchBytesMax = Math.max(log.batchBytesMax, batch.length)
-  log.marks = log.marks.filter((mark) => mark.nextOffset <= from || mark.nextOffset >= until)
+  const left = marksOf(log).filter(({ nextOffset }) => nextOffset <= from || nextOffset >= until)
+  setMarks(log, left)
 }
 
 function forget(log: LogState, gone: readonly OldBatch[]): void {

@@ -12,7 +12,13 @@ import { StorageError } from '../errors.ts'
 import { admitCommitNumber, admitDrop, admitOpen, admitOwner } from '../fencing.ts'
 import { checkLogEnds } from '../log-ends.ts'
 import { sealValue } from '../sealed-values.ts'
-import type { AdoptRequest, CommitRequest, OpenRequest, OpenResult } from '../storage-adapter.ts'
+import type {
+  AdoptRequest,
+  CommitRequest,
+  OpenRequest,
+  OpenResult,
+  Operation,
+} from '../storage-adapter.ts'
 import { commitBytes } from '../validation.ts'
 import type { Database } from './database.ts'
 import { type ShardKeys, sealKeys, shardKeys } from './keys.ts'
@@ -23,7 +29,7 @@ import {
   type Finder,
   type LogOperation,
   type LogState,
-  noLog,
+  newLog,
   replaceBatches,
   trimLog,
 } from './log-state.ts'
@@ -310,7 +316,8 @@ export class ShardWriter {
       }
       for (const task of tasks) {
         if (task.request === undefined) continue
-        await this.#loadLogs(stage, task.request)
+        const loading = this.#loadLogs(stage, task.request)
+        if (loading !== undefined) await loading
         let logs: Map<string, LogState> | undefined
         try {
           logs = this.#admit(stage, task.request)
@@ -318,7 +325,13 @@ export class ShardWriter {
           // Who is not admitted fails alone; what fails behind that leaves the stage half made, and fails all.
           failures.set(task, error)
         }
-        if (logs !== undefined) await this.#stage(stage, task.request, logs)
+        if (logs !== undefined) {
+          for (const operation of task.request.operations) {
+            const looking = this.#stageOperation(stage, operation, logs)
+            if (looking !== undefined) await looking
+          }
+          this.#noteStaged(stage, task.request, logs)
+        }
       }
       if (failures.size === tasks.length || stage.head.commitNumber === known.head.commitNumber)
         return
@@ -342,17 +355,8 @@ export class ShardWriter {
     return logs
   }
 
-  async #stage(stage: Stage, request: CommitRequest, logs: Map<string, LogState>): Promise<void> {
-    const { head, program } = stage
-    for (const operation of request.operations) {
-      if (operation.kind === 'put') {
-        const key = sealKeys.value(request.shard, operation.key)
-        program.put(operation.key, sealValue(key, operation.value))
-      } else if (operation.kind === 'delete') program.delete(operation.key)
-      else if (operation.kind === 'delete-range') {
-        program.deleteRange(operation.from, operation.to)
-      } else await this.#stageLog(stage, operation, logs)
-    }
+  #noteStaged(stage: Stage, request: CommitRequest, logs: Map<string, LogState>): void {
+    const { head } = stage
     for (const [name, log] of logs) stage.logs.set(name, log)
     head.commitNumber = request.commitNumber
     head.commitEpoch = request.epoch
@@ -387,39 +391,50 @@ export class ShardWriter {
     const stored = await readLogHead(link, prefix, { shard, log })
     const state =
       stored === undefined
-        ? { ...noLog }
-        : { ...stored, exists: true, marks: [], markedFrom: stored.endOffset }
+        ? newLog()
+        : { ...stored, exists: true, marks: [], markCount: 0, markedFrom: stored.endOffset }
     this.#logs.set(log, state)
   }
 
-  async #stageLog(
+  /** Undefined, as it is nearly always: nothing had to be asked for. */
+  #stageOperation(
     { program }: Stage,
-    operation: LogOperation,
+    operation: Operation,
     logs: Map<string, LogState>,
-  ): Promise<void> {
+  ): Promise<void> | undefined {
+    if (!('log' in operation)) {
+      this.#stageValues(program, operation)
+      return undefined
+    }
     const { shard } = this.#context
     const log = logs.get(operation.log)
     if (log === undefined) throw new Error(`Log ${operation.log} was not staged`)
     switch (operation.kind) {
       case 'append':
         appendTo(log, operation, { shard, program })
-        return
+        return undefined
       case 'trim':
-        await trimLog(log, operation, { program, find: this.#finder() })
-        return
+        return trimLog(log, operation, { program, find: this.#finder() })
       case 'replace':
-        await replaceBatches(log, operation, { program, shard, find: this.#finder() })
-        return
+        return replaceBatches(log, operation, { program, shard, find: this.#finder() })
       case 'drop-log':
         if (log.exists) program.dropBatches(operation.log)
-        Object.assign(log, noLog)
-        return
+        Object.assign(log, newLog())
+        return undefined
       case 'begin-log':
         beginLog(log, operation.offset)
-        return
+        return undefined
       default:
-        operation satisfies never
+        return operation satisfies never
     }
+  }
+
+  #stageValues(program: Program, operation: Exclude<Operation, LogOperation>): void {
+    if (operation.kind === 'put') {
+      const key = sealKeys.value(this.#context.shard, operation.key)
+      program.put(operation.key, sealValue(key, operation.value))
+    } else if (operation.kind === 'delete') program.delete(operation.key)
+    else program.deleteRange(operation.from, operation.to)
   }
 
   #finder(): Finder {

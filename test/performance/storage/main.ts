@@ -1,6 +1,6 @@
 /**
  * `npm run bench -- storage`: the adapters against the bare engines, in one run on one machine, interleaved
- * rounds, medians and ratios.
+ * rounds, medians and ratios; each in a process of its own.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -11,7 +11,7 @@ import { durable, startRedis } from '../../support/redis-servers.ts'
 import { startStorageNode } from '../../support/storage-nodes.ts'
 import { median } from '../report.ts'
 import { append, fillLogs, openAll, readBack, template } from './load.ts'
-import { bareLevelDb, bareRedis } from './peers.ts'
+import { type Job, measured } from './one-process.ts'
 
 const USAGE = `usage: npm run bench -- storage [options]
 
@@ -19,7 +19,8 @@ const USAGE = `usage: npm run bench -- storage [options]
   --seconds S    counted seconds of each append (default 3)
   --records a,b  records of 256 B in a batch (default 1,16)
   --logs N       logs to open with (default 100000; 0 leaves it out)
-  --only PART    adapters, or ingest: batches in segment files and in the database
+  --only PART    adapters, or the leveldb or redis ones of them; or ingest: batches in segment files and in the
+                 database
   -o json        figures as JSON`
 
 interface Options {
@@ -52,45 +53,29 @@ function newFolder(): string {
 
 type Opener = () => Promise<StorageAdapter>
 
-/** Appends for each batch size, then reading back of the largest; the adapter is stopped. */
-async function measure(name: string, open: Opener, options: Options): Promise<void> {
-  const adapter = await open()
-  let epoch = 1
-  for (const records of options.records) {
-    const { seconds } = options
-    const { recordsPerSecond, p99Ms } = await append(adapter, { records, seconds, epoch })
-    note(`${name}, ${records} per batch, records/s`, recordsPerSecond)
-    note(`${name}, ${records} per batch, p99 ms`, p99Ms)
-    epoch += 1
-  }
-  const largest = Math.max(...options.records)
-  note(`${name}, reading back, MiB/s`, await readBack(adapter, largest))
-  await adapter.stop()
+async function measure(name: string, job: Job): Promise<void> {
+  for (const [figure, value] of await measured(job)) note(`${name}, ${figure}`, value)
 }
 
-async function round(options: Options): Promise<void> {
-  const { seconds } = options
-  const open =
-    (url: string): Opener =>
-    () =>
-      openStorage(url, { logger, connectMs: 20_000 })
-  for (const records of options.records) {
-    const rate = await bareLevelDb(newFolder(), { records, seconds })
-    note(`bare classic-level, ${records} per batch, records/s`, rate)
+async function round({ seconds, records, only }: Options): Promise<void> {
+  const sizes = { records, seconds }
+  const measureAdapter = (name: string, url: string): Promise<void> =>
+    measure(name, { kind: 'adapter', url, sizes })
+  if (only !== 'redis') {
+    await measure('bare classic-level', { kind: 'bare-leveldb', path: newFolder(), sizes })
+    await measureAdapter('leveldb', `leveldb:${newFolder()}`)
+    const node = await startStorageNode(`leveldb:${newFolder()}`)
+    await measureAdapter('remote', `robust://${node.address}`)
+    await node.kill('SIGTERM')
   }
-  await measure('leveldb', open(`leveldb:${newFolder()}`), options)
-  const node = await startStorageNode(`leveldb:${newFolder()}`)
-  await measure('remote', open(`robust://${node.address}`), options)
-  await node.kill('SIGTERM')
+  if (only === 'leveldb') return
   for (const fsync of ['always', 'everysec'] as const) {
     const settings = fsync === 'always' ? durable : ['--appendonly', 'yes']
     const server = await startRedis({ settings })
-    for (const records of options.records) {
-      const rate = await bareRedis(server.port, { records, seconds })
-      note(`bare Redis script, ${fsync}, ${records} per batch, records/s`, rate)
-      await server.command('FLUSHALL')
-    }
-    await measure(`redis ${fsync}`, open(`redis://${server.address}`), options)
+    const { port } = server
+    await measure(`bare Redis script, ${fsync}`, { kind: 'bare-redis', port, sizes })
+    await server.command('FLUSHALL')
+    await measureAdapter(`redis ${fsync}`, `redis://${server.address}`)
     await server.remove()
   }
 }
@@ -213,7 +198,7 @@ export async function benchStorage(args: readonly string[]): Promise<number> {
   try {
     for (let number = 0; number < options.rounds; number += 1) {
       if (!options.only || options.only === 'ingest') await ingest(options)
-      if (!options.only || options.only === 'adapters') await round(options)
+      if (options.only !== 'ingest') await round(options)
     }
     if (options.logs > 0 && options.only !== 'ingest') await manyLogs(options.logs)
   } finally {
