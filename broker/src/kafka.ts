@@ -15,9 +15,11 @@ import type { StoragePressure } from './core/storage-pressure.ts'
 import { CommittedOffsets } from './core/topics/committed-offsets.ts'
 import { TopicLogs } from './core/topics/topic-logs.ts'
 import type { Topics } from './core/topics/topics.ts'
+import { PlacedGroupConfigs } from './placed-group-configs.ts'
 import { PlacedPermissions } from './placed-permissions.ts'
 import { PlacedQuotas } from './placed-quotas.ts'
 import { PlacedScramUsers } from './placed-scram-users.ts'
+import { GroupConfigs } from './protocols/kafka/groups/group-configs.ts'
 import { SHARE_IN_FLIGHT_MAX } from './protocols/kafka/limits.ts'
 import { type KafkaEntrances, KafkaServer } from './protocols/kafka/server.ts'
 import type { AdmissionPort } from './protocols/shared/admission.ts'
@@ -47,6 +49,11 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
   const { host, tls, proxied } = config
   const isMember = (): boolean => placement.leaseValid
   const given = { ...parts, directory: metadata, clock: systemClock, isMember }
+  const limits = settings.live(deliveryLimits)
+  const groupConfigs = new GroupConfigs(new PlacedGroupConfigs(given), {
+    lockMs: () => 1_000 * settings.get('share.lock-seconds'),
+    beginsAtEnd: () => settings.get('share.offset-reset') === 'latest',
+  })
   const server = new KafkaServer({
     entrances: { host, ports: kafkaPorts(config), tls, proxied },
     topics: new TopicLogs({ ...given, definitions: new PlacedTopics(given) }),
@@ -65,10 +72,12 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
     newMemberId: (instanceId) => `${instanceId ?? 'member'}-${randomUUID()}`,
     offsetsRetentionMs: () => 1_000 * settings.get('offsets.retention-seconds'),
     shares: {
-      partitions: new SharePartitions({ ...given, limits: settings.live(deliveryLimits) }),
-      lockMs: () => 1_000 * settings.get('share.lock-seconds'),
-      beginsAtEnd: () => settings.get('share.offset-reset') === 'latest',
+      partitions: new SharePartitions({
+        ...given,
+        limits: (group) => ({ ...limits(), lockMs: groupConfigs.lockMs(group) }),
+      }),
     },
+    groupConfigs,
     bans: new Bans(metadata.resources, () => systemClock.wallMs()),
     reauthenticationMs: settings.live(reauthenticationMs),
     newSessionId: () => randomInt(1, 2 ** 31),
@@ -79,9 +88,8 @@ export function composeKafka(parts: KafkaParts): KafkaServer {
   return server
 }
 
-function deliveryLimits(settings: Settings): DeliveryLimits {
+function deliveryLimits(settings: Settings): Omit<DeliveryLimits, 'lockMs'> {
   return {
-    lockMs: 1_000 * settings.get('share.lock-seconds'),
     deliveriesMax: settings.get('share.deliveries-max'),
     inFlightMax: SHARE_IN_FLIGHT_MAX,
   }

@@ -28,6 +28,8 @@ export interface Report {
   readonly storage: string
   readonly events: readonly Event[]
   readonly faults: number
+  /** What could not be done to the cluster, or not be undone, and why: the run says nothing about it. */
+  readonly notInflicted: readonly Event[]
   readonly recoveries: readonly Recovery[]
   /** Of each workload, of all that was acknowledged. */
   readonly latencies: Readonly<Record<string, Latency>>

@@ -1,9 +1,10 @@
 /** Runs a scenario: workloads go on while faults come, one after the other; then all is healed, and judged. */
+import type { Verdict } from './checkers/verdict.ts'
 import type { ClusterControl } from './control.ts'
 import { outages, recoveries } from './history.ts'
 import { type Event, latencyOf, type Recovery, type Report } from './report.ts'
 import type { Fault } from './scenario/faults.ts'
-import { begin, type Undo } from './scenario/inflict.ts'
+import { begin } from './scenario/inflict.ts'
 import { planSteps, type Step } from './scenario/plan.ts'
 import { parseScenario, ScenarioError } from './scenario/scenario.ts'
 import { seededRandom } from './scenario/seeded-random.ts'
@@ -22,6 +23,8 @@ export interface RunOptions {
   /** What the cluster keeps its data in, for the report. */
   readonly storage: string
   readonly say: (event: Event) => void
+  /** Of which the scenario names some; those of every dialect unless said otherwise. */
+  readonly known?: typeof WORKLOADS
   /** Ends the run early, but in order. */
   readonly signal?: AbortSignal
 }
@@ -31,14 +34,14 @@ const SERVED_MS = 60_000
 const HEALTHY_MS = 60_000
 const REMOVE_MS = 20_000
 
-/** Rejects with a ScenarioError before anything is done, and when a fault cannot be inflicted. */
+/** Rejects with a ScenarioError before anything is done. A fault that cannot be inflicted is told by the report. */
 export async function runScenario(options: RunOptions): Promise<Report> {
-  const { control, text, seed, clients = 4 } = options
+  const { control, text, seed, clients = 4, known = WORKLOADS } = options
   const scenario = parseScenario(text)
   const durationMs = options.durationMs ?? scenario.durationMs
   const random = seededRandom(seed)
   const steps = planSteps(scenario, control.nodes, random)
-  const starts = scenario.workloads.map(workloadOf)
+  const starts = scenario.workloads.map((name) => workloadOf(name, known))
   const run = `${seed.toString(36)}${Date.now().toString(36)}`
   const { endpoints, metadata } = control
   const reach = { endpoints, ...(metadata !== undefined && { metadata }) }
@@ -60,9 +63,9 @@ export async function runScenario(options: RunOptions): Promise<Report> {
     await pause(scenario.calmMs)
   }
   await passed.settle()
-  const verdicts: Record<string, Awaited<ReturnType<Workload['finish']>>> = {}
+  const verdicts: Record<string, Verdict> = {}
   for (const [name, workload] of workloads) {
-    verdicts[name] = await workload.finish()
+    verdicts[name] = await workload.finish().catch(unjudged)
     const { acknowledged, findings } = verdicts[name]
     log.add(`${name}: ${acknowledged} acknowledged, ${findings.length} findings`)
     // What a promise was broken on stays, to be looked at; what cannot be removed is no broken promise.
@@ -74,15 +77,26 @@ export async function runScenario(options: RunOptions): Promise<Report> {
   return {
     ...{ version: 1, scenario: scenario.name, text, seed, durationMs, startedAt, faults },
     ...{ storage: options.storage, events: log.events, recoveries: passed.recoveries },
-    ...{ latencies, verdicts },
+    ...{ latencies, verdicts, notInflicted: passed.notInflicted },
   }
 }
 
-function workloadOf(name: string) {
-  const load = WORKLOADS[name]
+/** It could not ask the cluster what became of what it has sent. */
+function unjudged(error: unknown): Verdict {
+  const findings = [{ kind: 'stuck', what: `not judged: ${reasonOf(error)}` }] as const
+  return { acknowledged: 0, unknown: 0, delivered: 0, redelivered: 0, findings }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+function workloadOf(name: string, known: typeof WORKLOADS) {
+  const load = known[name]
   if (load !== undefined) return load
-  const known = Object.keys(WORKLOADS).join(', ')
-  throw new ScenarioError(`there is no workload ${name}; there are ${known}`)
+  throw new ScenarioError(
+    `there is no workload ${name}; there are ${Object.keys(known).join(', ')}`,
+  )
 }
 
 class Timeline {
@@ -94,15 +108,17 @@ class Timeline {
     this.#say = say
   }
 
-  add(text: string): void {
+  add(text: string): Event {
     const event = { atMs: Math.round(performance.now() - this.#startMs), text }
     this.events.push(event)
     this.#say(event)
+    return event
   }
 }
 
 class Run {
   readonly recoveries: Recovery[] = []
+  readonly notInflicted: Event[] = []
   readonly #options: RunOptions
   readonly #workloads: ReadonlyMap<string, Workload>
   readonly #log: Timeline
@@ -119,9 +135,12 @@ class Run {
   async step(step: Step): Promise<void> {
     const { control } = this.#options
     const beginMs = performance.now()
-    const undo: Undo = await begin(control, step, (text) => this.#log.add(text))
+    const undo = await this.#try(`${nameOf(step.fault)} was not inflicted`, () =>
+      begin(control, step, (text) => this.#log.add(text)),
+    )
+    if (undo === undefined) return
     await pause(step.fault.kind === 'wait' ? 0 : step.fault.forMs)
-    await undo()
+    await this.#try(`${nameOf(step.fault)} was not undone`, undo)
     const endMs = performance.now()
     const isServed = await this.#untilServed(endMs)
     const slowest: string[] = []
@@ -142,10 +161,10 @@ class Run {
   /** Everything runs, every link is whole. */
   async settle(): Promise<void> {
     const { control } = this.#options
-    await control.links?.heal()
+    await this.#try('links were not healed', async () => control.links?.heal())
     const end = performance.now() + HEALTHY_MS
     for (;;) {
-      const trouble = await control.trouble()
+      const trouble = await control.trouble().catch(reasonOf)
       if (trouble === undefined) break
       if (performance.now() > end) {
         this.#log.add(`the cluster is not whole again: ${trouble}`)
@@ -154,6 +173,16 @@ class Run {
       await pause(200)
     }
     this.#log.add('the cluster is whole again')
+  }
+
+  /** A process that has ended, a command that fails: the run goes on, and its report tells. */
+  async #try<Done>(failure: string, act: () => Promise<Done>): Promise<Done | undefined> {
+    try {
+      return await act()
+    } catch (error) {
+      this.notInflicted.push(this.#log.add(`${failure}: ${reasonOf(error)}`))
+      return undefined
+    }
   }
 
   async #untilServed(fromMs: number): Promise<boolean> {

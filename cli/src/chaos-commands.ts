@@ -10,7 +10,7 @@ export function addChaosCommands(program: Command, { act }: Wiring): void {
   const chaos = program.command('chaos').description('break a cluster of this machine on purpose')
   withRun(chaos.command('run'))
     .description(
-      'clients of every dialect work while faults come; exit code 1 when a promise broke',
+      'clients of every dialect work while faults come; exit code 1 when a promise broke, 75 when a fault could not be inflicted',
     )
     .argument('<file>', 'a scenario: a file, or a name of robust chaos list')
     .option('--seed <n>', 'which faults, in which order (a new one)', integer(0, 2 ** 32 - 1))

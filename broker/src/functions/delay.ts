@@ -1,7 +1,7 @@
 /**
- * Messages that wait for their time: keys of the shard that sort by it. Only those that are due soon are in
- * memory, so that millions may wait; when its time comes a message moves to its lane in one commit. Nothing is
- * early, lost or twice when the owner changes.
+ * Messages that wait for their time: keys of the shard that sort by it. Only those that are due soon are in memory, so
+ * that millions may wait; when its time comes a message moves to its lane, and to who waits for it, in one commit.
+ * Nothing is early, lost or twice when the owner changes.
  */
 import {
   decodeRecordBatch,
@@ -10,7 +10,6 @@ import {
   type StorageAdapter,
 } from '@robust/storage-adapters'
 import { REPLY_BYTES } from '../core/limits.ts'
-import { recordBytes } from '../core/queues/headers.ts'
 import type { Delayed } from '../core/queues/queue-requests.ts'
 import type { ShardWriter } from '../core/shard-writer.ts'
 import { SortedList } from '../core/sorted-list.ts'
@@ -25,12 +24,15 @@ export interface DelayOptions {
 interface Waiting {
   readonly key: string
   readonly dueAtMs: number
-  readonly record: NewRecord
+  /** The record as it is stored: one object, where a record is many to the garbage collector. */
+  readonly batch: Uint8Array
 }
 
 const WINDOW_MAX = 4_096
 const WINDOW_BYTES_MAX = 8 * 1024 * 1024
-const PAGE = 512
+const LISTED_MAX = 512
+/** Read at once: while they are taken over nobody is served. */
+const PAGE = 128
 
 export class Delay {
   readonly #options: DelayOptions
@@ -73,28 +75,24 @@ export class Delay {
     const { writer, prefix } = this.#options
     const suffix = `${padded(Math.max(0, Math.round(dueAtMs)))}/${padded(writer.epoch)}${padded(this.#sequence++)}`
     const key = `${prefix}${suffix}`
-    writer.put(key, encodeRecordBatch([record], { baseOffset: 0, leaderEpoch: 0 }))
+    const batch = encodeRecordBatch([record], { baseOffset: 0, leaderEpoch: 0 })
+    writer.put(key, batch)
     this.count++
     if (this.#isInWindow(key)) {
-      this.#remember({ key, dueAtMs, record })
+      this.#remember({ key, dueAtMs, batch })
       this.#shrink()
     } else {
-      this.#added?.set(key, { key, dueAtMs, record })
+      this.#added?.set(key, { key, dueAtMs, batch })
     }
     return suffix
   }
 
   /** Stages the removal of everything that is due; the records, the earliest first. */
   takeDue(nowMs: number, max: number): NewRecord[] {
-    const due: NewRecord[] = []
-    for (let first = this.#window.first; first !== undefined; first = this.#window.first) {
-      if (first.dueAtMs > nowMs || due.length === max) break
-      this.#forget(first)
-      this.#options.writer.delete(first.key)
-      this.count--
-      due.push(first.record)
-    }
-    return due
+    return this.startDue(nowMs, max).map(({ handle, record }) => {
+      this.finishDue(handle)
+      return record
+    })
   }
 
   /** What is due, taken by one who says when each is done: until then it stays stored. */
@@ -102,8 +100,9 @@ export class Delay {
     const due: { handle: string; record: NewRecord }[] = []
     for (let first = this.#window.first; first !== undefined; first = this.#window.first) {
       if (first.dueAtMs > nowMs || due.length >= max) break
+      const record = recordOf(first.batch)
       this.#forget(first)
-      due.push({ handle: first.key.slice(this.#options.prefix.length), record: first.record })
+      due.push({ handle: first.key.slice(this.#options.prefix.length), record })
     }
     return due
   }
@@ -116,7 +115,7 @@ export class Delay {
 
   /** Resolves when everything that is due soon is in memory. Rejects with a StorageError. */
   refill(): Promise<void> {
-    if (this.#horizon === undefined || this.#window.size > WINDOW_MAX / 4) return Promise.resolve()
+    if (this.#horizon === undefined || this.#window.size > WINDOW_MAX / 2) return Promise.resolve()
     this.#loading ??= this.#fill().finally(() => {
       this.#loading = undefined
     })
@@ -155,15 +154,15 @@ export class Delay {
     const { prefix, writer, storage } = this.#options
     const { to } = rangeOf(prefix)
     const from = after === '' ? prefix : `${prefix}${after}\0`
-    const limit = Math.min(max, PAGE)
+    const limit = Math.min(max, LISTED_MAX)
     const found = await storage.scan({ shard: writer.shard, from, to, limit })
     const listed: Delayed[] = []
     let bytes = 0
     for (const { key, value } of found) {
       if (bytes >= REPLY_BYTES) break
       bytes += value.byteLength
-      const record = decodeRecordBatch(value)[0] as NewRecord
-      listed.push({ handle: key.slice(prefix.length), dueAtMs: dueOf(key, prefix), record })
+      const place = { handle: key.slice(prefix.length), dueAtMs: dueOf(key, prefix) }
+      listed.push({ ...place, record: recordOf(value) })
     }
     return listed
   }
@@ -193,8 +192,7 @@ export class Delay {
       // Moved meanwhile by what came before it, or all was purged: look again.
       if (this.#horizon !== from) continue
       for (const { key, value } of page) {
-        const [record] = decodeRecordBatch(value)
-        if (record !== undefined) this.#remember({ key, dueAtMs: dueOf(key, prefix), record })
+        this.#remember({ key, dueAtMs: dueOf(key, prefix), batch: value })
       }
       const last = page[page.length - 1]
       this.#horizon = page.length < PAGE || last === undefined ? undefined : `${last.key}\0`
@@ -217,13 +215,13 @@ export class Delay {
   #remember(waiting: Waiting): void {
     if (this.#find(waiting.key) !== undefined) return
     this.#window.add(waiting)
-    this.#windowBytes += recordBytes(waiting.record)
+    this.#windowBytes += waiting.batch.byteLength
   }
 
   #forget(waiting: Waiting): void {
     this.#window.delete(waiting)
     this.#added?.delete(waiting.key)
-    this.#windowBytes -= recordBytes(waiting.record)
+    this.#windowBytes -= waiting.batch.byteLength
   }
 
   /** What is due last leaves memory when there is too much of it. */
@@ -238,12 +236,19 @@ export class Delay {
   }
 
   #find(key: string): Waiting | undefined {
-    const probe = { key, dueAtMs: 0, record: EMPTY }
+    const probe = { key, dueAtMs: 0, batch: EMPTY }
     return this.#window.get(probe)
   }
 }
 
-const EMPTY: NewRecord = { timestamp: 0, key: null, value: null, headers: [] }
+const EMPTY = new Uint8Array(0)
+
+/** Throws what the codec throws of damage. */
+function recordOf(batch: Uint8Array): NewRecord {
+  const [record] = decodeRecordBatch(batch)
+  if (record === undefined) throw new Error('a delayed message has no record')
+  return record
+}
 
 function dueOf(key: string, prefix: string): number {
   return Number(key.slice(prefix.length, prefix.length + 16))

@@ -84,7 +84,7 @@ export class Departures {
     const { store } = this.#options
     const found: Entry[] = []
     for (const entry of store.leaving) {
-      if (entry.offset < store.lane(entry.level).end) found.push(entry)
+      if (store.lane(entry.level).isStored(entry.offset)) found.push(entry)
       if (found.length === BATCH_MAX) break
     }
     return found

@@ -39,7 +39,7 @@ export class Lane {
   readonly log: string
   /** Offset of the first message that was not looked at. */
   next = 0
-  /** Of the message after the last committed one. */
+  /** Of the message after the last one that may be given out. */
   end = 0
   readonly entries = new Map<number, Entry>()
   readonly ready = new SortedList<Entry>(compareEntries)
@@ -60,12 +60,15 @@ export class Lane {
   #storedNext = 0
   #doneTo = 0
   #trimmedTo = 0
+  #storedEnd = 0
+  #asked: { readonly offset: number; readonly timestamp: number } | undefined
 
   constructor(options: LaneOptions) {
     this.#options = options
     this.level = options.level
     this.log = options.keys.log(options.level)
     this.end = options.writer.endOf(this.log)
+    this.#storedEnd = this.end
   }
 
   /** What is stored of it, the entries in order. */
@@ -98,6 +101,23 @@ export class Lane {
     return offset
   }
 
+  /** The last one that was staged may be given out before it is stored. False: then it could not be read. */
+  offer(offset: number): boolean {
+    if (offset !== this.end || this.#cache.get(offset) === undefined) return false
+    this.end++
+    return true
+  }
+
+  /** The message at the offset is stored, and all before it. */
+  stored(offset: number): void {
+    this.#storedEnd = Math.max(this.#storedEnd, offset + 1)
+    this.end = Math.max(this.end, this.#storedEnd)
+  }
+
+  isStored(offset: number): boolean {
+    return offset < this.#storedEnd
+  }
+
   /** Undefined: there is none at the offset. Rejects with a StorageError. */
   async record(offset: number): Promise<NewRecord | undefined> {
     const cached = this.#cache.get(offset)
@@ -119,6 +139,17 @@ export class Lane {
       }
     }
     return found
+  }
+
+  /**
+   * When the message was stored, wall clock, ms; undefined: there is none at the offset. The one that was asked for last
+   * is not read again: that is the oldest, at each look at the figures. Rejects with a StorageError.
+   */
+  async timestampOf(offset: number): Promise<number | undefined> {
+    if (this.#asked?.offset === offset) return this.#asked.timestamp
+    const timestamp = (await this.record(offset))?.timestamp
+    if (timestamp !== undefined) this.#asked = { offset, timestamp }
+    return timestamp
   }
 
   /** Goes past the message at `next`, which is done or has an entry now. */
@@ -255,7 +286,7 @@ export class Lane {
       this.#orderHead = 0
     }
     const first = this.#order[this.#orderHead]
-    return Math.min(first ?? this.next, this.next, this.#storedNext)
+    return Math.min(first ?? this.next, this.next, this.#storedNext, this.#storedEnd)
   }
 
   /** Messages that hold up the log while almost everything after them is done. */

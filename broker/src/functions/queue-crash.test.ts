@@ -181,7 +181,7 @@ describe('a queue whose owners die in the middle of commits', () => {
           for (let steps = draw(30); steps > 0; steps--) {
             history.step()
             for (let turns = draw(3); turns > 0; turns--) await new Promise(setImmediate)
-            if (draw(10) === 0) await bench.clock.advance(100)
+            if (draw(5) === 0) await bench.clock.advance(100)
           }
         }
         mend()

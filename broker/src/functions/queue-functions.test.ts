@@ -223,6 +223,16 @@ describe('redrive', () => {
     expect([...moved, ...(await bench.drain(DEAD))].sort()).toEqual(numbers(100).sort())
   })
 
+  test('to itself is refused, since it would have no end', async () => {
+    const bench = await benchOf()
+    await bench.send(['a'], DEAD)
+    const start = { kind: 'start', to: DEAD, perSecondMax: undefined } as const
+    await expect(bench.handle({ kind: 'redrive', redrive: start }, DEAD)).rejects.toMatchObject({
+      code: 'REFUSED',
+    })
+    expect(await bench.drain(DEAD)).toEqual(['a'])
+  })
+
   test('to a queue that is not there fails, and nothing is lost', async () => {
     const bench = await benchOf()
     await bench.send(['a'], DEAD)

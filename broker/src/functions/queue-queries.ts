@@ -20,8 +20,7 @@ export async function oldestAtMs({ lanes }: QueueStore): Promise<number | undefi
     // What came back is before what nobody has looked at.
     const offset = lane.ready.first?.offset ?? lane.next
     if (offset >= lane.end) continue
-    const record = await lane.record(offset)
-    if (record !== undefined && record.timestamp < oldest) oldest = record.timestamp
+    oldest = Math.min(oldest, (await lane.timestampOf(offset)) ?? oldest)
   }
   return oldest === Number.POSITIVE_INFINITY ? undefined : oldest
 }
@@ -63,7 +62,7 @@ export async function peek(
   return found
 }
 
-/** Rejects with BrokerError REFUSED: one runs already, or there is none to cancel. */
+/** Rejects with BrokerError: REFUSED, one runs already or would have no end; NOT_FOUND, there is none to cancel. */
 export async function redrive(
   queue: Queue,
   request: RedriveRequest,
@@ -80,6 +79,7 @@ export async function redrive(
   }
   if (redrives.active !== undefined) throw new BrokerError('REFUSED', 'a redrive is active already')
   const { to, perSecondMax } = request
+  if (to === queue.name) throw new BrokerError('REFUSED', 'a queue is not moved to itself')
   const startedAtMs = store.nowMs
   let task = ''
   await queue.change(() => {

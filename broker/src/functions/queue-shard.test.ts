@@ -148,6 +148,26 @@ describe('receive', () => {
 })
 
 describe('figures', () => {
+  test('tell of the oldest message, and read it once', async () => {
+    const bench = await owned()
+    const sentAtMs = bench.clock.wallMs()
+    await bench.send(['one', 'two'])
+    await bench.own()
+    await bench.clock.advance(3_000)
+    const read = bench.storage.read.bind(bench.storage)
+    let reads = 0
+    bench.storage.read = (request) => {
+      reads++
+      return read(request)
+    }
+    for (let scrape = 0; scrape < 3; scrape++) {
+      expect(await bench.shard.usage(QUEUE)).toMatchObject({ ready: 2, oldestAtMs: sentAtMs })
+    }
+    expect(reads).toBe(1)
+    await bench.drain()
+    expect(await bench.shard.usage(QUEUE)).toMatchObject({ ready: 0, oldestAtMs: undefined })
+  })
+
   test('count the bytes of the first message too, also at the next owner', async () => {
     const bench = await owned()
     await bench.send(['12345'])

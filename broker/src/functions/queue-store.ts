@@ -263,15 +263,33 @@ export class QueueStore {
 
   /** Within a transaction. It is seen from the commit on. */
   append(record: NewRecord, level: number): number {
-    const lane = this.lane(level)
-    const offset = lane.append(record)
-    this.#bytes += recordBytes(record)
-    this.expiring.note(record, { level, offset })
+    const offset = this.#append(record, level)
     this.#staged++
     this.#options.writer.onCommit((outcome) => {
       this.#staged--
-      if (outcome === 'committed') lane.end = Math.max(lane.end, offset + 1)
+      if (outcome === 'committed') this.lane(level).stored(offset)
     })
+    return offset
+  }
+
+  /**
+   * Of a message whose time has come. Within a transaction. It is stored where it waited, and so may be leased in the
+   * commit that moves it: nobody is told of it before.
+   */
+  appendDue(record: NewRecord, level: number): void {
+    const offset = this.#append(record, level)
+    const isOffered = this.lane(level).offer(offset)
+    if (!isOffered) this.#staged++
+    this.#options.writer.onCommit((outcome) => {
+      if (!isOffered) this.#staged--
+      if (outcome === 'committed') this.lane(level).stored(offset)
+    })
+  }
+
+  #append(record: NewRecord, level: number): number {
+    const offset = this.lane(level).append(record)
+    this.#bytes += recordBytes(record)
+    this.expiring.note(record, { level, offset })
     return offset
   }
 

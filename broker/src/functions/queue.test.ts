@@ -1,3 +1,4 @@
+import { createMemoryStorage } from '@robust/storage-adapters'
 import { describe, expect, test } from 'vitest'
 import type { Received } from '../core/queues/queue-requests.ts'
 import { decodeReceipt, encodeReceipt } from '../core/queues/receipt.ts'
@@ -47,6 +48,22 @@ describe('a queue', () => {
     // The first receiver comes too late.
     expect(await bench.settle('acknowledge', a ? [a] : [])).toEqual(['stale'])
     expect(await bench.settle('acknowledge', again ? [again] : [])).toEqual(['done'])
+  })
+
+  test.each([0, 1, 300])('a lease of %i ms ends then', async (leaseMs) => {
+    const bench = await benchOf({ leaseMs, deliveriesMax: 2, deadLetterQueue: 'default/dead' })
+    bench.define('default/dead')
+    await bench.send(['a'])
+    expect(valuesOf(await bench.receive())).toEqual(['a'])
+    if (leaseMs > 0) {
+      await bench.clock.advance(leaseMs - 1)
+      expect(await bench.receive()).toEqual([])
+    }
+    await bench.clock.advance(leaseMs === 0 ? 0 : 1)
+    expect(await bench.receive()).toMatchObject([{ deliveries: 2 }])
+    await bench.clock.advance(leaseMs)
+    expect(await bench.receive()).toEqual([])
+    expect(await bench.drain('default/dead')).toEqual(['a'])
   })
 
   test('takes the receipt of an owner that is gone, as text', async () => {
@@ -127,6 +144,49 @@ describe('a queue', () => {
     await bench.clock.advance(59_990)
     expect(await bench.drain()).toEqual(['later'])
     expect(await bench.figures()).toMatchObject({ delayed: 0, ready: 0 })
+  })
+
+  test('what falls due is leased in the commit that moves it, and pushed when that is stored', async () => {
+    const storage = createMemoryStorage()
+    const bench = await benchOf({}, storage)
+    const dueAt = (ms: number) => ({ 'deliver-at': String(bench.clock.wallMs() + ms) })
+    await bench.send([['to receive', dueAt(100)]])
+    await bench.send([['to push', dueAt(200)]])
+    const commit = storage.commit.bind(storage)
+    let commits = 0
+    let release: (() => void) | undefined
+    storage.commit = async (request) => {
+      commits++
+      await new Promise<void>((resolve) => {
+        release = resolve
+      })
+      return commit(request)
+    }
+    let received: readonly Received[] | undefined
+    void bench.receive({ waitMs: 5_000 }).then((messages) => {
+      received = messages
+    })
+    const another = bench.send([['later', dueAt(10_000)]])
+    await bench.clock.advance(100)
+    release?.()
+    await another
+    await settle()
+    expect(received).toBeUndefined()
+    release?.()
+    await settle()
+    expect(valuesOf(received ?? [])).toEqual(['to receive'])
+    expect(commits).toBe(2)
+
+    const pushed: Received[] = []
+    const queue = await bench.queue()
+    const consumer = { id: 'c', node: 'b1', nodeEpoch: 1, priority: 0, matches: undefined }
+    queue.receivers.addConsumer({ ...consumer, push: (message) => pushed.push(message) }, 5)
+    await bench.clock.advance(100)
+    expect(pushed).toEqual([])
+    release?.()
+    await settle()
+    expect(valuesOf(pushed)).toEqual(['to push'])
+    expect(bench.errors).toEqual([])
   })
 
   test('delayed messages are listed and cancelled', async () => {

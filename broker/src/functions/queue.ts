@@ -79,7 +79,12 @@ export class Queue {
       store,
       dismiss: (entry, reason) => this.dismiss(entry, reason),
     })
-    this.receivers = new Receivers({ ...options, store, picker: this.#picker })
+    this.receivers = new Receivers({
+      ...options,
+      store,
+      picker: this.#picker,
+      onLease: (untilMs) => this.#alarm.set(untilMs),
+    })
     this.#departures = new Departures({
       ...options,
       queue: options.name,
@@ -333,7 +338,7 @@ export class Queue {
           }
           for (const record of store.delay.takeDue(now, DUE_MAX)) {
             const level = levelOf(store.policy, numberHeader(record, HEADER.priority))
-            store.append(record, level)
+            store.appendDue(record, level)
           }
         },
         () => this.wake(),

@@ -27,6 +27,8 @@ export interface ReceiversOptions {
   readonly random: () => number
   readonly onError: (error: Error) => void
   readonly counts: Pick<QueueCounts, 'received'>
+  /** A lease was given that ends then; wall clock, ms. */
+  readonly onLease: (untilMs: number) => void
 }
 
 interface Receiver {
@@ -67,9 +69,7 @@ export class Receivers {
     const { store } = this.#options
     const { attempt } = options
     const again = attempt === undefined ? undefined : this.#attempts.find(attempt)
-    if (again !== undefined) {
-      return Promise.resolve({ kind: 'received', messages: again, overLimit: false })
-    }
+    if (again !== undefined) return this.#whenStored(again)
     if (store.leased >= store.policy.inFlightMax) {
       return Promise.resolve({ kind: 'received', messages: [], overLimit: true })
     }
@@ -204,12 +204,18 @@ export class Receivers {
     }
     const { attempt } = receiver.options
     if (attempt !== undefined) this.#attempts.remember(attempt, picked)
-    // When the leases are stored.
-    this.#options.writer.onCommit((outcome) => {
-      if (outcome === 'lost') receiver.answer(moved())
-      else receiver.answer({ kind: 'received', messages, overLimit: false })
-    })
+    this.#whenStored(messages).then(receiver.answer, receiver.answer)
     return true
+  }
+
+  /** Resolves when the leases are. Rejects with BrokerError UNAVAILABLE when the shard is lost. */
+  #whenStored(messages: readonly Received[]): Promise<QueueReply> {
+    return new Promise((resolve, reject) => {
+      this.#options.writer.onCommit((outcome) => {
+        if (outcome === 'lost') reject(moved())
+        else resolve({ kind: 'received', messages, overLimit: false })
+      })
+    })
   }
 
   async #gather(receiver: Receiver): Promise<Given[]> {
@@ -230,6 +236,7 @@ export class Receivers {
       const lease = this.#newLease()
       const terms = { lease, untilMs, consumer: undefined, receiver: holder, isDurable: true }
       store.transact(() => store.lease(entry, terms))
+      this.#options.onLease(untilMs)
       found.push({ entry, received: this.#received(picked) })
       bytes += recordBytes(picked.record)
       if (wholeGroups) group = entry.group
@@ -297,15 +304,27 @@ export class Receivers {
 
   #pushTo(consumer: Consumer, picked: Picked): void {
     const { store } = this.#options
-    this.consumers.give(consumer, picked.entry)
-    store.lease(picked.entry, {
-      lease: this.#newLease(),
+    const { entry } = picked
+    const lease = this.#newLease()
+    this.consumers.give(consumer, entry)
+    store.lease(entry, {
+      lease,
       untilMs: Number.POSITIVE_INFINITY,
       consumer: consumer.id,
       receiver: {},
       isDurable: false,
     })
-    consumer.push(this.#received(picked))
+    const received = this.#received(picked)
+    if (store.lane(entry.level).isStored(entry.offset)) {
+      consumer.push(received)
+      return
+    }
+    // The owner after this one could give its place to another message.
+    this.#options.writer.onCommit((outcome) => {
+      const isIts = entry.lease === lease && entry.consumer === consumer.id
+      if (outcome === 'committed' && isIts && this.consumers.isHere(consumer))
+        consumer.push(received)
+    })
   }
 
   #newLease() {

@@ -32,6 +32,11 @@ import { KafkaConnection } from '../protocols/kafka/connection.ts'
 import { FetchSessions } from '../protocols/kafka/fetch-sessions.ts'
 import { Frames } from '../protocols/kafka/frames.ts'
 import { Coordinator } from '../protocols/kafka/groups/coordinator.ts'
+import {
+  type GroupConfigStore,
+  GroupConfigs,
+  type GroupConfigValues,
+} from '../protocols/kafka/groups/group-configs.ts'
 import { ShareSessions } from '../protocols/kafka/groups/share-sessions.ts'
 import type { Doors } from '../protocols/kafka/identity.ts'
 import { Members, uuidOf } from '../protocols/kafka/mapping.ts'
@@ -135,6 +140,22 @@ class KnownPermissions implements Permissions {
   }
 }
 
+class KnownGroupConfigs implements GroupConfigStore {
+  readonly #all = new Map<string, GroupConfigValues>()
+
+  get(group: string): GroupConfigValues {
+    return this.#all.get(group) ?? {}
+  }
+
+  names(): readonly string[] {
+    return [...this.#all.keys()]
+  }
+
+  async change(group: string, edit: (now: GroupConfigValues) => GroupConfigValues): Promise<void> {
+    this.#all.set(group, edit(this.get(group)))
+  }
+}
+
 class KnownQuotas implements QuotaStore {
   readonly #all = new Map<string, QuotaEntry>()
   #changed: () => void = () => undefined
@@ -199,6 +220,9 @@ export class KafkaBench {
   level = 0
   #connected: Services | undefined
   readonly deliveryLimits = { lockMs: 30_000, deliveriesMax: 3, inFlightMax: 1_000 }
+  readonly groupConfigs = new GroupConfigs(new KnownGroupConfigs(), {
+    ...{ lockMs: () => this.deliveryLimits.lockMs, beginsAtEnd: () => false },
+  })
   offsetsRetentionMs = 1_000_000
   #nextProducerId = 1_000
   #members = 0
@@ -354,6 +378,7 @@ export class KafkaBench {
       ...{ offsets: new CommittedOffsets(given), clock },
       newMemberId: (instanceId) => `${instanceId ?? 'm'}${++this.#members}`,
       offsetsRetentionMs: () => this.offsetsRetentionMs,
+      groupConfigs: this.groupConfigs,
       topics,
     })
     return {
@@ -370,9 +395,14 @@ export class KafkaBench {
       ),
       coordinator,
       shares: {
-        partitions: new SharePartitions({ ...given, limits: () => this.deliveryLimits }),
+        partitions: new SharePartitions({
+          ...given,
+          limits: (group) => ({
+            ...this.deliveryLimits,
+            lockMs: this.groupConfigs.lockMs(group),
+          }),
+        }),
         sessions: new ShareSessions(),
-        ...{ lockMs: () => this.deliveryLimits.lockMs, beginsAtEnd: () => false },
         recordOf: (group) => coordinator.shareRecordOf(group),
       },
       onOwners: this.onOwners,
@@ -384,6 +414,7 @@ export class KafkaBench {
       permissions: this.permissions,
       scramUsers: this.scramUsers,
       quotas: new ClientQuotas(clock, this.quotas),
+      groupConfigs: this.groupConfigs,
     }
   }
 }

@@ -34,12 +34,18 @@ export class QueueBench {
   readonly counts = new Map<number, QueueCounts>()
   news: (version: number) => Promise<boolean> | undefined = () => undefined
   readonly policies = new Map<string, QueuePolicy>()
-  #epoch = 0
+  #epoch: number
   #shard: QueueShard | undefined
   #writer: ShardWriter | undefined
 
-  constructor(policy: Partial<QueuePolicy> = {}, storage: StorageAdapter = createMemoryStorage()) {
+  /** `epoch`: of the owner before the first one here. */
+  constructor(
+    policy: Partial<QueuePolicy> = {},
+    storage: StorageAdapter = createMemoryStorage(),
+    epoch = 0,
+  ) {
     this.storage = storage
+    this.#epoch = epoch
     this.define(QUEUE, policy)
   }
 

@@ -12,28 +12,15 @@ const ENDING_MS = 2_000
 /** Told when something was done. */
 export type Say = (text: string) => void
 
-/** Resolves when it has begun, with what undoes it. */
+/** Resolves when it has begun, with what undoes it. Rejects when it cannot be: what had begun of it is undone then. */
 export async function begin(control: ClusterControl, step: Step, say: Say): Promise<Undo> {
   const { fault, parts } = step
   if (fault.kind === 'wait') {
     await sleep(fault.forMs)
     return nothing
   }
-  if (fault.kind === 'together') {
-    const undone = await Promise.all(parts.map((part) => begin(control, part, say)))
-    return () => Promise.all(undone.map((undo) => undo())).then(nothing)
-  }
-  if ('parts' in fault) {
-    const undone: Undo[] = []
-    for (const part of parts) {
-      undone.push(await begin(control, part, say))
-      if (part.fault.kind !== 'wait') await sleep(part.fault.forMs)
-    }
-    return async () => {
-      // In the same order: what was hit first may be needed by what was hit later.
-      for (const undo of undone) await undo()
-    }
-  }
+  if (fault.kind === 'together') return beginTogether(control, parts, say)
+  if ('parts' in fault) return beginInTurn(control, parts, say)
   if (fault.kind === 'add-member') return changeMembers(control, say)
   const nodes = await resolved(control, step.nodes)
   const undo = await inflict(control, fault, { ...step, nodes })
@@ -42,6 +29,44 @@ export async function begin(control: ClusterControl, step: Step, say: Say): Prom
     await undo()
     if (undo !== nothing) say(`${UNDONE[fault.kind]} ${nodes.join(', ')}`)
   }
+}
+
+async function beginTogether(
+  control: ClusterControl,
+  parts: readonly Step[],
+  say: Say,
+): Promise<Undo> {
+  const begun = await Promise.allSettled(parts.map((part) => begin(control, part, say)))
+  const undos = begun.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+  const undo: Undo = () => Promise.all(undos.map((one) => one())).then(nothing)
+  const failed = begun.find((one) => one.status === 'rejected')
+  if (failed === undefined) return undo
+  await undo()
+  throw failed.reason
+}
+
+async function beginInTurn(
+  control: ClusterControl,
+  parts: readonly Step[],
+  say: Say,
+): Promise<Undo> {
+  const undos: Undo[] = []
+  const undo: Undo = async () => {
+    const failures: unknown[] = []
+    // In the same order: what was hit first may be needed by what was hit later.
+    for (const one of undos) await one().catch((error: unknown) => failures.push(error))
+    if (failures.length > 0) throw failures[0]
+  }
+  for (const part of parts) {
+    try {
+      undos.push(await begin(control, part, say))
+    } catch (error) {
+      await undo()
+      throw error
+    }
+    if (part.fault.kind !== 'wait') await sleep(part.fault.forMs)
+  }
+  return undo
 }
 
 async function changeMembers(control: ClusterControl, say: Say): Promise<Undo> {

@@ -1,9 +1,17 @@
 /** Kafka: idempotent producers that wait for every record; a group that reads along, and one that reads all at the end. */
-import { type Consumer, Kafka, logLevel, Partitioners, type Producer } from 'kafkajs'
+import {
+  type Consumer,
+  Kafka,
+  type KafkaConfig,
+  logLevel,
+  Partitioners,
+  type Producer,
+} from 'kafkajs'
 import { duplicatesIn, inconsistentOffsets, misplaced, nonMonotonic } from '../checkers/logs.ts'
 import type { Finding, Verdict } from '../checkers/verdict.ts'
 import type { HostPort } from '../control.ts'
 import type { Read, Send } from '../history.ts'
+import { leavingSilent } from './silent-brokers.ts'
 import { allServed, pause, Sender, type StartWorkload, untilQuiet, within } from './workload.ts'
 
 export const PARTITIONS = 6
@@ -21,7 +29,8 @@ export const kafka: StartWorkload = async ({ endpoints, run, clients }) => {
     ),
   )
   const ids = Array.from({ length: clients }, (_, at) => `${run}-kafka-${at + 1}`)
-  const producers = await Promise.all(ids.map(() => connected(client)))
+  const sending = kafkaClient(endpoints.kafka, run, leavingSilent())
+  const producers = await Promise.all(ids.map(() => connected(sending)))
   const senders = producers.map(
     (producer, at) =>
       new Sender(ids[at] as string, async (value) => {
@@ -87,8 +96,13 @@ function judge(seen: {
   }
 }
 
-export function kafkaClient(brokers: readonly HostPort[], clientId: string): Kafka {
+export function kafkaClient(
+  brokers: readonly HostPort[],
+  clientId: string,
+  more: Pick<KafkaConfig, 'socketFactory'> = {},
+): Kafka {
   return new Kafka({
+    ...more,
     ...{ clientId, brokers: brokers.map(({ host, port }) => `${host}:${port}`) },
     ...{ logLevel: logLevel.NOTHING, connectionTimeout: 1_000, requestTimeout: 3_000 },
     retry: { initialRetryTime: 50, maxRetryTime: 500, retries: 200 },

@@ -30,7 +30,7 @@ export interface ChaosOptions {
 
 const SUFFIX = '.yaml'
 
-/** Exit code 0: every promise was kept; 1: not. Throws BAD_VALUE when the scenario is not one. */
+/** Exit code 0: every promise was kept; 1: not; 75: kept, but not every fault could be inflicted. Throws BAD_VALUE when the scenario is not one. */
 export async function chaosRun(
   context: Context,
   file: string,
@@ -93,7 +93,8 @@ async function run(
   if (isTable) printReport(context, report)
   else output.json(report)
   if (signal.aborted) throw interrupted(signal.reason)
-  return isGood(report) ? exitCodes.ok : exitCodes.failed
+  if (!isGood(report)) return exitCodes.failed
+  return report.notInflicted.length > 0 ? exitCodes.tryAgain : exitCodes.ok
 }
 
 /** Whether disks or clocks are broken. What is no scenario is found out later. */
@@ -134,11 +135,19 @@ function printReport({ output }: Context, report: Report): void {
     if (more > 0) output.print(`... and ${more} more of ${name}`)
   }
   output.print('')
-  output.print(
-    isGood(report)
-      ? `${paint.green('kept')}  every promise, through ${report.faults} faults (seed ${report.seed})`
-      : `${paint.red('BROKEN')}  see above (seed ${report.seed})`,
-  )
+  for (const { text } of report.notInflicted) output.print(`${paint.red('missed')}  ${text}`)
+  output.print(conclusion(report, paint))
+}
+
+function conclusion(
+  { faults, seed, ...report }: Report,
+  paint: Context['output']['paint'],
+): string {
+  if (!isGood(report)) return `${paint.red('BROKEN')}  see above (seed ${seed})`
+  const missed = report.notInflicted.length
+  return missed === 0
+    ? `${paint.green('kept')}  every promise, through ${faults} faults (seed ${seed})`
+    : `${paint.red('INCOMPLETE')}  every promise was kept, but ${missed} of what was to be done was not (seed ${seed})`
 }
 
 function readScenario(file: string): string {

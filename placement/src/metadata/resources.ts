@@ -23,6 +23,7 @@ export const RESOURCE_KINDS = [
   'bridge',
   'access-key',
   'client-quota',
+  'group-config',
 ] as const
 
 export type ResourceKind = (typeof RESOURCE_KINDS)[number]

@@ -17,6 +17,7 @@ const good: Readonly<Record<ResourceKind, [string, unknown]>> = {
   'deleted-queue': ['18', { name: 'orders' }],
   'access-key': ['AK1', { user: 'ann', secret: 's', account: '123456789012' }],
   'client-quota': ['q', { user: 'ann', client: '', producerByteRate: 1.5 }],
+  'group-config': ['g', { 'share.auto.offset.reset': 'earliest' }],
   'auto-subscription': ['a', { topic: 'inbox/%c', qos: 1, retainHandling: 2 }],
   'topic-rewrite': ['r', { action: 'all', filter: 'a/+', target: 'b/$1' }],
   bridge: [

@@ -76,6 +76,15 @@ const FIELDS: Readonly<
     consumerByteRate: rate,
     requestPercentage: rate,
   },
+  // By the names that Kafka has for them; named as the group.
+  'group-config': {
+    'consumer.heartbeat.interval.ms': text,
+    'consumer.session.timeout.ms': text,
+    'share.auto.offset.reset': text,
+    'share.heartbeat.interval.ms': text,
+    'share.record.lock.duration.ms': text,
+    'share.session.timeout.ms': text,
+  },
   'auto-subscription': {
     topic: required(text),
     qos: oneOf(0, 1, 2),

@@ -97,6 +97,9 @@ final class KafkaTools {
     run(tool, "", "--alter --entity-type clients --entity-name tool --add-config producer_byte_rate=50000000");
     says(run(tool, "", "--describe --entity-type clients --entity-name tool"), "producer_byte_rate=5.0E7");
     run(tool, "", "--alter --entity-type clients --entity-name tool --delete-config producer_byte_rate");
+    run(tool, "", "--alter --entity-type groups --entity-name tools-group --add-config share.auto.offset.reset=earliest");
+    says(run(tool, "", "--describe --entity-type groups --entity-name tools-group"), "share.auto.offset.reset=earliest");
+    run(tool, "", "--alter --entity-type groups --entity-name tools-group --delete-config share.auto.offset.reset");
   }
 
   private static void console() throws Exception {

@@ -73,6 +73,8 @@ interface Schedule {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
+  /** Of each second, sorted. */
+  readonly p99OfSecondsMs: readonly number[]
 }
 
 export async function benchQueues(args: readonly string[]): Promise<number> {
@@ -126,6 +128,10 @@ async function delayed(broker: Broker, options: Options): Promise<Line[]> {
       value: `${due.p50Ms}, ${due.p99Ms}, ${due.maxMs} ms`,
       bar: `p99 ≤ ${LATENESS_MAX_MS} ms`,
       missed: due.p99Ms > LATENESS_MAX_MS,
+    },
+    {
+      figure: 'p99 of each second, best, median, worst',
+      value: `${at(due.p99OfSecondsMs, 0)}, ${median([...due.p99OfSecondsMs])}, ${at(due.p99OfSecondsMs, -1)} ms`,
     },
   ]
 }
@@ -191,6 +197,10 @@ function residentMib(pid: number): { now: number; own: number; most: number } {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   const of = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1_024
   return { now: of('VmRSS'), own: of('RssAnon'), most: of('VmHWM') }
+}
+
+function at(values: readonly number[], index: number): number {
+  return values.at(index) ?? 0
 }
 
 function mib(value: number): string {

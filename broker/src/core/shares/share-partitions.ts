@@ -39,7 +39,7 @@ export interface SharePartitionsOptions {
   readonly hosted: HostedShards
   readonly storage: StorageAdapter
   readonly clock: Clock
-  readonly limits: () => DeliveryLimits
+  readonly limits: (group: string) => DeliveryLimits
   /** This broker is certainly a member: what it owns nobody else does. */
   readonly isMember: () => boolean
 }
@@ -193,7 +193,7 @@ export class SharePartitions {
     const known = await this.#opened.get(key)?.catch(() => undefined)
     if (known?.isLost === false && isOf(known.origin, origin)) return known
     if (this.#opened.size >= PARTITIONS_MAX) await this.#forget()
-    const opened = this.#load(hosted, key, { origin, beginAt })
+    const opened = this.#load({ hosted, key, group }, origin, beginAt)
     this.#opened.set(key, opened)
     return opened
   }
@@ -210,19 +210,23 @@ export class SharePartitions {
   }
 
   async #load(
-    hosted: HostedShard,
-    key: string,
-    { origin, beginAt }: { origin: ShareOrigin; beginAt: () => Promise<number> },
+    { hosted, key, group }: { hosted: HostedShard; key: string; group: string },
+    origin: ShareOrigin,
+    beginAt: () => Promise<number>,
   ): Promise<SharePartition> {
     const { clock, limits } = this.#options
     const stored = await this.#read(hosted.shard, key)
     const { groupId, resets, startOffset } = origin
     const isKnown = stored !== undefined && isOf(stored, origin)
     const from = isKnown ? stored : { start: startOffset ?? (await beginAt()), runs: [] }
-    const made = new SharePartition({ hosted, key, clock }, new Deliveries(limits, from), {
-      groupId,
-      resets,
-    })
+    const made = new SharePartition(
+      { hosted, key, clock },
+      new Deliveries(() => limits(group), from),
+      {
+        groupId,
+        resets,
+      },
+    )
     // Where it begins must not move until something is acknowledged.
     if (!isKnown) void made.save()
     return made

@@ -157,7 +157,7 @@ describe('settings', () => {
     expect(await incremental(change, true)).toBe(0)
     expect(bench.settings.get('orders')).toBeUndefined()
     expect((await configsOf('nothing')).errorCode).toBe(ERROR.UNKNOWN_TOPIC_OR_PARTITION)
-    expect((await configsOf('x', null, 32)).errorCode).toBe(ERROR.INVALID_REQUEST)
+    expect((await configsOf('x', null, 16)).errorCode).toBe(ERROR.INVALID_REQUEST)
   })
 
   test('are listed by what has them', async () => {

@@ -9,6 +9,7 @@ import type { ScramUsers } from '../../security/scram-users.ts'
 import { CLUSTER_NAME, operationBits } from './acls.ts'
 import type { FetchSessions } from './fetch-sessions.ts'
 import type { Coordinator } from './groups/coordinator.ts'
+import type { GroupConfigs } from './groups/group-configs.ts'
 import type { ShareServices } from './groups/share-services.ts'
 import type { ClientIdentity } from './identity.ts'
 import type { Members } from './mapping.ts'
@@ -26,6 +27,7 @@ export interface Services {
   readonly members: Members
   readonly coordinator: Coordinator
   readonly shares: ShareServices
+  readonly groupConfigs: GroupConfigs
   /** Told when owners of shards have changed: what waits for a partition looks again. */
   readonly onOwners: Set<() => void>
   readonly clock: Clock

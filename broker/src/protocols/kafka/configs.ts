@@ -6,7 +6,7 @@
 import type { TopicSettings } from '../../core/topics/topic-logs.ts'
 
 export const CONFIG_TYPE = { boolean: 1, string: 2, int: 3, long: 5, double: 6, list: 7 } as const
-export const CONFIG_SOURCE = { topic: 1, staticBroker: 4, usual: 5 } as const
+export const CONFIG_SOURCE = { topic: 1, staticBroker: 4, usual: 5, group: 8 } as const
 
 type Value = number | string | null
 

@@ -45,6 +45,8 @@ export const OFFSETS_CHECK_MS = 600_000
 export const CONSUMER_SESSION_MS = 45_000
 /** What such members are told to wait between two heartbeats; a rebalance takes a few of them. */
 export const CONSUMER_HEARTBEAT_MS = 2_000
+/** What may be set for a share group: as share.lock-seconds. */
+export const SHARE_LOCK_MS_MAX = 900_000
 /** Members of share groups that read at a broker. */
 export const SHARE_SESSIONS_MAX = 10_000
 /** Records of a partition that a share group has looked at and that are not done; behind them it is given no others. */

@@ -28,6 +28,7 @@ import { KafkaConnection } from './connection.ts'
 import { FetchSessions } from './fetch-sessions.ts'
 import { administrationOf } from './groups/administration.ts'
 import { Coordinator } from './groups/coordinator.ts'
+import type { GroupConfigs } from './groups/group-configs.ts'
 import type { ShareServices } from './groups/share-services.ts'
 import { ShareSessions } from './groups/share-sessions.ts'
 import type { Doors } from './identity.ts'
@@ -53,6 +54,7 @@ export interface KafkaServerOptions {
   readonly permissions: Permissions
   readonly scramUsers: ScramUsers
   readonly quotas: QuotaStore
+  readonly groupConfigs: GroupConfigs
   readonly members: MembersOptions
   readonly transactions: Transactions
   readonly nextProducerId: () => number
@@ -87,10 +89,12 @@ export class KafkaServer implements ProtocolServer {
   constructor(options: KafkaServerOptions) {
     this.#options = options
     const { topics, clock, transactions, nextProducerId, bans, permissions, scramUsers } = options
+    const { groupConfigs } = options
     this.#coordinator = new Coordinator(options)
     this.groups = administrationOf({ ...options, coordinator: this.#coordinator })
     this.#services = {
       ...{ topics, clock, transactions, nextProducerId, permissions, scramUsers },
+      groupConfigs,
       quotas: new ClientQuotas(clock, options.quotas),
       coordinator: this.#coordinator,
       shares: {

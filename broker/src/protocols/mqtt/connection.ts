@@ -1,6 +1,7 @@
 /** The only file of MQTT that touches a socket: bytes in, back-pressure, bytes out, keep-alive, close. */
 import type { Duplex } from 'node:stream'
 import type { Timer } from '../../core/ports/clock.ts'
+import { readDirectly } from '../shared/direct-read.ts'
 import { Outbox } from '../shared/outbox.ts'
 import { MqttError } from './codec/mqtt-error.ts'
 import { PacketReader } from './codec/packet-reader.ts'
@@ -145,10 +146,14 @@ export class MqttConnection implements Transport {
   }
 
   #receive(chunk: Buffer): void {
-    const { onHttp } = this.#options
-    if (this.#bytesRead === 0 && chunk[0] === HTTP_GET && onHttp !== undefined) {
-      this.#handOver(onHttp, chunk)
-      return
+    if (this.#closed) return
+    if (this.#bytesRead === 0) {
+      const { onHttp } = this.#options
+      if (chunk[0] === HTTP_GET && onHttp !== undefined) {
+        this.#handOver(onHttp, chunk)
+        return
+      }
+      if (readDirectly(this.#socket, this.#onData)) this.#socket.off('data', this.#onData)
     }
     this.#bytesRead += chunk.length
     this.#active = true

@@ -40,7 +40,12 @@ function topic(name: string, partitions: number): void {
 function begun(): ConsumerGroup {
   const made: ConsumerGroup = new ConsumerGroup(
     {
-      ...{ clock, topics: catalogue, onClassicOnly: () => undefined },
+      ...{
+        clock,
+        topics: catalogue,
+        sessionMs: () => CONSUMER_SESSION_MS,
+        onClassicOnly: () => undefined,
+      },
       save: () => {
         if (isKept) stored = JSON.parse(JSON.stringify(made.stored)) as StoredConsumerGroup
         return Promise.resolve(isKept)

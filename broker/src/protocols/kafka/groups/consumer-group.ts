@@ -6,7 +6,7 @@
  */
 import type { Clock } from '../../../core/ports/clock.ts'
 import { ERROR } from '../errors.ts'
-import { CONSUMER_SESSION_MS, MEMBERS_MAX } from '../limits.ts'
+import { MEMBERS_MAX } from '../limits.ts'
 import { ASSIGNORS, type AssignorName } from './assignors.ts'
 import {
   type ConsumerMember,
@@ -34,6 +34,8 @@ export interface StoredConsumerGroup {
 export interface ConsumerGroupOptions {
   readonly clock: Clock
   readonly topics: TopicCatalogue
+  /** From a member's last heartbeat to its end. */
+  readonly sessionMs: () => number
   /** Resolves when the group as it is now, or later, is durable. False: the shard is lost. */
   readonly save: () => Promise<boolean>
   /** Only members by the classic protocol are left. */
@@ -257,10 +259,10 @@ export class ConsumerGroup {
   }
 
   touch(member: ConsumerMember): void {
-    const { clock } = this.#options
+    const { clock, sessionMs } = this.#options
     member.session?.cancel()
-    const sessionMs = member.classic?.sessionMs ?? CONSUMER_SESSION_MS
-    member.session = clock.after(sessionMs, () => void this.remove(member))
+    const afterMs = member.classic?.sessionMs ?? sessionMs()
+    member.session = clock.after(afterMs, () => void this.remove(member))
   }
 
   /** Resolves when it is durable; false: the shard is lost. */

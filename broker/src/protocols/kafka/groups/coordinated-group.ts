@@ -14,6 +14,7 @@ import { ClassicMembers } from './classic-members.ts'
 import { ConsumerGroup, type StoredConsumerGroup } from './consumer-group.ts'
 import { toClassicGroup, toConsumerGroup } from './conversions.ts'
 import { Group, type StoredGroup } from './group.ts'
+import type { BeatingKind, GroupConfigs } from './group-configs.ts'
 import {
   type Assignment,
   failedJoin,
@@ -33,6 +34,7 @@ export interface CoordinatedGroupOptions {
   readonly newMemberId: (groupInstanceId: string | null) => string
   /** Of offsets that nobody reads on from, ms. */
   readonly offsetsRetentionMs: () => number
+  readonly groupConfigs: GroupConfigs
 }
 
 type AnyGroup = Group | ConsumerGroup | ShareGroup
@@ -54,6 +56,7 @@ export interface ClassicRequests {
 }
 
 export class CoordinatedGroup {
+  readonly #name: string
   readonly #home: OffsetsHome
   readonly #options: CoordinatedGroupOptions
   #group: AnyGroup
@@ -65,10 +68,11 @@ export class CoordinatedGroup {
   #nextSave: Promise<boolean> | undefined
 
   constructor(
-    home: OffsetsHome,
+    { name, home }: { readonly name: string; readonly home: OffsetsHome },
     options: CoordinatedGroupOptions,
     stored: StoredState | undefined,
   ) {
+    this.#name = name
     this.#home = home
     this.#options = options
     this.#isStored = stored !== undefined
@@ -204,7 +208,8 @@ export class CoordinatedGroup {
   #shares(stored: StoredShareGroup | undefined): ShareGroup {
     const { clock, topics, newMemberId } = this.#options
     const newId = (): string => newMemberId(null)
-    return new ShareGroup({ clock, topics, newId, save: () => this.#save() }, stored)
+    const sessionMs = (): number => this.#sessionMs('share')
+    return new ShareGroup({ clock, topics, newId, sessionMs, save: () => this.#save() }, stored)
   }
 
   #classics(stored: StoredGroup | undefined): Group {
@@ -217,7 +222,12 @@ export class CoordinatedGroup {
     const { clock, topics } = this.#options
     const save = (): Promise<boolean> => this.#save()
     const onClassicOnly = (): void => this.#downgrade()
-    return new ConsumerGroup({ clock, topics, save, onClassicOnly }, stored)
+    const sessionMs = (): number => this.#sessionMs('consumer')
+    return new ConsumerGroup({ clock, topics, sessionMs, save, onClassicOnly }, stored)
+  }
+
+  #sessionMs(kind: BeatingKind): number {
+    return this.#options.groupConfigs.sessionMs(kind, this.#name)
   }
 
   /** The last member by the new protocol has gone, and the others go on among themselves. */

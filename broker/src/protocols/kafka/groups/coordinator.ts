@@ -108,7 +108,7 @@ export class Coordinator {
     const loaded = home.loadState().then((stored) => {
       // The shard may have gone meanwhile: nobody would end the sessions of its members.
       if (!home.isServed) return undefined
-      return new CoordinatedGroup(home, this.#options, stored as StoredState | undefined)
+      return new CoordinatedGroup({ name, home }, this.#options, stored as StoredState | undefined)
     })
     const known: Known = { home, loaded, group: undefined }
     this.#groups.set(name, known)

@@ -6,7 +6,7 @@
 import type { Clock } from '../../../core/ports/clock.ts'
 import type { ShareOrigin } from '../../../core/shares/share-partitions.ts'
 import { ERROR } from '../errors.ts'
-import { CONSUMER_SESSION_MS, MEMBERS_MAX } from '../limits.ts'
+import { MEMBERS_MAX } from '../limits.ts'
 import { type ConsumerBeat, failedBeat } from './consumer-group.ts'
 import { type ConsumerMember, newMember } from './consumer-member.ts'
 import type { GroupSummary } from './group-view.ts'
@@ -37,6 +37,8 @@ export interface ShareGroupOptions {
   readonly clock: Clock
   readonly topics: TopicCatalogue
   readonly newId: () => string
+  /** From a member's last heartbeat to its end. */
+  readonly sessionMs: () => number
   /** Resolves when the group as it is now, or later, is durable. False: the shard is lost. */
   readonly save: () => Promise<boolean>
 }
@@ -196,7 +198,7 @@ export class ShareGroup {
   #touch(member: ConsumerMember): void {
     member.session?.cancel()
     const end = (): void => void this.#remove(member)
-    member.session = this.#options.clock.after(CONSUMER_SESSION_MS, end)
+    member.session = this.#options.clock.after(this.#options.sessionMs(), end)
   }
 
   /** Every partition has a reader, and every reader a partition: with more readers than partitions they share. */

@@ -13,9 +13,11 @@ import type {
 import type { RequestOf, ResponseOf } from '../codec/api.ts'
 import { type ShownConfig, TOPIC_CONFIGS, topicConfigs, withConfig } from '../configs.ts'
 import { ERROR } from '../errors.ts'
+import type { GroupConfigValues } from '../groups/group-configs.ts'
 
 const TOPIC = 2
 const BROKER = 4
+const GROUP = 32
 /** Nothing of these is kept here, so none is there. */
 const CLIENT_METRICS = 16
 
@@ -36,7 +38,11 @@ function failed(errorCode: number, errorMessage: string): Failure {
 }
 
 const NO_TOPIC = failed(ERROR.UNKNOWN_TOPIC_OR_PARTITION, 'there is no such topic')
-const NO_RESOURCE = failed(ERROR.INVALID_REQUEST, 'settings are of topics and of brokers here')
+const NO_RESOURCE = failed(
+  ERROR.INVALID_REQUEST,
+  'settings are of topics, of groups and of brokers here',
+)
+const NO_GROUP = failed(ERROR.GROUP_AUTHORIZATION_FAILED, 'not allowed')
 const NO_BROKER = failed(ERROR.INVALID_REQUEST, 'ask the broker that it is about')
 
 /** Undefined: it is there, and the client may do that with its settings. */
@@ -51,6 +57,9 @@ function refusalOf(
       return failed(ERROR.TOPIC_AUTHORIZATION_FAILED, 'not allowed')
     }
     return topics.get(resourceName) === undefined ? NO_TOPIC : undefined
+  }
+  if (resourceType === GROUP) {
+    return may(call, operation, ['group', resourceName]) ? undefined : NO_GROUP
   }
   if (resourceType !== BROKER) return NO_RESOURCE
   if (!may(call, operation, ['cluster', CLUSTER_NAME])) {
@@ -78,7 +87,8 @@ export function describeConfigs(
 }
 
 function allOf({ services }: Call, { resourceType, resourceName }: Resource): ShownConfig[] {
-  const { topics } = services
+  const { topics, groupConfigs } = services
+  if (resourceType === GROUP) return groupConfigs.shown(resourceName)
   if (resourceType === TOPIC) {
     return topicConfigs(topics.shape(resourceName)?.config ?? {}, topics.defaults)
   }
@@ -104,7 +114,8 @@ export async function alterConfigs(
       const changes = configs.map(({ name, value }): Change => [name, value])
       const asked = { resourceType, resourceName, changes, validateOnly }
       const edit = () => changed({}, changes)
-      return { ...(await alter(call, { ...asked, edit })), resourceType, resourceName }
+      const editGroup = () => changedGroup({}, changes)
+      return { ...(await alter(call, { ...asked, edit, editGroup })), resourceType, resourceName }
     }),
   )
   return { throttleTimeMs: 0, results }
@@ -145,7 +156,8 @@ export async function incrementalAlterConfigs(
         return [name, operation === SET ? value : NOT_A_VALUE]
       })
       const edit = (given: TopicSettings) => operated(given, defaults, configs)
-      const asked = { resourceType, resourceName, edit, changes, validateOnly }
+      const editGroup = (given: GroupConfigValues) => operatedGroup(given, configs)
+      const asked = { resourceType, resourceName, edit, editGroup, changes, validateOnly }
       return { ...(await alter(call, asked)), resourceType, resourceName }
     }),
   )
@@ -179,9 +191,32 @@ function operated(
 
 const LIST = 7
 
+/** Of groups no setting is a list. */
+function operatedGroup(
+  given: GroupConfigValues,
+  operations: readonly Operation[],
+): GroupConfigValues {
+  const names = operations.map(({ name }) => name)
+  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  if (twice !== undefined) throw new BrokerError('REFUSED', `${twice} is named twice`)
+  const changes = operations.map(({ name, operation, value }): Change => {
+    if (operation === DELETE) return [name, null]
+    if (operation === SET) return [name, value ?? '']
+    throw new BrokerError('REFUSED', `${name} is no list`)
+  })
+  return changedGroup(given, changes)
+}
+
+function changedGroup(given: GroupConfigValues, changes: readonly Change[]): GroupConfigValues {
+  const all = Object.entries({ ...given, ...Object.fromEntries(changes) })
+  return Object.fromEntries(all.filter((one): one is [string, string] => one[1] !== null))
+}
+
 interface Alteration extends Resource {
   /** A text is why it cannot be. */
   readonly edit: (given: TopicSettings) => TopicSettings | string
+  /** Throws BrokerError. */
+  readonly editGroup: (given: GroupConfigValues) => GroupConfigValues
   /** The values that are wished, for whom only asks for what is. */
   readonly changes: readonly Change[]
   readonly validateOnly: boolean
@@ -191,7 +226,7 @@ async function alter(call: Call, asked: Alteration): Promise<Failure> {
   const refusal = refusalOf(call, asked, 'alter-configs')
   if (refusal !== undefined) return refusal
   if (asked.resourceType === BROKER) return isAsItIs(call, asked) ? FINE : OF_BROKERS
-  const { topics } = call.services
+  const { topics, groupConfigs } = call.services
   const { resourceName: name, validateOnly } = asked
   const edit = ({ partitions, config }: TopicShape): TopicShape => {
     const edited = asked.edit(config)
@@ -202,7 +237,9 @@ async function alter(call: Call, asked: Alteration): Promise<Failure> {
   }
   try {
     const shape = topics.shape(name)
-    if (validateOnly && shape !== undefined) edit(shape)
+    if (asked.resourceType === GROUP) {
+      await groupConfigs.change(name, asked.editGroup, { validateOnly })
+    } else if (validateOnly && shape !== undefined) edit(shape)
     else await topics.alter(name, edit)
     return FINE
   } catch (error) {
@@ -230,8 +267,8 @@ export function listConfigResources(
   call: Call,
   { resourceTypes }: RequestOf<typeof LIST_CONFIG_RESOURCES>,
 ): ResponseOf<typeof LIST_CONFIG_RESOURCES> {
-  const { topics, members } = call.services
-  const known = [TOPIC, BROKER, CLIENT_METRICS]
+  const { topics, members, groupConfigs } = call.services
+  const known = [TOPIC, BROKER, CLIENT_METRICS, GROUP]
   // Before version 1 it is about metrics of clients only.
   const asked = call.header.version === 0 ? [CLIENT_METRICS] : resourceTypes
   const types = asked.length === 0 ? known : asked
@@ -240,6 +277,14 @@ export function listConfigResources(
   }
   const configResources = types.flatMap((type) => {
     if (type === BROKER) return members.all().map(({ nodeId }) => ({ name: String(nodeId), type }))
+    if (type === GROUP) {
+      // What is not shown is no attempt that was denied.
+      const { access } = call.identity
+      const seen = groupConfigs
+        .names()
+        .filter((name) => access === undefined || access.may('describe-configs', 'group', name))
+      return seen.map((name) => ({ name, type }))
+    }
     if (type !== TOPIC) return []
     const seen = topics.all().filter(({ name }) => maySee(call, name))
     return seen.map(({ name }) => ({ name, type }))

@@ -10,7 +10,7 @@ import { type ConsumerBeat, type ConsumerGroup, failedBeat } from '../groups/con
 import type { ConsumerMember } from '../groups/consumer-member.ts'
 import type { CoordinatedGroup } from '../groups/coordinated-group.ts'
 import { byTopic, type PartitionSet, setOf } from '../groups/partition-set.ts'
-import { CONSUMER_HEARTBEAT_MS, SESSION_MS_MAX } from '../limits.ts'
+import { SESSION_MS_MAX } from '../limits.ts'
 import { topicIdOf, uuidOf } from '../mapping.ts'
 import { groupAt, UNKNOWN_OPERATIONS } from './groups.ts'
 
@@ -27,10 +27,11 @@ export async function consumerGroupHeartbeat(
   const beat = typeof found === 'number' ? failedBeat(found) : await beatOf(call, request, found)
   const { errorCode, errorMessage, memberId, memberEpoch, assigned } = beat
   const topicPartitions = assigned === undefined ? undefined : wireOf(assigned)
+  const heartbeatMs = call.services.groupConfigs.heartbeatMs('consumer', request.groupId)
   return {
     ...{ throttleTimeMs: 0, errorCode, errorMessage, memberEpoch },
     memberId: errorCode === ERROR.NONE ? memberId : null,
-    heartbeatIntervalMs: errorCode === ERROR.NONE ? CONSUMER_HEARTBEAT_MS : 0,
+    heartbeatIntervalMs: errorCode === ERROR.NONE ? heartbeatMs : 0,
     assignment: topicPartitions === undefined ? null : { topicPartitions },
   }
 }

@@ -14,7 +14,6 @@ import { ERROR } from '../errors.ts'
 import { failedBeat } from '../groups/consumer-group.ts'
 import { byTopic, partitionKey } from '../groups/partition-set.ts'
 import { originOf, type ShareGroup } from '../groups/share-group.ts'
-import { CONSUMER_HEARTBEAT_MS } from '../limits.ts'
 import { uuidOf } from '../mapping.ts'
 import { groupAt, UNKNOWN_OPERATIONS } from './groups.ts'
 import { leaderOf } from './leaders.ts'
@@ -50,7 +49,7 @@ export async function shareGroupHeartbeat(call: Call, request: BeatRequest): Pro
   return {
     ...{ throttleTimeMs: 0, errorCode: beat.errorCode, errorMessage: beat.errorMessage },
     ...{ memberId: isIn ? beat.memberId : null, memberEpoch: beat.memberEpoch },
-    heartbeatIntervalMs: isIn ? CONSUMER_HEARTBEAT_MS : 0,
+    heartbeatIntervalMs: isIn ? call.services.groupConfigs.heartbeatMs('share', groupId) : 0,
     assignment: topicPartitions === undefined ? null : { topicPartitions },
   }
 }

@@ -31,20 +31,20 @@ export async function shareFetch(call: Call, request: FetchRequest): Promise<Fet
   const settled = await settleAll(call, session, request)
   if (epoch === ENDS) {
     call.services.shares.sessions.end(session)
-    return answerOf(call, new Map(), settled)
+    return { ...answerOf(call, new Map(), settled), ...lockOf(call, request) }
   }
   name(session, request)
   const isRead = request.maxBytes > 0 && request.maxRecords > 0 && !request.isRenewAck
   const fetched = isRead ? await fetchWithin(call, { session, request, settled }) : new Map()
-  return answerOf(call, fetched, settled)
+  return { ...answerOf(call, fetched, settled), ...lockOf(call, request) }
 }
 
 export async function shareAcknowledge(call: Call, request: AckRequest): Promise<AckResponse> {
   const { shareSessionEpoch: epoch } = request
   const session =
     epoch === BEGINS ? ERROR.INVALID_SHARE_SESSION_EPOCH : await sessionFor(call, request, false)
-  const { lockMs, sessions } = call.services.shares
-  const rest = { throttleTimeMs: 0, errorMessage: null, acquisitionLockTimeoutMs: lockMs() }
+  const { sessions } = call.services.shares
+  const rest = { throttleTimeMs: 0, errorMessage: null, ...lockOf(call, request) }
   if (typeof session === 'number') {
     return { ...rest, errorCode: session, topics: [], nodeEndpoints: [] }
   }
@@ -209,7 +209,7 @@ async function fetchWithin(call: Call, fetching: Fetching): Promise<FetchedByKey
 }
 
 async function find(call: Call, session: ShareSession, place: SharedPlace): Promise<Found> {
-  const { topics, shares } = call.services
+  const { topics, shares, groupConfigs } = call.services
   const { topicId, index } = place
   const topic = topics.byId(topicId)
   if (topic === undefined) return { ...place, errorCode: ERROR.UNKNOWN_TOPIC_ID }
@@ -224,7 +224,10 @@ async function find(call: Call, session: ShareSession, place: SharedPlace): Prom
     shares.partitions.open(
       { topic, partition: index, group: session.group },
       originOf(session.record, key),
-      () => Promise.resolve(shares.beginsAtEnd() ? served.endOffset : served.startOffset),
+      () => {
+        const isAtEnd = groupConfigs.beginsAtEnd(session.group)
+        return Promise.resolve(isAtEnd ? served.endOffset : served.startOffset)
+      },
     ),
   )
   if (typeof share === 'number') return { ...place, errorCode: share }
@@ -309,8 +312,17 @@ function watch({ services, gone }: Call, found: readonly Found[]) {
   }
 }
 
-function answerOf(call: Call, fetched: FetchedByKey, settled: Settled): FetchResponse {
-  const { topics: known, members, shares } = call.services
+/** How long what is given out is the member's. */
+function lockOf({ services }: Call, { groupId }: { readonly groupId: string | null }) {
+  return { acquisitionLockTimeoutMs: services.groupConfigs.lockMs(groupId ?? '') }
+}
+
+function answerOf(
+  call: Call,
+  fetched: FetchedByKey,
+  settled: Settled,
+): Omit<FetchResponse, 'acquisitionLockTimeoutMs'> {
+  const { topics: known, members } = call.services
   const byTopic = new Map<string, Fetched[]>()
   const endpoints = new Map<number, FetchResponse['nodeEndpoints'][number]>()
   for (const [key, place] of new Map<string, SharedPlace>([...settled, ...fetched])) {
@@ -332,7 +344,6 @@ function answerOf(call: Call, fetched: FetchedByKey, settled: Settled): FetchRes
   }
   return {
     ...{ throttleTimeMs: 0, errorCode: ERROR.NONE, errorMessage: null },
-    acquisitionLockTimeoutMs: shares.lockMs(),
     topics: [...byTopic].map(([id, partitions]) => ({ topicId: uuidOf({ id }), partitions })),
     nodeEndpoints: [...endpoints.values()],
   }
