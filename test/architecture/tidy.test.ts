@@ -12,7 +12,7 @@ import { ROOT } from './canary-tree.ts'
 const run = promisify(execFile)
 
 const SKIPPED = new Set([
-  ...['node_modules', 'dist', 'gen', 'canaries', 'coverage'],
+  ...['node_modules', 'dist', 'bundle', 'gen', 'canaries', 'coverage'],
   ...['.git', '.cache', '.robust'],
 ])
 const TEXT = /\.(ts|mts|mjs|js|c|proto|md|json|ya?ml|sh)$|^\.ci\/|Dockerfile/
