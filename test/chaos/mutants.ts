@@ -29,7 +29,7 @@ const COPIED = ['cli', 'broker', 'storage-adapters', 'placement', 'proto', 'raft
 export function plant(mutation: Mutation): Mutant {
   const root = mkdtempSync(join(tmpdir(), 'robust-mutant-'))
   for (const workspace of COPIED) {
-    for (const part of ['package.json', 'dist', 'bin', 'src/gen', 'scenarios']) {
+    for (const part of ['package.json', 'dist', 'bin', 'faults', 'src/gen', 'scenarios']) {
       const from = join(ROOT, workspace, part)
       if (existsSync(from)) cpSync(from, join(root, workspace, part), { recursive: true })
     }
