@@ -57,9 +57,12 @@ export async function createApp(options: HttpServerOptions): Promise<FastifyInst
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: HEADER_TIMEOUT_MS,
     routerOptions: { maxParamLength: NAME_LENGTH_MAX },
-    // What is not known is refused, not passed over.
-    ajv: { customOptions: { removeAdditional: false } },
+    // What is not known is refused, not passed over. The schemas themselves are ours: to check and to compile them took a
+    // fifth of the time in which a server is ready.
+    ajv: { customOptions: { removeAdditional: false, validateSchema: false } },
   }) as FastifyInstance
+  // What handlers answer has these types already.
+  app.setSerializerCompiler(() => (answer) => JSON.stringify(answer))
   app.setErrorHandler((error, request, reply) => {
     const found = problemOf(error)
     if (found.status === 500) {
