@@ -650,11 +650,13 @@ static void measure_offline(void) {
 static void measure_memory(void) {
   int *open = calloc((size_t)settings.connections, sizeof *open);
   char topic[64];
-  for (int index = 0; index < 200; index++) {
-    snprintf(topic, sizeof topic, "warm/%d", index);
-    open[index] = open_connection(index, topic);
+  for (int round = 0; round < 20; round++) {
+    for (int index = 0; index < 200; index++) {
+      snprintf(topic, sizeof topic, "warm/%d", index);
+      open[index] = open_connection(index, topic);
+    }
+    for (int index = 0; index < 200; index++) close(open[index]);
   }
-  for (int index = 0; index < 200; index++) close(open[index]);
   wait_ms(500);
   double before = broker_rss_bytes();
   for (int index = 0; index < settings.connections; index++) {

@@ -8,8 +8,6 @@ import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 
 const SHARED_BYTES = 64 * 1024
-/** More gets memory of its own: a slice of the pool keeps the whole of it alive. */
-const POOLED_BYTES_MAX = 1024
 
 type OnRead = (bytes: number, buffer: Buffer) => boolean
 
@@ -44,8 +42,7 @@ export function readDirectly(stream: Duplex, onChunk: (chunk: Buffer) => void): 
 }
 
 function ownMemory(buffer: Buffer, bytes: number): Buffer {
-  const chunk =
-    bytes <= POOLED_BYTES_MAX ? Buffer.allocUnsafe(bytes) : Buffer.allocUnsafeSlow(bytes)
+  const chunk = Buffer.allocUnsafeSlow(bytes)
   buffer.copy(chunk, 0, 0, bytes)
   return chunk
 }
