@@ -119,11 +119,11 @@ class RaftDriver implements Raft {
       throw error
     }
     if (this.#phase !== 'running') return
-    this.#lastTickMs = clock.nowMs()
-    this.#ticker = clock.every(this.#settings.timings.tickMs, () => this.#tick())
+    const { tickMs } = this.#settings.timings
     // The only voter waits for nobody, and so not for the clock.
-    const [voter, ...others] = this.#node.voters
-    if (voter === this.#options.nodeId && others.length === 0) this.#tickBy(1)
+    this.#lastTickMs = clock.nowMs() - (this.#node.voters.length === 1 ? tickMs : 0)
+    this.#ticker = clock.every(tickMs, () => this.#tick())
+    this.#tick()
     this.#schedule()
   }
 
@@ -313,10 +313,6 @@ class RaftDriver implements Raft {
     if (elapsed <= 0) return
     const ticks = Math.min(elapsed, CATCH_UP_TICKS)
     this.#lastTickMs = elapsed > ticks ? nowMs : this.#lastTickMs + ticks * tickMs
-    this.#tickBy(ticks)
-  }
-
-  #tickBy(ticks: number): void {
     this.#post({
       run: () => {
         for (let tick = 0; tick < ticks; tick += 1) this.#node.tick()
