@@ -1,7 +1,7 @@
 /**
  * Reads a TCP socket into one buffer that all of them share, as clients may by the `onread` option of net.connect and
- * servers may not. Node's streams set 64 KiB aside for each read and wrap what came in an ArrayBuffer of its own: of a
- * small packet that is a tenth of what it costs to serve.
+ * servers may not. Node's streams set 64 KiB aside for each read, which many clients that send little at a time pay for
+ * with every packet.
  */
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -41,6 +41,7 @@ export function readDirectly(stream: Duplex, onChunk: (chunk: Buffer) => void): 
   return true
 }
 
+/** None of Buffer's pool: a session that keeps a few bytes would keep the 8 KiB around them. */
 function ownMemory(buffer: Buffer, bytes: number): Buffer {
   const chunk = Buffer.allocUnsafeSlow(bytes)
   buffer.copy(chunk, 0, 0, bytes)

@@ -169,8 +169,7 @@ function operated(
   defaults: TopicSettings,
   operations: readonly Operation[],
 ): TopicSettings | string {
-  const names = operations.map(({ name }) => name)
-  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  const twice = namedTwice(operations)
   if (twice !== undefined) return `${twice} is named twice`
   const before = new Map(topicConfigs(given, defaults).map(({ name, value }) => [name, value]))
   const changes: Change[] = []
@@ -189,6 +188,11 @@ function operated(
   return changed(given, changes)
 }
 
+function namedTwice(operations: readonly Operation[]): string | undefined {
+  const names = operations.map(({ name }) => name)
+  return names.find((name, at) => names.indexOf(name) !== at)
+}
+
 const LIST = 7
 
 /** Of groups no setting is a list. */
@@ -196,8 +200,7 @@ function operatedGroup(
   given: GroupConfigValues,
   operations: readonly Operation[],
 ): GroupConfigValues {
-  const names = operations.map(({ name }) => name)
-  const twice = names.find((name, at) => names.indexOf(name) !== at)
+  const twice = namedTwice(operations)
   if (twice !== undefined) throw new BrokerError('REFUSED', `${twice} is named twice`)
   const changes = operations.map(({ name, operation, value }): Change => {
     if (operation === DELETE) return [name, null]
